@@ -1,0 +1,21 @@
+import { join } from 'node:path';
+import { defineConfig } from 'vitest/config';
+import { ClosingLines } from './reporting/closing-lines.ts';
+
+// In test/ rather than at the root, so that the top level of the repository stays as designed.
+export default defineConfig({
+  root: join(import.meta.dirname, '..'),
+  test: {
+    include: ['test/**/*.test.ts'],
+    // A process for each file: several tests kill daemons, change the time zone or open SQLite files.
+    pool: 'forks',
+    testTimeout: 20_000,
+    hookTimeout: 30_000,
+    teardownTimeout: 10_000,
+    // A test that passes only at the second try has found something.
+    retry: 0,
+    allowOnly: false,
+    passWithNoTests: false,
+    reporters: ['default', new ClosingLines()],
+  },
+});
