@@ -1,0 +1,26 @@
+/**
+ * What the rest of the sidecar needs of the journal beside operations themselves: its head, its events in
+ * order for the reports upward, and the facts of outages and policy that belong in the same chain.
+ */
+import type { JournalEvent, Outage } from '../../shared/wire/operation.ts';
+
+export type JournalHead = { readonly seq: number; readonly hash: string };
+
+export interface JournalFeed {
+  /** The newest committed entry; `seq` 0 and 64 zeros before the first. */
+  head(): JournalHead;
+  /** Operations by state, as committed. */
+  operationCounts(): Readonly<Record<string, number>>;
+  /** Entries up to this one are held by control. */
+  ackedSeq(): number;
+  /** Entries after `seq`, in order, at most `limit`. */
+  eventsAfter(seq: number, limit: number): readonly JournalEvent[];
+  /** Durable when it resolves; a lower value than the present one is ignored. */
+  acknowledge(seq: number): Promise<void>;
+  recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void>;
+  recordPolicy(kind: 'policy_activated' | 'policy_rejected', fact: { policyRevision: number; reason?: string }): Promise<void>;
+  /** The outage that was open when the journal was last written, to be resumed under its id after a restart. */
+  openOutage(): Outage | null;
+  /** Called after each commit that added entries. */
+  onCommit(listener: () => void): void;
+}

@@ -1,0 +1,122 @@
+/**
+ * The port to the network. A transport either brings the peer's answer, whatever its status, or throws
+ * `UnreachableError`; it never retries and never decides.
+ */
+import { Agent, request as undiciRequest, type Dispatcher } from 'undici';
+import type { OutageCause } from '../wire/operation.ts';
+
+export type TransportRequest = {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** With its query. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** From the call to the last byte of the answer. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+};
+
+export type TransportResponse = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+};
+
+export interface Transport {
+  send(request: TransportRequest): Promise<TransportResponse>;
+  close(): Promise<void>;
+}
+
+/** No answer came: the request may or may not have been acted upon. */
+export class UnreachableError extends Error {
+  override name = 'UnreachableError';
+  readonly kind: OutageCause;
+
+  constructor(kind: OutageCause, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+  }
+}
+
+const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
+
+export type Target = { readonly url: string; readonly socketPath?: string };
+
+export class UndiciTransport implements Transport {
+  readonly #agent: Agent;
+  readonly #target: Target;
+
+  constructor(target: Target, options: { connections?: number } = {}) {
+    this.#target = target;
+    this.#agent = new Agent({
+      connections: options.connections ?? 64,
+      pipelining: 1,
+      connect: { timeout: 5_000, ...(target.socketPath === undefined ? {} : { socketPath: target.socketPath }) },
+      maxResponseSize: RESPONSE_BYTES_MAX,
+    });
+  }
+
+  async send(request: TransportRequest): Promise<TransportResponse> {
+    const timeout = AbortSignal.timeout(Math.max(1, request.timeoutMs));
+    const signal = request.signal ? AbortSignal.any([timeout, request.signal]) : timeout;
+    let response: Dispatcher.ResponseData;
+    let body: string;
+    try {
+      response = await undiciRequest(new URL(request.path, this.#target.url), {
+        dispatcher: this.#agent,
+        method: request.method,
+        headers: request.headers ?? {},
+        body: request.body ?? null,
+        signal,
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      });
+      body = await response.body.text();
+    } catch (error) {
+      if (request.signal?.aborted) throw new UnreachableError('timeout', 'the call was given up', error);
+      throw unreachable(error, `${request.method} ${this.#target.url}${request.path}`, timeout.aborted ? request.timeoutMs : null);
+    }
+    const headers: Record<string, string> = {};
+    for (const [name, value] of Object.entries(response.headers)) {
+      if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
+    }
+    return { status: response.statusCode, headers, body };
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+}
+
+const KINDS: Readonly<Record<string, OutageCause>> = {
+  ECONNREFUSED: 'refused',
+  ENOENT: 'refused',
+  EACCES: 'refused',
+  ENOTFOUND: 'dns',
+  EAI_AGAIN: 'dns',
+  ECONNRESET: 'reset',
+  EPIPE: 'reset',
+  UND_ERR_SOCKET: 'reset',
+  UND_ERR_CONNECT_TIMEOUT: 'timeout',
+  UND_ERR_HEADERS_TIMEOUT: 'timeout',
+  UND_ERR_BODY_TIMEOUT: 'timeout',
+  ETIMEDOUT: 'timeout',
+  EHOSTUNREACH: 'timeout',
+  ENETUNREACH: 'timeout',
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: 'bad_answer',
+};
+
+function unreachable(error: unknown, what: string, timedOutAfterMs: number | null): UnreachableError {
+  const code = codeOf(error);
+  if (timedOutAfterMs !== null) return new UnreachableError('timeout', `${what} gave no answer in ${timedOutAfterMs} ms`, error);
+  if (/CERT|TLS|SSL|SELF_SIGNED/.test(code)) return new UnreachableError('tls', `${what}: ${code}`, error);
+  const kind = KINDS[code] ?? (code.startsWith('HPE_') ? 'bad_answer' : 'reset');
+  return new UnreachableError(kind, `${what}: ${code || (error instanceof Error ? error.message : String(error))}`, error);
+}
+
+function codeOf(error: unknown): string {
+  const { code, cause, errors } = error as { code?: unknown; cause?: unknown; errors?: unknown[] };
+  if (typeof code === 'string') return code;
+  if (Array.isArray(errors) && errors.length > 0) return codeOf(errors[0]);
+  return cause === undefined ? '' : codeOf(cause);
+}

@@ -1,0 +1,108 @@
+/**
+ * What a policy must satisfy beyond its schema before it can have a revision number: names that
+ * differ, arithmetic that can work, rules that can be reached, and its own tests. Every problem has
+ * the JSON Pointer of its place and says the way out.
+ */
+import type { PolicyDocument, PolicyRule } from '../wire/policy-document.ts';
+import { decide, ruleTerms, type CompiledPolicy, type PolicyProblem } from './policy.ts';
+import { formatDurationMs } from './time.ts';
+
+const CONTEXT_ROOTS = new Set(['principal', 'action', 'resource', 'attributes']);
+
+export function lintPolicy(document: PolicyDocument): PolicyProblem[] {
+  const problems: PolicyProblem[] = [];
+  const seen = new Map<string, number>();
+  document.rules.forEach((rule, position) => {
+    const at = `/rules/${position}`;
+    const first = seen.get(rule.name);
+    if (first !== undefined) {
+      problems.push({ path: `${at}/name`, message: `rule name ${rule.name} is already used by /rules/${first}: rename one` });
+    }
+    seen.set(rule.name, first ?? position);
+    problems.push(...lintRule(rule, at, document), ...lintShadowing(document, position));
+  });
+  const testNames = new Set<string>();
+  (document.tests ?? []).forEach((test, index) => {
+    if (testNames.has(test.name)) problems.push({ path: `/tests/${index}/name`, message: `test name "${test.name}" is used twice` });
+    testNames.add(test.name);
+  });
+  return problems;
+}
+
+function lintRule(rule: PolicyRule, at: string, document: PolicyDocument): PolicyProblem[] {
+  const problems: PolicyProblem[] = [];
+  const terms = ruleTerms(rule, document.defaults);
+  if (terms.deadlineMs > terms.maxDeadlineMs) {
+    problems.push({
+      path: `${at}/deadline`,
+      message: `deadline ${formatDurationMs(terms.deadlineMs)} is longer than maxDeadline ${formatDurationMs(terms.maxDeadlineMs)}: shorten the one or lengthen the other`,
+    });
+  }
+  for (const [field, valueMs] of Object.entries({ deadline: terms.deadlineMs, maxStaleness: terms.maxStalenessMs, heartbeatTimeout: terms.heartbeatTimeoutMs })) {
+    if (valueMs <= 0) problems.push({ path: `${at}/${field}`, message: `${field} must be longer than zero` });
+  }
+  if (rule.freshness === 'fresh' && rule.maxStaleness !== undefined) {
+    problems.push({ path: `${at}/maxStaleness`, message: 'a fresh rule rests on no cached authority: remove maxStaleness, or use freshness bounded' });
+  }
+  const { ownership } = rule;
+  if (ownership === undefined) return problems;
+  if (ownership.mode === 'strict' && ownership.grace !== undefined) {
+    problems.push({ path: `${at}/ownership/grace`, message: 'strict ownership stops when the lease ends: remove grace, or use mode fenced' });
+  }
+  if (ownership.mode === 'fenced') {
+    const effects = Object.entries(terms.effects);
+    if (effects.length === 0) {
+      problems.push({ path: `${at}/effects`, message: 'fenced ownership needs its effects declared, each with fencing: enforced' });
+    }
+    for (const [effect, { fencing }] of effects) {
+      if (fencing !== 'enforced') {
+        problems.push({
+          path: `${at}/effects/${effect}/fencing`,
+          message: `fencing is ${fencing}: work may outlive its lease only where the target compares tokens; say enforced, or use mode strict`,
+        });
+      }
+    }
+  }
+  for (const [, path] of ownership.lease.matchAll(/\{([^}]*)\}/g)) {
+    if (!CONTEXT_ROOTS.has(path?.split('.')[0] ?? '')) {
+      problems.push({ path: `${at}/ownership/lease`, message: `{${path}} must begin with principal, action, resource or attributes` });
+    }
+  }
+  return problems;
+}
+
+/** A rule that no request can reach because an earlier one without `match` takes all its actions. */
+function lintShadowing(document: PolicyDocument, position: number): PolicyProblem[] {
+  const rule = document.rules[position];
+  if (rule === undefined) return [];
+  const earlier = document.rules.slice(0, position).filter((candidate) => (candidate.match ?? []).length === 0);
+  const shadow = (pattern: string): PolicyRule | undefined =>
+    earlier.find((candidate) => candidate.actions.some((taken) => covers(taken, pattern)));
+  const shadows = rule.actions.map(shadow);
+  if (!shadows.every((found) => found !== undefined)) return [];
+  return [
+    {
+      path: `/rules/${position}`,
+      message: `rule ${rule.name} can never be reached: rule ${shadows[0]?.name} comes first and takes the same actions; reorder them or give the first a match`,
+    },
+  ];
+}
+
+function covers(taken: string, pattern: string): boolean {
+  if (taken === '*' || taken === pattern) return true;
+  return taken.endsWith('.*') && pattern.startsWith(taken.slice(0, -1));
+}
+
+/** Runs the document's own tests; each that fails is a problem at its place. */
+export function runPolicyTests(document: PolicyDocument, policy: CompiledPolicy): PolicyProblem[] {
+  return (document.tests ?? []).flatMap((test, index): PolicyProblem[] => {
+    const { decision, rule, reason, message } = decide(policy, test.given);
+    const wrong = [
+      decision === test.expect.decision ? null : `decision ${test.expect.decision}, got ${decision} (${reason}: ${message})`,
+      test.expect.rule === undefined || rule === test.expect.rule ? null : `rule ${test.expect.rule}, got ${rule ?? 'none'}`,
+      test.expect.reason === undefined || reason === test.expect.reason ? null : `reason ${test.expect.reason}, got ${reason}`,
+    ].filter((line) => line !== null);
+    if (wrong.length === 0) return [];
+    return [{ path: `/tests/${index}`, message: `test "${test.name}" expected ${wrong.join('; expected ')}` }];
+  });
+}

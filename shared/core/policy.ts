@@ -1,0 +1,261 @@
+/**
+ * Policy compiled for deciding. Pure: the same document and input give the same decision on control,
+ * on the sidecar and in the CLI.
+ *
+ * P1  A rule's settings are its own, else the document's defaults, else `POLICY_DEFAULTS`.
+ * P2  The first rule in document order whose actions and `match` fit decides; there is no fall-through
+ *     after a `permit` that is false. No rule: refused with `no_rule`.
+ * P3  An expression that fails while it runs refuses (`rule_error`); it never permits, whatever the
+ *     rule's `enforcement` says.
+ * P4  Cost does not grow with rules for other actions: exact actions are indexed.
+ */
+import type { DecisionInput, FencingStrength, PolicyDocument, PolicyRule } from '../wire/policy-document.ts';
+import type { OwnershipMode } from './lease.ts';
+import { HOUR_MS, MINUTE_MS, SECOND_MS, parseDurationMs } from './time.ts';
+
+export type FreshnessClass = 'fresh' | 'bounded';
+export type OnControlLoss = 'finish' | 'pause' | 'abort';
+export type OnWorkerLoss = 'retry' | 'unknown' | 'fail';
+
+export const POLICY_DEFAULTS = {
+  freshness: 'bounded' as FreshnessClass,
+  maxStalenessMs: 15 * MINUTE_MS,
+  deadlineMs: 10 * MINUTE_MS,
+  maxDeadlineMs: HOUR_MS,
+  onControlLoss: 'finish' as OnControlLoss,
+  /** Not knowing what a vanished worker did is the truth, so it is the default. */
+  onWorkerLoss: 'unknown' as OnWorkerLoss,
+  heartbeatTimeoutMs: 30 * SECOND_MS,
+} as const;
+
+export type CompiledExpression = {
+  readonly source: string;
+  /** `ok: false` when it failed at run time or gave something other than a bool. */
+  evaluate(context: ExpressionContext): { readonly ok: true; readonly value: boolean } | { readonly ok: false; readonly problem: string };
+};
+
+export type ExpressionContext = {
+  readonly principal: { readonly id: string; readonly roles: readonly string[] };
+  readonly action: string;
+  readonly resource: { readonly id: string; readonly attributes: Readonly<Record<string, unknown>> };
+  readonly attributes: Readonly<Record<string, unknown>>;
+};
+
+/** The port to the expression language; its adapter is in `shared/platform/cel.ts`. */
+export type ExpressionCompiler = (
+  source: string,
+) => { readonly ok: true; readonly expression: CompiledExpression } | { readonly ok: false; readonly problem: string };
+
+export type EffectTerms = { readonly idempotent: boolean; readonly fencing: FencingStrength };
+
+/** What a rule says about work it accepts: written into the operation, so later revisions do not change it. */
+export type RuleTerms = {
+  readonly freshness: FreshnessClass;
+  readonly maxStalenessMs: number;
+  readonly deadlineMs: number;
+  readonly maxDeadlineMs: number;
+  readonly onControlLoss: OnControlLoss;
+  readonly onWorkerLoss: OnWorkerLoss;
+  readonly heartbeatTimeoutMs: number;
+  readonly ownership: { readonly lease: string; readonly mode: OwnershipMode; readonly graceMs: number } | null;
+  readonly effects: Readonly<Record<string, EffectTerms>>;
+};
+
+export type CompiledRule = {
+  readonly name: string;
+  readonly position: number;
+  readonly actions: readonly string[];
+  readonly match: readonly CompiledExpression[];
+  readonly permit: readonly { readonly expression: CompiledExpression; readonly message: string | null }[];
+  readonly enforcement: 'audit' | 'warn' | 'deny';
+  readonly terms: RuleTerms;
+};
+
+export type CompiledPolicy = {
+  readonly principals: ReadonlyMap<string, readonly string[]>;
+  readonly rules: readonly CompiledRule[];
+  rulesFor(action: string): readonly CompiledRule[];
+};
+
+export type PolicyProblem = { readonly path: string; readonly message: string };
+
+export type CompileResult =
+  | { readonly ok: true; readonly policy: CompiledPolicy }
+  | { readonly ok: false; readonly problems: readonly PolicyProblem[] };
+
+function durationOr(text: string | undefined, fallbackMs: number): number {
+  return (text === undefined ? null : parseDurationMs(text)) ?? fallbackMs;
+}
+
+/** P1. */
+export function ruleTerms(rule: PolicyRule, defaults: PolicyDocument['defaults']): RuleTerms {
+  const merged = { ...defaults, ...rule };
+  const effects: Record<string, EffectTerms> = {};
+  for (const [effect, terms] of Object.entries(rule.effects ?? {})) {
+    effects[effect] = { idempotent: terms.idempotent ?? false, fencing: terms.fencing ?? 'none' };
+  }
+  return {
+    freshness: merged.freshness ?? POLICY_DEFAULTS.freshness,
+    maxStalenessMs: durationOr(merged.maxStaleness, POLICY_DEFAULTS.maxStalenessMs),
+    deadlineMs: durationOr(merged.deadline, POLICY_DEFAULTS.deadlineMs),
+    maxDeadlineMs: durationOr(merged.maxDeadline, POLICY_DEFAULTS.maxDeadlineMs),
+    onControlLoss: merged.onControlLoss ?? POLICY_DEFAULTS.onControlLoss,
+    onWorkerLoss: merged.onWorkerLoss ?? POLICY_DEFAULTS.onWorkerLoss,
+    heartbeatTimeoutMs: durationOr(merged.heartbeatTimeout, POLICY_DEFAULTS.heartbeatTimeoutMs),
+    ownership: rule.ownership
+      ? { lease: rule.ownership.lease, mode: rule.ownership.mode, graceMs: durationOr(rule.ownership.grace, 0) }
+      : null,
+    effects,
+  };
+}
+
+/** Compiles every expression; all problems are returned, each with its JSON Pointer. */
+export function compilePolicy(document: PolicyDocument, compile: ExpressionCompiler): CompileResult {
+  const problems: PolicyProblem[] = [];
+  const compileAt = (path: string, source: string): CompiledExpression | null => {
+    const result = compile(source);
+    if (result.ok) return result.expression;
+    problems.push({ path, message: result.problem });
+    return null;
+  };
+  const rules = document.rules.map((rule, position): CompiledRule => {
+    const at = `/rules/${position}`;
+    const match = (rule.match ?? []).map((item, index) => compileAt(`${at}/match/${index}/expression`, item.expression));
+    const permit = rule.permit.map((item, index) => ({
+      expression: compileAt(`${at}/permit/${index}/expression`, item.expression),
+      message: item.message ?? null,
+    }));
+    return {
+      name: rule.name,
+      position,
+      actions: rule.actions,
+      match: match.filter((expression) => expression !== null),
+      permit: permit.flatMap(({ expression, message }) => (expression === null ? [] : [{ expression, message }])),
+      enforcement: rule.enforcement ?? 'deny',
+      terms: ruleTerms(rule, document.defaults),
+    };
+  });
+  if (problems.length > 0) return { ok: false, problems };
+  const principals = new Map(Object.entries(document.principals).map(([id, { roles }]) => [id, roles]));
+  return { ok: true, policy: { principals, rules, rulesFor: indexByAction(rules) } };
+}
+
+/** P4. Wildcard rules are merged with the exact ones in document order, once for each action asked. */
+function indexByAction(rules: readonly CompiledRule[]): (action: string) => readonly CompiledRule[] {
+  const exact = new Map<string, CompiledRule[]>();
+  const wildcards: CompiledRule[] = [];
+  for (const rule of rules) {
+    if (rule.actions.some((pattern) => pattern.endsWith('*'))) wildcards.push(rule);
+    for (const pattern of rule.actions) {
+      if (!pattern.endsWith('*')) exact.set(pattern, [...(exact.get(pattern) ?? []), rule]);
+    }
+  }
+  return (action) => {
+    const named = exact.get(action) ?? [];
+    const fitting = wildcards.filter((rule) => rule.actions.some((pattern) => actionFits(pattern, action)));
+    if (fitting.length === 0) return named;
+    return [...new Set([...named, ...fitting])].toSorted((a, b) => a.position - b.position);
+  };
+}
+
+export function actionFits(pattern: string, action: string): boolean {
+  if (pattern === '*') return true;
+  if (pattern.endsWith('.*')) return action.startsWith(pattern.slice(0, -1));
+  return pattern === action;
+}
+
+/** Reasons in order of precedence. */
+export const DECISION_REASONS = ['unknown_principal', 'no_rule', 'rule_error', 'denied', 'permitted'] as const;
+export type DecisionReason = (typeof DECISION_REASONS)[number];
+
+export type Decision = {
+  readonly decision: 'permit' | 'deny';
+  readonly reason: DecisionReason;
+  readonly rule: string | null;
+  readonly message: string;
+  /** A rule under `warn` or `audit` would have refused. */
+  readonly warnings: readonly string[];
+  readonly terms: RuleTerms | null;
+  /** The lease this request needs, its template filled; `null` where the rule asks for none. */
+  readonly leaseResource: string | null;
+};
+
+export function decide(policy: CompiledPolicy, input: DecisionInput): Decision {
+  const roles = policy.principals.get(input.principal);
+  if (roles === undefined) {
+    return refusal('unknown_principal', null, `principal ${input.principal} is not in the policy`);
+  }
+  const context: ExpressionContext = {
+    principal: { id: input.principal, roles },
+    action: input.action,
+    resource: { id: input.resource?.id ?? '', attributes: input.resource?.attributes ?? {} },
+    attributes: input.attributes ?? {},
+  };
+  for (const rule of policy.rulesFor(input.action)) {
+    const fits = allTrue(rule.match, context);
+    if (!fits.ok) return refusal('rule_error', rule, `match of rule ${rule.name} failed: ${fits.problem}`);
+    if (fits.value) return decideByRule(rule, context);
+  }
+  return refusal('no_rule', null, `no rule of the policy matches action ${input.action}`);
+}
+
+function decideByRule(rule: CompiledRule, context: ExpressionContext): Decision {
+  let failed: string | null = null;
+  for (const { expression, message } of rule.permit) {
+    const result = expression.evaluate(context);
+    if (!result.ok) return refusal('rule_error', rule, `permit of rule ${rule.name} failed: ${result.problem}`);
+    if (!result.value) {
+      failed = message ?? `${expression.source} is false`;
+      break;
+    }
+  }
+  if (failed !== null && rule.enforcement === 'deny') return refusal('denied', rule, failed);
+  const lease = fillLeaseTemplate(rule.terms.ownership?.lease ?? null, context);
+  if (!lease.ok) return refusal('rule_error', rule, `lease of rule ${rule.name}: ${lease.problem}`);
+  return {
+    decision: 'permit',
+    reason: 'permitted',
+    rule: rule.name,
+    message: failed ?? '',
+    warnings: failed === null ? [] : [`${rule.enforcement}: ${failed}`],
+    terms: rule.terms,
+    leaseResource: lease.resource,
+  };
+}
+
+function refusal(reason: DecisionReason, rule: CompiledRule | null, message: string): Decision {
+  return { decision: 'deny', reason, rule: rule?.name ?? null, message, warnings: [], terms: rule?.terms ?? null, leaseResource: null };
+}
+
+function allTrue(
+  expressions: readonly CompiledExpression[],
+  context: ExpressionContext,
+): { ok: true; value: boolean } | { ok: false; problem: string } {
+  for (const expression of expressions) {
+    const result = expression.evaluate(context);
+    if (!result.ok || !result.value) return result;
+  }
+  return { ok: true, value: true };
+}
+
+const RESOURCE_VALUE = /^[A-Za-z0-9._-]{1,100}$/;
+
+/** `orders/{resource.attributes.shard}`: each value must be a plain word or an integer, or it fits nothing. */
+function fillLeaseTemplate(
+  template: string | null,
+  context: ExpressionContext,
+): { ok: true; resource: string | null } | { ok: false; problem: string } {
+  if (template === null) return { ok: true, resource: null };
+  let problem: string | null = null;
+  const resource = template.replaceAll(/\{([A-Za-z0-9_.]+)\}/g, (_, path: string) => {
+    let value: unknown = context;
+    for (const key of path.split('.')) {
+      value = typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
+    }
+    const text = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
+    if (typeof text === 'string' && RESOURCE_VALUE.test(text)) return text;
+    problem = `{${path}} must be a word of letters, digits, dot, hyphen or underscore, or an integer`;
+    return '';
+  });
+  return problem === null ? { ok: true, resource } : { ok: false, problem };
+}

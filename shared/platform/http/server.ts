@@ -1,0 +1,80 @@
+/**
+ * A Fastify instance with everything that is off by default and must not be: time-outs, bounds, problem
+ * details for every error, request ids, trace context in the log, strict content types.
+ */
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import swagger from '@fastify/swagger';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ProblemSchema } from '../../wire/problem.ts';
+import type { Logger } from '../logger.ts';
+import { randomText, type Random } from '../random.ts';
+import { installProblems } from './problems.ts';
+
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+
+export type ServerOptions = {
+  readonly logger: Logger;
+  readonly random: Random;
+  readonly title: string;
+  readonly description: string;
+  readonly version: string;
+  readonly bodyBytesMax: number;
+  /** Longer than the longest long-poll. */
+  readonly handlerTimeoutMs: number;
+};
+
+export const BODY_TIMEOUT_MS = 30_000;
+const CONNECTIONS_MAX = 4_096;
+
+export function buildServer(options: ServerOptions): App {
+  const app = Fastify({
+    loggerInstance: options.logger as FastifyBaseLogger,
+    disableRequestLogging: true,
+    requestIdHeader: false,
+    genReqId: () => randomText(options.random, 9),
+    bodyLimit: options.bodyBytesMax,
+    // A connection may wait for a long-poll; a request, its head and body, may not dawdle.
+    connectionTimeout: options.handlerTimeoutMs + BODY_TIMEOUT_MS,
+    requestTimeout: BODY_TIMEOUT_MS,
+    handlerTimeout: options.handlerTimeoutMs,
+    keepAliveTimeout: 72_000,
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+    trustProxy: false,
+    onProtoPoisoning: 'error',
+    onConstructorPoisoning: 'error',
+    routerOptions: { maxParamLength: 300, caseSensitive: true, ignoreTrailingSlash: false },
+    ajv: { customOptions: { removeAdditional: false, useDefaults: true, coerceTypes: 'array', allErrors: true } },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.server.maxConnections = CONNECTIONS_MAX;
+  app.server.headersTimeout = BODY_TIMEOUT_MS;
+  app.removeContentTypeParser('text/plain');
+  installProblems(app);
+  app.addSchema(ProblemSchema);
+  void app.register(swagger, {
+    openapi: { openapi: '3.1.0', info: { title: options.title, description: options.description, version: options.version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } } },
+    refResolver: { buildLocalReference: (json, _base, _fragment, index) => (typeof json.$id === 'string' ? json.$id : `def-${index}`) },
+  });
+  app.addHook('onRequest', async (request) => {
+    const traceparent = request.headers.traceparent;
+    if (typeof traceparent === 'string' && TRACEPARENT.test(traceparent)) {
+      request.log = request.log.child({ trace_id: traceparent.slice(3, 35) });
+    }
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const level = reply.statusCode >= 500 ? 'warn' : 'debug';
+    request.log[level]({ method: request.method, route: request.routeOptions.url ?? '', status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'request');
+  });
+  return app;
+}
+
+const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** `host:port`, `[::1]:port` -> what `listen` takes. */
+export function parseListen(text: string): { host: string; port: number } | null {
+  const match = /^(\[[0-9a-fA-F:]+\]|[^:[\]]+):([0-9]{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  if (match === null || port > 65_535) return null;
+  return { host: (match[1] ?? '').replaceAll(/[[\]]/g, ''), port };
+}

@@ -1,0 +1,114 @@
+/**
+ * Statements: compact JWS signed with Ed25519 (RFC 9864's `alg: Ed25519`, one algorithm, an explicit `typ`).
+ *
+ * A statement is verified in this order, and each failure has its own reason: `malformed` (no JWS, or not
+ * ours), `algorithm_not_allowed`, `type_mismatch`, `key_unknown`, `signature_invalid`, `payload_invalid`.
+ * What a payload means (audience, nonce, revision, age) is checked by whoever asked, after that.
+ */
+import { CompactSign, calculateJwkThumbprint, compactVerify, decodeProtectedHeader, exportJWK, generateKeyPair, importJWK, type CryptoKey } from 'jose';
+import type { Static, TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
+import type { PublicKey, StatementType } from '../wire/statements.ts';
+
+const ALGORITHM = 'Ed25519';
+const STATEMENT_BYTES_MAX = 16 * 1024 * 1024;
+
+export type PrivateKey = PublicKey & { readonly d: string };
+export type SigningKey = PrivateKey & { readonly kid: string };
+
+/** A new Ed25519 key; its `kid` is its RFC 7638 thumbprint. */
+export async function generateSigningKey(): Promise<SigningKey> {
+  const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true });
+  const jwk = await exportJWK(privateKey);
+  const key = { kty: 'OKP', crv: 'Ed25519', x: jwk.x ?? '', d: jwk.d ?? '' } as const;
+  return { ...key, kid: await thumbprint(key) };
+}
+
+export function publicPart(key: SigningKey): PublicKey & { readonly kid: string } {
+  return { kty: key.kty, crv: key.crv, x: key.x, kid: key.kid };
+}
+
+export function thumbprint(key: PublicKey): Promise<string> {
+  return calculateJwkThumbprint({ kty: key.kty, crv: key.crv, x: key.x });
+}
+
+export interface Signer {
+  readonly kid: string;
+  sign(type: StatementType, payload: unknown): Promise<string>;
+}
+
+export async function openSigner(key: SigningKey): Promise<Signer> {
+  const imported = await importKey(key);
+  return {
+    kid: key.kid,
+    sign: (type, payload) =>
+      new CompactSign(new TextEncoder().encode(JSON.stringify(payload)))
+        .setProtectedHeader({ alg: ALGORITHM, kid: key.kid, typ: type })
+        .sign(imported),
+  };
+}
+
+export const VERIFY_REASONS = ['malformed', 'algorithm_not_allowed', 'type_mismatch', 'key_unknown', 'signature_invalid', 'payload_invalid'] as const;
+export type VerifyReason = (typeof VERIFY_REASONS)[number];
+
+export type Verified<T> =
+  | { readonly ok: true; readonly payload: T; readonly kid: string }
+  | { readonly ok: false; readonly reason: VerifyReason; readonly detail: string };
+
+/** Verifies statements under a fixed set of keys. */
+export interface Verifier {
+  verify<T extends TSchema>(statement: string, expected: { type: StatementType; schema: T }): Promise<Verified<Static<T>>>;
+}
+
+export async function openVerifier(keys: readonly PublicKey[]): Promise<Verifier> {
+  const imported = new Map<string, CryptoKey>();
+  for (const key of keys) imported.set(key.kid ?? (await thumbprint(key)), await importKey(key));
+  return { verify: (statement, expected) => verifyStatement(statement, expected, imported) };
+}
+
+async function verifyStatement<T extends TSchema>(
+  statement: string,
+  expected: { type: StatementType; schema: T },
+  keys: ReadonlyMap<string, CryptoKey>,
+): Promise<Verified<Static<T>>> {
+  const failed = (reason: VerifyReason, detail: string) => ({ ok: false, reason, detail }) as const;
+  if (statement.length > STATEMENT_BYTES_MAX) return failed('malformed', `${statement.length} bytes are over the bound of ${STATEMENT_BYTES_MAX}`);
+  let header: ReturnType<typeof decodeProtectedHeader>;
+  try {
+    header = decodeProtectedHeader(statement);
+  } catch {
+    return failed('malformed', 'not a compact JWS');
+  }
+  if (header.alg !== ALGORITHM) return failed('algorithm_not_allowed', `alg is ${String(header.alg)}, only ${ALGORITHM} is allowed`);
+  if (header.typ !== expected.type) return failed('type_mismatch', `typ is ${String(header.typ)}, expected ${expected.type}`);
+  const kid = header.kid ?? '';
+  const key = keys.get(kid);
+  if (key === undefined) return failed('key_unknown', `no trusted key has id ${kid || '(none)'}`);
+  let payload: unknown;
+  try {
+    const verified = await compactVerify(statement, key, { algorithms: [ALGORITHM] });
+    payload = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(verified.payload));
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return failed(error instanceof SyntaxError ? 'payload_invalid' : 'signature_invalid', detail);
+  }
+  const check = checkerOf(expected.schema);
+  if (check.Check(payload)) return { ok: true, payload, kid };
+  const first = check.Errors(payload)[0];
+  return failed('payload_invalid', first ? `${first.instancePath || '/'} ${first.message}` : 'does not fit its schema');
+}
+
+const checkers = new WeakMap<TSchema, ReturnType<typeof Compile>>();
+
+function checkerOf<T extends TSchema>(schema: T): { Check(value: unknown): value is Static<T>; Errors(value: unknown): { instancePath: string; message: string }[] } {
+  let checker = checkers.get(schema);
+  if (checker === undefined) {
+    checker = Compile(schema);
+    checkers.set(schema, checker);
+  }
+  return checker as never;
+}
+
+async function importKey(key: PublicKey | PrivateKey): Promise<CryptoKey> {
+  return (await importJWK({ ...key }, ALGORITHM)) as CryptoKey;
+}

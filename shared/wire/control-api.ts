@@ -1,0 +1,181 @@
+/** Bodies of control's HTTP API for operators. What hosts send and get is in `statements.ts`. */
+import Type, { type Static } from 'typebox';
+import { ActionSchema, PolicyDocumentSchema, PrincipalSchema } from './policy-document.ts';
+import { EffectSchema, JournalEventSchema, OperationStateSchema, OutageSchema, OutcomeSchema, RefusalSchema } from './operation.ts';
+import { PublicKeySchema, ResourceSchema } from './statements.ts';
+
+const closed = { additionalProperties: false } as const;
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const wallMs = Type.Integer({ description: 'milliseconds since 1970, wall clock' });
+
+export const OPERATOR_ROLES = ['viewer', 'publisher', 'approver', 'operator', 'admin'] as const;
+export type OperatorRole = (typeof OPERATOR_ROLES)[number];
+
+export const PageQuerySchema = Type.Object(
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 100 })),
+    cursor: Type.Optional(Type.String({ maxLength: 200 })),
+  },
+  closed,
+);
+
+export const page = <T extends Type.TSchema>(item: T) =>
+  Type.Object({ items: Type.Array(item), nextCursor: nullable(Type.String()) });
+
+export const PolicyRevisionSchema = Type.Object(
+  {
+    policyRevision: Type.Integer(),
+    policyDigest: Type.String(),
+    publishedAtMs: wallMs,
+    publishedBy: Type.String(),
+    comment: nullable(Type.String()),
+    rules: Type.Integer(),
+  },
+  { $id: 'PolicyRevision' },
+);
+export type PolicyRevision = Static<typeof PolicyRevisionSchema>;
+
+export const PublishedPolicySchema = Type.Object(
+  { ...PolicyRevisionSchema.properties, policy: PolicyDocumentSchema },
+  { $id: 'PublishedPolicy' },
+);
+export type PublishedPolicy = Static<typeof PublishedPolicySchema>;
+
+export const PublishAnswerSchema = Type.Object(
+  { ...PolicyRevisionSchema.properties, outcome: Type.Enum(['published', 'unchanged', 'valid']) },
+  { $id: 'PublishAnswer', description: '`valid` answers a dry run; the revision is then the one it would have got' },
+);
+export type PublishAnswer = Static<typeof PublishAnswerSchema>;
+
+export const HostNameSchema = Type.String({ pattern: '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$', description: 'lower case, digits, dots and hyphens' });
+
+export const JoinTokenRequestSchema = Type.Object(
+  {
+    hostName: HostNameSchema,
+    ttl: Type.Optional(Type.String({ description: 'default 10m, at most 24h' })),
+  },
+  { ...closed, $id: 'JoinTokenRequest' },
+);
+
+export const JoinTokenSchema = Type.Object(
+  {
+    joinToken: Type.String({ description: 'shown once; also pins the key of control' }),
+    hostName: HostNameSchema,
+    expiresAtMs: wallMs,
+  },
+  { $id: 'JoinToken' },
+);
+export type JoinToken = Static<typeof JoinTokenSchema>;
+
+export const EnrolRequestSchema = Type.Object(
+  {
+    joinToken: Type.String({ minLength: 1, maxLength: 500 }),
+    hostName: HostNameSchema,
+    publicKey: PublicKeySchema,
+    nonce: Type.String({ minLength: 16, maxLength: 64 }),
+  },
+  { ...closed, $id: 'EnrolRequest' },
+);
+export type EnrolRequest = Static<typeof EnrolRequestSchema>;
+
+export const HostSchema = Type.Object(
+  {
+    hostId: Type.String(),
+    hostName: Type.String(),
+    hostEpoch: Type.Integer(),
+    state: Type.Enum(['enrolled', 'connected', 'late', 'lost']),
+    enrolledAtMs: wallMs,
+    lastSyncAtMs: nullable(wallMs),
+    policyRevision: nullable(Type.Integer()),
+    policyRejected: nullable(Type.Object({ policyRevision: Type.Integer(), reason: Type.String() })),
+    ackedSeq: Type.Integer(),
+    journalSeq: Type.Integer(),
+    operations: Type.Record(Type.String(), Type.Integer()),
+    sidecarVersion: nullable(Type.String()),
+  },
+  { $id: 'Host' },
+);
+export type Host = Static<typeof HostSchema>;
+
+export const ControlLeaseSchema = Type.Object(
+  {
+    resource: ResourceSchema,
+    epoch: Type.Integer(),
+    state: Type.Enum(['held', 'released', 'expired']),
+    holder: nullable(Type.String({ description: 'host id' })),
+    holderName: nullable(Type.String()),
+    grantedAtMs: wallMs,
+    renewedAtMs: wallMs,
+    remainingMs: Type.Integer({ description: 'until control may grant it again; 0 when it is free' }),
+    transitions: Type.Integer({ description: 'how often it changed hands' }),
+  },
+  { $id: 'ControlLease' },
+);
+export type ControlLease = Static<typeof ControlLeaseSchema>;
+
+/** An operation as control knows it from reports. */
+export const ReportedOperationSchema = Type.Object(
+  {
+    operationId: Type.String(),
+    hostId: Type.String(),
+    app: Type.String(),
+    idempotencyKey: Type.String(),
+    principal: PrincipalSchema,
+    action: ActionSchema,
+    resourceId: Type.String(),
+    state: OperationStateSchema,
+    reason: nullable(Type.String()),
+    policyRevision: Type.Integer(),
+    rule: Type.String(),
+    basis: Type.Enum(['fresh', 'cached']),
+    stalenessMs: Type.Integer(),
+    leaseResource: nullable(Type.String()),
+    leaseEpoch: nullable(Type.Integer()),
+    outageId: nullable(Type.String()),
+    admittedAtMs: wallMs,
+    deadlineAtMs: wallMs,
+    updatedAtMs: wallMs,
+    attempt: Type.Integer(),
+    effects: Type.Array(EffectSchema),
+    outcome: nullable(OutcomeSchema),
+    lastSeq: Type.Integer(),
+  },
+  { $id: 'ReportedOperation' },
+);
+export type ReportedOperation = Static<typeof ReportedOperationSchema>;
+
+export const ReportedOutageSchema = Type.Object(
+  { ...OutageSchema.properties, hostId: Type.String() },
+  { $id: 'ReportedOutage' },
+);
+export type ReportedOutage = Static<typeof ReportedOutageSchema>;
+
+export const ReportedRefusalSchema = Type.Object(
+  { ...RefusalSchema.properties, hostId: Type.String() },
+  { $id: 'ReportedRefusal' },
+);
+export type ReportedRefusal = Static<typeof ReportedRefusalSchema>;
+
+export const REPORT_EVENTS_MAX = 500;
+export const REPORT_BYTES_MAX = 8 * 1024 * 1024;
+
+export const ReportRequestSchema = Type.Object(
+  { events: Type.Array(JournalEventSchema, { minItems: 1, maxItems: REPORT_EVENTS_MAX, description: 'consecutive, in order' }) },
+  { ...closed, $id: 'ReportRequest' },
+);
+export type ReportRequest = Static<typeof ReportRequestSchema>;
+
+export const AuditEntrySchema = Type.Object(
+  {
+    seq: Type.Integer(),
+    atMs: wallMs,
+    actor: Type.String(),
+    action: Type.String({ description: 'as policy.published, lease.granted, host.enrolled' }),
+    target: Type.String(),
+    detail: Type.Record(Type.String(), Type.Unknown()),
+    previousHash: Type.String(),
+    hash: Type.String(),
+  },
+  { $id: 'AuditEntry' },
+);
+export type AuditEntry = Static<typeof AuditEntrySchema>;

@@ -1,0 +1,207 @@
+/** Operations as both planes and every client see them. */
+import Type, { type Static } from 'typebox';
+import { ActionSchema, DecisionInputSchema, PrincipalSchema } from './policy-document.ts';
+
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const wallMs = Type.Integer({ description: 'milliseconds since 1970, wall clock' });
+
+export const OPERATION_STATES = [
+  'accepted',
+  'executing',
+  'paused',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'expired',
+  'unknown',
+] as const;
+export const OperationStateSchema = Type.Enum([...OPERATION_STATES]);
+export type OperationState = (typeof OPERATION_STATES)[number];
+
+/** How an outcome is known. */
+export const ProvenanceSchema = Type.Enum(['observed', 'asserted', 'verified', 'assumed']);
+export type Provenance = 'observed' | 'asserted' | 'verified' | 'assumed';
+
+export const EffectNameSchema = Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' });
+
+export const EffectSchema = Type.Object(
+  {
+    name: EffectNameSchema,
+    state: Type.Enum(['begun', 'succeeded', 'failed', 'unknown']),
+    attempt: Type.Integer(),
+    idempotent: Type.Boolean(),
+    fencing: Type.Enum(['enforced', 'dispatch', 'none']),
+    leaseEpoch: nullable(Type.Integer()),
+    begunAtMs: wallMs,
+    settledAtMs: nullable(wallMs),
+    result: Type.Unknown(),
+  },
+  { $id: 'Effect' },
+);
+export type Effect = Static<typeof EffectSchema>;
+
+export const OutcomeSchema = Type.Object(
+  {
+    outcome: Type.Enum(['succeeded', 'failed', 'unknown']),
+    provenance: ProvenanceSchema,
+    result: Type.Unknown(),
+    reason: nullable(Type.String()),
+    attempt: Type.Integer(),
+    atMs: wallMs,
+    late: Type.Boolean({ description: 'reported after the operation had become unknown' }),
+  },
+  { $id: 'Outcome' },
+);
+export type Outcome = Static<typeof OutcomeSchema>;
+
+/** `fresh`: control decided it for this request. `cached`: decided here under authority already held. */
+export const BasisSchema = Type.Enum(['fresh', 'cached']);
+
+export const OperationSchema = Type.Object(
+  {
+    operationId: Type.String(),
+    hostId: Type.String(),
+    app: Type.String({ description: 'the calling app; idempotency keys are scoped to it' }),
+    idempotencyKey: Type.String(),
+    fingerprint: Type.String({ description: 'SHA-256 of the canonical payload (RFC 8785), hex' }),
+    principal: PrincipalSchema,
+    action: ActionSchema,
+    resource: Type.Object({ id: Type.String(), attributes: Type.Record(Type.String(), Type.Unknown()) }),
+    attributes: Type.Record(Type.String(), Type.Unknown()),
+
+    state: OperationStateSchema,
+    reason: nullable(Type.String({ description: 'why it is in this state' })),
+
+    policyRevision: Type.Integer(),
+    rule: Type.String(),
+    basis: BasisSchema,
+    stalenessMs: Type.Integer({ description: 'age of the authority at admission' }),
+    leaseResource: nullable(Type.String()),
+    leaseEpoch: nullable(Type.Integer({ description: 'fencing token at admission' })),
+    leaseInGrace: Type.Boolean(),
+    outageId: nullable(Type.String({ description: 'the outage that was open at admission' })),
+    warnings: Type.Array(Type.String()),
+
+    onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
+    onWorkerLoss: Type.Enum(['retry', 'unknown', 'fail']),
+    heartbeatTimeoutMs: Type.Integer(),
+    ownershipMode: nullable(Type.Enum(['strict', 'fenced'])),
+    ownershipGraceMs: Type.Integer(),
+    effectTerms: Type.Record(
+      Type.String(),
+      Type.Object({ idempotent: Type.Boolean(), fencing: Type.Enum(['enforced', 'dispatch', 'none']) }),
+    ),
+
+    admittedAtMs: wallMs,
+    deadlineAtMs: wallMs,
+    updatedAtMs: wallMs,
+    settledAtMs: nullable(wallMs),
+
+    attempt: Type.Integer({ description: 'number of the newest attempt; 0 before the first' }),
+    attemptStartedAtMs: nullable(wallMs),
+    attemptLeaseEpoch: nullable(Type.Integer({ description: 'fencing token of the newest attempt' })),
+    effects: Type.Array(EffectSchema),
+    checkpoint: Type.Unknown(),
+    outcome: nullable(OutcomeSchema),
+  },
+  { $id: 'Operation', description: 'The durable record of one operation' },
+);
+export type Operation = Static<typeof OperationSchema>;
+
+export const AdmitRequestSchema = Type.Object(
+  {
+    ...DecisionInputSchema.properties,
+    deadlineMs: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 30 * 86_400_000, description: 'time to live from admission; default and bound come from the rule' }),
+    ),
+  },
+  { additionalProperties: false, $id: 'AdmitRequest' },
+);
+export type AdmitRequest = Static<typeof AdmitRequestSchema>;
+
+/** A refusal is a record too; it never binds the idempotency key. */
+export const RefusalSchema = Type.Object(
+  {
+    refusalId: Type.String(),
+    app: Type.String(),
+    idempotencyKey: Type.String(),
+    principal: PrincipalSchema,
+    action: ActionSchema,
+    resourceId: Type.String(),
+    reason: Type.String({ description: 'an error code' }),
+    message: Type.String(),
+    policyRevision: nullable(Type.Integer()),
+    rule: nullable(Type.String()),
+    basis: nullable(BasisSchema),
+    stalenessMs: nullable(Type.Integer()),
+    leaseEpoch: nullable(Type.Integer()),
+    outageId: nullable(Type.String()),
+    atMs: wallMs,
+  },
+  { $id: 'Refusal' },
+);
+export type Refusal = Static<typeof RefusalSchema>;
+
+export const EVENT_KINDS = [
+  'admitted',
+  'refused',
+  'attempt_started',
+  'effect_begun',
+  'effect_settled',
+  'checkpoint_saved',
+  'worker_lost',
+  'paused',
+  'resumed',
+  'succeeded',
+  'failed',
+  'cancelled',
+  'expired',
+  'unknown',
+  'fence_advanced',
+  'outage_opened',
+  'outage_closed',
+  'policy_activated',
+  'policy_rejected',
+] as const;
+export type EventKind = (typeof EVENT_KINDS)[number];
+
+/**
+ * One entry of a host's journal, as it is chained on disk and reported upwards. `hash` is the SHA-256 of
+ * `previousHash` and the canonical JSON of the other fields; the first entry follows 64 zeros.
+ *
+ * Bodies: `admitted` has `{ operation: Operation }`, `refused` has `{ refusal: Refusal }`; every other event of
+ * an operation has `{ state, reason, attempt }` after it, and `effect`, `outcome`, `checkpoint` or `effects`
+ * where they changed; outage events have `{ outage: Outage }`.
+ */
+export const JournalEventSchema = Type.Object(
+  {
+    seq: Type.Integer({ minimum: 1 }),
+    atMs: wallMs,
+    kind: Type.Enum([...EVENT_KINDS]),
+    operationId: nullable(Type.String()),
+    outageId: nullable(Type.String()),
+    body: Type.Record(Type.String(), Type.Unknown()),
+    previousHash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+    hash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  },
+  { $id: 'JournalEvent', additionalProperties: false },
+);
+export type JournalEvent = Static<typeof JournalEventSchema>;
+export const FIRST_PREVIOUS_HASH = '0'.repeat(64);
+
+export const OUTAGE_CAUSES = ['refused', 'timeout', 'dns', 'tls', 'reset', 'server_error', 'bad_answer'] as const;
+
+export const OutageSchema = Type.Object(
+  {
+    outageId: Type.String(),
+    fromMs: wallMs,
+    toMs: nullable(wallMs),
+    cause: Type.Enum([...OUTAGE_CAUSES]),
+    detail: Type.String(),
+    policyRevision: nullable(Type.Integer({ description: 'revision in use when it began' })),
+    stalenessMs: nullable(Type.Integer({ description: 'age of the authority when it began' })),
+  },
+  { $id: 'Outage' },
+);
+export type Outage = Static<typeof OutageSchema>;
+export type OutageCause = (typeof OUTAGE_CAUSES)[number];

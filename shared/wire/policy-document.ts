@@ -1,0 +1,157 @@
+/**
+ * The policy document (DESIGN 5): one TypeBox schema gives the TypeScript type, the validation and
+ * the published JSON Schema. Unknown fields are errors everywhere.
+ *
+ * What the schema cannot say (names that must differ, arithmetic between fields, expressions) is in
+ * `shared/core/policy-lints.ts`.
+ */
+import Type, { type Static } from 'typebox';
+import { DURATION_PATTERN } from '../core/time.ts';
+
+export const POLICY_API_VERSION = 'holdfast/v1';
+export const POLICY_BYTES_MAX = 1024 * 1024;
+export const POLICY_RULES_MAX = 10_000;
+
+const closed = { additionalProperties: false } as const;
+const name = Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$', description: 'lower case, digits and hyphens' });
+const duration = Type.String({ pattern: DURATION_PATTERN, description: 'a duration with a unit, as 250ms, 5s, 15m, 1h30m' });
+const expression = Type.String({ minLength: 1, maxLength: 2_000, pattern: '\\S', description: 'a CEL expression that gives a bool' });
+
+/** `payments.capture`, `payments.*`, or `*`. */
+export const ActionPatternSchema = Type.String({
+  pattern: '^(\\*|[a-z][a-zA-Z0-9_-]*(\\.[a-z][a-zA-Z0-9_-]*)*(\\.\\*)?)$',
+  maxLength: 200,
+  description: 'an action, or a prefix that ends in .*, or *',
+});
+
+export const ActionSchema = Type.String({
+  pattern: '^[a-z][a-zA-Z0-9_-]*(\\.[a-z][a-zA-Z0-9_-]*)*$',
+  maxLength: 200,
+  description: 'dotted lower-camel words, as payments.capture',
+});
+
+export const PrincipalSchema = Type.String({
+  pattern: '^[a-z][a-z0-9-]*:[A-Za-z0-9._@/-]{1,200}$',
+  description: 'kind:name, as agent:billing',
+});
+
+const role = Type.String({ pattern: '^[a-z][a-z0-9-]*$', maxLength: 100 });
+
+const EffectRuleSchema = Type.Object(
+  {
+    idempotent: Type.Optional(Type.Boolean({ description: 'running it twice is as running it once; default false' })),
+    fencing: Type.Optional(
+      Type.Enum(['enforced', 'dispatch', 'none'], {
+        description: 'enforced: the target compares tokens; dispatch: only Holdfast checks, before the call; none (default)',
+      }),
+    ),
+  },
+  closed,
+);
+
+const OwnershipRuleSchema = Type.Object(
+  {
+    lease: Type.String({
+      minLength: 1,
+      maxLength: 200,
+      pattern: '^[A-Za-z0-9._/-]*(\\{[A-Za-z0-9_.]+\\}[A-Za-z0-9._/-]*)*$',
+      description: 'resource name; {path} is filled from the request, as orders/{resource.attributes.shard}',
+    }),
+    mode: Type.Enum(['strict', 'fenced'], {
+      description: 'strict: stops when the lease ends; fenced: goes on for `grace`, because the target compares tokens',
+    }),
+    grace: Type.Optional(duration),
+  },
+  closed,
+);
+
+const ruleSettings = {
+  freshness: Type.Optional(Type.Enum(['fresh', 'bounded'])),
+  maxStaleness: Type.Optional(duration),
+  deadline: Type.Optional(duration),
+  maxDeadline: Type.Optional(duration),
+  onControlLoss: Type.Optional(Type.Enum(['finish', 'pause', 'abort'])),
+  onWorkerLoss: Type.Optional(Type.Enum(['retry', 'unknown', 'fail'])),
+  heartbeatTimeout: Type.Optional(duration),
+};
+
+const RuleSchema = Type.Object(
+  {
+    name,
+    description: Type.Optional(Type.String({ maxLength: 1_000 })),
+    actions: Type.Array(ActionPatternSchema, { minItems: 1, maxItems: 100, uniqueItems: true }),
+    match: Type.Optional(Type.Array(Type.Object({ expression }, closed), { maxItems: 16 })),
+    permit: Type.Array(
+      Type.Object({ expression, message: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: '\\S' })) }, closed),
+      { minItems: 1, maxItems: 16, description: 'all must be true' },
+    ),
+    ...ruleSettings,
+    ownership: Type.Optional(OwnershipRuleSchema),
+    effects: Type.Optional(
+      Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, { maxProperties: 32 }),
+    ),
+    enforcement: Type.Optional(
+      Type.Enum(['audit', 'warn', 'deny'], { description: 'what a false permit does; default deny' }),
+    ),
+  },
+  closed,
+);
+
+const attributes = Type.Record(Type.String({ minLength: 1, maxLength: 100 }), Type.Unknown(), { maxProperties: 100 });
+
+/** What policy decides on. The same shape is in an admission, in a policy test, and in a fresh decision. */
+export const DecisionInputSchema = Type.Object(
+  {
+    principal: PrincipalSchema,
+    action: ActionSchema,
+    resource: Type.Optional(
+      Type.Object(
+        {
+          id: Type.String({ minLength: 1, maxLength: 300 }),
+          attributes: Type.Optional(attributes),
+        },
+        closed,
+      ),
+    ),
+    attributes: Type.Optional(attributes),
+  },
+  closed,
+);
+
+const PolicyTestSchema = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 200, pattern: '\\S' }),
+    given: DecisionInputSchema,
+    expect: Type.Object(
+      {
+        decision: Type.Enum(['permit', 'deny']),
+        rule: Type.Optional(name),
+        reason: Type.Optional(Type.Enum(['denied', 'no_rule', 'rule_error', 'unknown_principal'])),
+      },
+      closed,
+    ),
+  },
+  closed,
+);
+
+export const PolicyDocumentSchema = Type.Object(
+  {
+    apiVersion: Type.Literal(POLICY_API_VERSION),
+    kind: Type.Literal('Policy'),
+    description: Type.Optional(Type.String({ maxLength: 2_000 })),
+    defaults: Type.Optional(Type.Object(ruleSettings, closed)),
+    principals: Type.Record(
+      PrincipalSchema,
+      Type.Object({ roles: Type.Array(role, { minItems: 1, maxItems: 50, uniqueItems: true }) }, closed),
+      { minProperties: 1, maxProperties: 100_000 },
+    ),
+    rules: Type.Array(RuleSchema, { minItems: 1, maxItems: POLICY_RULES_MAX }),
+    tests: Type.Optional(Type.Array(PolicyTestSchema, { maxItems: 1_000 })),
+  },
+  { ...closed, $id: 'PolicyDocument', description: 'A Holdfast policy document' },
+);
+
+export type PolicyDocument = Static<typeof PolicyDocumentSchema>;
+export type PolicyRule = Static<typeof RuleSchema>;
+export type DecisionInput = Static<typeof DecisionInputSchema>;
+export type FencingStrength = 'enforced' | 'dispatch' | 'none';

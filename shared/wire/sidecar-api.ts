@@ -1,0 +1,221 @@
+/** Bodies of the sidecar's HTTP API. */
+import Type, { type Static } from 'typebox';
+import { EffectSchema, JournalEventSchema, OperationSchema, OperationStateSchema, OutageSchema, RefusalSchema } from './operation.ts';
+import { ResourceSchema } from './statements.ts';
+
+const closed = { additionalProperties: false } as const;
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const wallMs = Type.Integer({ description: 'milliseconds since 1970, wall clock' });
+
+/** Every request over TCP carries it, so that no form of a web page and no plain proxy can. */
+export const REQUEST_HEADER = 'holdfast-request';
+export const IDEMPOTENCY_KEY_PATTERN = '^[\\x21-\\x7e]{1,200}$';
+
+export const RESULT_BYTES_MAX = 32 * 1024;
+
+export const StartAttemptRequestSchema = Type.Object(
+  {
+    supersede: Type.Optional(
+      Type.Boolean({ description: 'the caller asserts that the executing attempt is gone; it becomes stale at once' }),
+    ),
+  },
+  { ...closed, $id: 'StartAttemptRequest' },
+);
+
+export const AttemptSchema = Type.Object(
+  {
+    operationId: Type.String(),
+    attempt: Type.Integer(),
+    deadlineAtMs: wallMs,
+    remainingMs: Type.Integer(),
+    heartbeatTimeoutMs: Type.Integer(),
+    leaseResource: nullable(Type.String()),
+    leaseEpoch: nullable(Type.Integer({ description: 'the fencing token to send to the target' })),
+    leaseInGrace: Type.Boolean(),
+    checkpoint: Type.Unknown(),
+    effects: Type.Array(EffectSchema),
+    policyRevision: Type.Integer(),
+    rule: Type.String(),
+  },
+  { $id: 'Attempt' },
+);
+export type Attempt = Static<typeof AttemptSchema>;
+
+export const HeartbeatRequestSchema = Type.Object(
+  { checkpoint: Type.Optional(Type.Unknown({ description: 'saved durably before the answer' })) },
+  { ...closed, $id: 'HeartbeatRequest' },
+);
+export const HeartbeatSchema = Type.Object(
+  { operationId: Type.String(), attempt: Type.Integer(), remainingMs: Type.Integer() },
+  { $id: 'Heartbeat' },
+);
+
+export const EffectAnswerSchema = Type.Object(
+  {
+    operationId: Type.String(),
+    attempt: Type.Integer(),
+    effect: EffectSchema,
+    replayed: Type.Boolean({ description: 'true: the recorded result is returned; do not run the effect again' }),
+    leaseEpoch: nullable(Type.Integer({ description: 'the fencing token to send to the target' })),
+    idempotencyKey: Type.String({ description: 'a stable key for the target, the same for every try of this effect' }),
+  },
+  { $id: 'EffectAnswer' },
+);
+export type EffectAnswer = Static<typeof EffectAnswerSchema>;
+
+export const EffectResultRequestSchema = Type.Object(
+  { outcome: Type.Enum(['succeeded', 'failed', 'unknown']), result: Type.Optional(Type.Unknown()) },
+  { ...closed, $id: 'EffectResultRequest' },
+);
+
+export const OutcomeRequestSchema = Type.Object(
+  {
+    outcome: Type.Enum(['succeeded', 'failed', 'unknown']),
+    result: Type.Optional(Type.Unknown()),
+    reason: Type.Optional(Type.String({ minLength: 1, maxLength: 1_000 })),
+  },
+  { ...closed, $id: 'OutcomeRequest' },
+);
+
+export const CancelRequestSchema = Type.Object(
+  { reason: Type.Optional(Type.String({ minLength: 1, maxLength: 1_000 })) },
+  { ...closed, $id: 'CancelRequest' },
+);
+
+export const ResolveRequestSchema = Type.Object(
+  {
+    outcome: Type.Enum(['succeeded', 'failed']),
+    provenance: Type.Enum(['verified', 'asserted', 'assumed']),
+    reason: Type.String({ minLength: 1, maxLength: 1_000 }),
+    result: Type.Optional(Type.Unknown()),
+  },
+  { ...closed, $id: 'ResolveRequest' },
+);
+
+export const OperationsQuerySchema = Type.Object(
+  {
+    state: Type.Optional(OperationStateSchema),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 100 })),
+    cursor: Type.Optional(Type.String({ maxLength: 200 })),
+  },
+  closed,
+);
+
+export const ExplanationSchema = Type.Object(
+  {
+    summary: Type.Array(Type.String(), { description: 'sentences, in order' }),
+    operation: OperationSchema,
+    events: Type.Array(JournalEventSchema),
+    outage: nullable(OutageSchema),
+  },
+  { $id: 'Explanation' },
+);
+export type Explanation = Static<typeof ExplanationSchema>;
+
+export const FenceCheckRequestSchema = Type.Object(
+  { epoch: Type.Optional(Type.Integer({ minimum: 1, description: 'the fencing token presented; 428 where it is missing' })) },
+  { ...closed, $id: 'FenceCheckRequest' },
+);
+export const FenceSchema = Type.Object(
+  { resource: ResourceSchema, highestEpoch: Type.Integer(), accepted: Type.Boolean() },
+  { $id: 'Fence' },
+);
+export type Fence = Static<typeof FenceSchema>;
+
+export const HeldLeaseSchema = Type.Object(
+  {
+    resource: ResourceSchema,
+    state: Type.Enum(['held', 'in_grace', 'ended', 'wanted']),
+    epoch: nullable(Type.Integer()),
+    remainingMs: Type.Integer({ description: 'until this host stops acting as owner (strict)' }),
+    reason: nullable(Type.String({ description: 'why it is not held, as control last said' })),
+    holder: nullable(Type.String({ description: 'the host that holds it, where control said so' })),
+  },
+  { $id: 'HeldLease' },
+);
+export type HeldLeaseView = Static<typeof HeldLeaseSchema>;
+
+export const LeaseActionQuerySchema = Type.Object(
+  { wait: Type.Optional(Type.String({ description: 'how long to wait for control, as 5s; at most 30s' })) },
+  closed,
+);
+
+const listing = <T extends Type.TSchema>(item: T) =>
+  Type.Object({
+    count: Type.Integer(),
+    oldestMs: nullable(Type.Integer({ description: 'age of the oldest, in ms' })),
+    items: Type.Array(item, { description: 'the first page, newest last' }),
+    truncated: Type.Boolean(),
+  });
+
+/** After an outage: four lists and one verdict. */
+export const RecoverySchema = Type.Object(
+  {
+    outage: nullable(OutageSchema),
+    verdict: Type.Enum(['no_outage', 'open', 'needs_reconciliation', 'settling', 'settled']),
+    summary: Type.String(),
+    tally: Type.Object({
+      acceptedBefore: Type.Integer({ description: 'accepted before the outage and unfinished when it began' }),
+      admittedDuring: Type.Integer(),
+      executedDuring: Type.Integer({ description: 'operations that reached an end during the outage' }),
+      refusedDuring: Type.Integer(),
+      refusedByReason: Type.Record(Type.String(), Type.Integer()),
+      stoppedDuring: Type.Integer({ description: 'paused, cancelled or expired during the outage' }),
+      needsReconciliation: Type.Integer(),
+      unreported: Type.Integer({ description: 'journal entries that control has not acknowledged' }),
+    }),
+    acceptedBefore: listing(OperationSchema),
+    continued: listing(OperationSchema),
+    stopped: listing(OperationSchema),
+    refused: listing(RefusalSchema),
+    needsReconciliation: listing(OperationSchema),
+  },
+  { $id: 'Recovery' },
+);
+export type Recovery = Static<typeof RecoverySchema>;
+
+export const OutageBudgetSchema = Type.Object(
+  {
+    atMs: wallMs,
+    policyRevision: nullable(Type.Integer()),
+    stalenessMs: nullable(Type.Integer()),
+    items: Type.Array(
+      Type.Object({
+        rule: Type.String(),
+        actions: Type.Array(Type.String()),
+        admissionMs: Type.Integer({ description: 'how long from now new work is admitted if control is lost this instant' }),
+        limitedBy: Type.Enum(['freshness', 'max_staleness', 'lease', 'policy_absent']),
+        onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
+      }),
+    ),
+  },
+  { $id: 'OutageBudget' },
+);
+export type OutageBudget = Static<typeof OutageBudgetSchema>;
+
+export const SidecarStatusSchema = Type.Object(
+  {
+    hostId: nullable(Type.String()),
+    hostName: Type.String(),
+    version: Type.String(),
+    control: Type.Object({
+      url: Type.String(),
+      state: Type.Enum(['starting', 'connected', 'disconnected', 'refused']),
+      lastAttemptMs: nullable(wallMs),
+      lastSuccessMs: nullable(wallMs),
+      lastError: nullable(Type.String()),
+      outage: nullable(OutageSchema),
+    }),
+    policy: Type.Object({
+      activeRevision: nullable(Type.Integer()),
+      digest: nullable(Type.String()),
+      activatedAtMs: nullable(wallMs),
+      stalenessMs: nullable(Type.Integer()),
+      rejected: nullable(Type.Object({ policyRevision: Type.Integer(), reason: Type.String() })),
+    }),
+    leases: Type.Object({ held: Type.Integer(), wanted: Type.Integer() }),
+    journal: Type.Object({ seq: Type.Integer(), hash: Type.String(), ackedSeq: Type.Integer(), operations: Type.Record(Type.String(), Type.Integer()) }),
+  },
+  { $id: 'SidecarStatus' },
+);
+export type SidecarStatus = Static<typeof SidecarStatusSchema>;

@@ -1,0 +1,153 @@
+/**
+ * What control signs for a host, and what a host signs for control: compact JWS, `alg: Ed25519`, an explicit
+ * `typ`, and the payloads below. An answer is bound to its request by the nonce of the host's token, and to
+ * the host by `hostId`. The order of verification and its reasons are in `shared/platform/signatures.ts`.
+ */
+import Type, { type Static } from 'typebox';
+import { PolicyDocumentSchema } from './policy-document.ts';
+
+export const STATEMENT_TYPES = {
+  bundle: 'holdfast-bundle+jws',
+  enrolment: 'holdfast-enrolment+jws',
+  sync: 'holdfast-sync+jws',
+  decision: 'holdfast-decision+jws',
+  report: 'holdfast-report+jws',
+  hostRequest: 'holdfast-host-request+jws',
+} as const;
+export type StatementType = (typeof STATEMENT_TYPES)[keyof typeof STATEMENT_TYPES];
+
+/** Media type of an answer that is one JWS. */
+export const STATEMENT_CONTENT_TYPE = 'application/jose';
+export const HOST_AUTH_SCHEME = 'Holdfast-Host';
+
+const closed = { additionalProperties: false } as const;
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+export const PublicKeySchema = Type.Object(
+  {
+    kty: Type.Literal('OKP'),
+    crv: Type.Literal('Ed25519'),
+    x: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+    kid: Type.Optional(Type.String({ maxLength: 100 })),
+  },
+  closed,
+);
+export type PublicKey = Static<typeof PublicKeySchema>;
+
+export const BundleSchema = Type.Object({
+  controlId: Type.String(),
+  policyRevision: Type.Integer({ minimum: 1 }),
+  policyDigest: Type.String({ description: 'SHA-256 of the canonical document, hex' }),
+  publishedAtMs: Type.Integer(),
+  publishedBy: Type.String(),
+  policy: PolicyDocumentSchema,
+  trust: Type.Object({ keys: Type.Array(PublicKeySchema, { minItems: 1, maxItems: 8 }) }),
+});
+export type Bundle = Static<typeof BundleSchema>;
+
+export const EnrolmentSchema = Type.Object({
+  nonce: Type.String(),
+  controlId: Type.String(),
+  hostId: Type.String(),
+  hostName: Type.String(),
+  hostEpoch: Type.Integer({ minimum: 1 }),
+  trust: Type.Object({ keys: Type.Array(PublicKeySchema, { minItems: 1, maxItems: 8 }) }),
+});
+export type Enrolment = Static<typeof EnrolmentSchema>;
+
+/** Claims of the token that accompanies each request of a host; `path` is the path without its query. */
+export const HostRequestSchema = Type.Object({
+  iss: Type.String({ description: 'host id' }),
+  aud: Type.String({ description: 'control id' }),
+  hostEpoch: Type.Integer(),
+  iat: Type.Integer({ description: 'seconds since 1970' }),
+  exp: Type.Integer(),
+  method: Type.String(),
+  path: Type.String(),
+  bodySha256: Type.String({ description: 'hex; of the empty string where there is no body' }),
+  nonce: Type.String({ minLength: 16, maxLength: 64 }),
+});
+export type HostRequest = Static<typeof HostRequestSchema>;
+
+/** Names of owned resources: path-like words. */
+export const ResourceSchema = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$', description: 'a resource that can be leased, as orders/7' });
+const LeaseRefSchema = Type.Object({ resource: ResourceSchema, epoch: Type.Integer({ minimum: 1 }) }, closed);
+
+export const SYNC_LEASES_MAX = 10_000;
+
+/** The sidecar's state vector. */
+export const SyncRequestSchema = Type.Object(
+  {
+    sidecarVersion: Type.String({ maxLength: 50 }),
+    policyRevision: nullable(Type.Integer()),
+    policyRejected: nullable(
+      Type.Object({ policyRevision: Type.Integer(), reason: Type.String({ maxLength: 1_000 }) }, closed),
+    ),
+    highWater: Type.Object(
+      {
+        policyRevision: Type.Integer({ description: 'highest revision this host has ever activated' }),
+        epoch: Type.Integer({ description: 'highest fencing token this host has ever seen' }),
+      },
+      closed,
+    ),
+    leases: Type.Object(
+      {
+        renew: Type.Array(LeaseRefSchema, { maxItems: SYNC_LEASES_MAX }),
+        acquire: Type.Array(ResourceSchema, { maxItems: SYNC_LEASES_MAX }),
+        release: Type.Array(LeaseRefSchema, { maxItems: SYNC_LEASES_MAX }),
+      },
+      closed,
+    ),
+    journal: Type.Object(
+      {
+        seq: Type.Integer({ minimum: 0 }),
+        hash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+        operations: Type.Record(Type.String(), Type.Integer(), { description: 'operations by state' }),
+      },
+      closed,
+    ),
+  },
+  { ...closed, $id: 'SyncRequest' },
+);
+export type SyncRequest = Static<typeof SyncRequestSchema>;
+
+export const SyncAnswerSchema = Type.Object({
+  nonce: Type.String(),
+  hostId: Type.String(),
+  controlId: Type.String(),
+  policyRevision: nullable(Type.Integer({ description: 'the newest published for this host' })),
+  leases: Type.Array(
+    Type.Object({ resource: ResourceSchema, epoch: Type.Integer(), ttlMs: Type.Integer() }),
+    { description: 'granted or renewed by this answer; a duration, counted by the host from when it sent the request' },
+  ),
+  lost: Type.Array(Type.Object({ resource: ResourceSchema, epoch: Type.Integer(), reason: Type.Enum(['superseded', 'expired', 'unknown']) })),
+  pending: Type.Array(
+    Type.Object({
+      resource: ResourceSchema,
+      reason: Type.Enum(['held', 'lock_delay', 'recovering', 'limit']),
+      holder: nullable(Type.String()),
+      retryAfterMs: Type.Integer(),
+    }),
+    { description: 'asked for and not granted' },
+  ),
+  drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
+  ackedSeq: Type.Integer({ description: 'reports up to this journal position are held by control' }),
+});
+export type SyncAnswer = Static<typeof SyncAnswerSchema>;
+
+/** Control's answer to a `fresh` question, for one request of one host. */
+export const FreshDecisionSchema = Type.Object({
+  nonce: Type.String(),
+  hostId: Type.String(),
+  inputDigest: Type.String({ description: 'SHA-256 of the canonical DecisionInput, hex' }),
+  policyRevision: Type.Integer(),
+  decision: Type.Unknown({ description: 'a Decision of shared/core/policy.ts' }),
+});
+export type FreshDecision = Static<typeof FreshDecisionSchema>;
+
+export const ReportAnswerSchema = Type.Object({
+  nonce: Type.String(),
+  hostId: Type.String(),
+  ackedSeq: Type.Integer(),
+});
+export type ReportAnswer = Static<typeof ReportAnswerSchema>;
