@@ -1,0 +1,50 @@
+import { importsOf, isCode, isUnder } from '../source-tree.ts';
+import type { Rule } from './rule.ts';
+
+/** One row a module: which it is, and the only places that may know of it. */
+const RESTRICTED: readonly {
+  readonly module: RegExp;
+  readonly places: RegExp;
+  readonly where: string;
+}[] = [
+  {
+    module: /^(?:fastify$|@fastify\/)/,
+    places: /\/http\//,
+    where: 'a folder called http/',
+  },
+  {
+    module: /^(?:node:)?sqlite$/,
+    places: /^(?:shared\/platform|control\/store|dataplane\/journal)\//,
+    where: 'shared/platform/, control/store/ and dataplane/journal/',
+  },
+  {
+    module: /^undici$/,
+    places: /^shared\/(?:client|platform)\//,
+    where: 'shared/client/ and shared/platform/',
+  },
+  {
+    module: /^(?:pino|prom-client|jose|close-with-grace|@marcbachmann\/cel-js)$/,
+    places: /^shared\/platform\//,
+    where: 'shared/platform/, behind a port',
+  },
+  { module: /^commander$/, places: /^control\/cli\//, where: 'control/cli/' },
+];
+
+export const restrictedModules: Rule = {
+  title: 'each library that could spread is known in one place',
+  check: (files) =>
+    files
+      // The examples are programs of somebody else, who chooses freely; the tests look behind every port.
+      .filter(({ path }) => isCode(path) && isUnder(path, ['shared/', 'control/', 'dataplane/']))
+      .flatMap((file) =>
+        importsOf(file).flatMap(({ specifier, line }) =>
+          RESTRICTED.filter(
+            ({ module, places }) => module.test(specifier) && !places.test(file.path),
+          ).map(({ where }) => ({
+            path: file.path,
+            line,
+            message: `imports ${specifier}; only ${where} may`,
+          })),
+        ),
+      ),
+};
