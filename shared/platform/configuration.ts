@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import type { Static, TObject, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { parse as parseYaml } from 'yaml';
+import { nearestWord } from '../core/nearest-word.ts';
 import { parseDurationMs } from '../core/time.ts';
 
 const ENV_PREFIX = 'HOLDFAST_';
@@ -166,23 +167,8 @@ function describe(fields: Record<string, Field>, program: string): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** `; did you mean dataDir?` for a near miss, or nothing. */
+/** `; did you mean dataDir?` for a near miss, or where to look. */
 function nearest(word: string, known: readonly string[], prefix = ''): string {
-  const best = known
-    .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))
-    .toSorted((a, b) => a.distance - b.distance)[0];
-  return best !== undefined && best.distance <= 3 ? `; did you mean ${prefix}${best.candidate}?` : '; see --help';
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const change = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min((previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1, change));
-    }
-    previous = current;
-  }
-  return previous[b.length] ?? 0;
+  const best = nearestWord(word, known);
+  return best === null ? '; see --help' : `; did you mean ${prefix}${best}?`;
 }

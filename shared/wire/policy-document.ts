@@ -88,7 +88,7 @@ const RuleSchema = Type.Object(
     ...ruleSettings,
     ownership: Type.Optional(OwnershipRuleSchema),
     effects: Type.Optional(
-      Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, { maxProperties: 32 }),
+      Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, { ...closed, maxProperties: 32 }),
     ),
     enforcement: Type.Optional(
       Type.Enum(['audit', 'warn', 'deny'], { description: 'what a false permit does; default deny' }),
@@ -143,7 +143,7 @@ export const PolicyDocumentSchema = Type.Object(
     principals: Type.Record(
       PrincipalSchema,
       Type.Object({ roles: Type.Array(role, { minItems: 1, maxItems: 50, uniqueItems: true }) }, closed),
-      { minProperties: 1, maxProperties: 100_000 },
+      { ...closed, minProperties: 1, maxProperties: 100_000 },
     ),
     rules: Type.Array(RuleSchema, { minItems: 1, maxItems: POLICY_RULES_MAX }),
     tests: Type.Optional(Type.Array(PolicyTestSchema, { maxItems: 1_000 })),

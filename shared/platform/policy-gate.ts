@@ -1,0 +1,213 @@
+/**
+ * Everything a policy document passes before it can have a revision number: size, syntax, shape, schema,
+ * expressions, lints, its own tests. Control runs it at publication and the CLI offline: the same answer
+ * in both places. Every problem has the JSON Pointer of its place; only what is wrong in the bytes
+ * themselves has a line and a column instead.
+ *
+ * G1  The gates are in this order, and a later one runs only when the one before found nothing: a schema
+ *     that does not fit makes every problem after it noise.
+ * G2  Nothing in here grows faster than the document: aliases, depth and expressions are bounded.
+ */
+import { Settings } from 'typebox/system';
+import { Compile } from 'typebox/compile';
+import { LineCounter, parseDocument } from 'yaml';
+import { nearestWord } from '../core/nearest-word.ts';
+import { compilePolicy, type CompiledPolicy, type PolicyProblem } from '../core/policy.ts';
+import { lintPolicy, runPolicyTests } from '../core/policy-lints.ts';
+import {
+  POLICY_BYTES_MAX,
+  PolicyDocumentSchema,
+  type PolicyDocument,
+} from '../wire/policy-document.ts';
+import { compileCel } from './cel.ts';
+
+export type PolicyFormat = 'json' | 'yaml';
+
+export type PolicyCheck =
+  | { readonly ok: true; readonly document: PolicyDocument; readonly compiled: CompiledPolicy }
+  | {
+      readonly ok: false;
+      /** The code of `shared/wire/problem.ts` under which it is refused. */
+      readonly code: 'body_too_large' | 'invalid_json' | 'invalid_yaml' | 'policy_invalid';
+      readonly problems: readonly PolicyProblem[];
+    };
+
+const PROBLEMS_MAX = 100;
+const DEPTH_MAX = 32;
+const ALIASES_MAX = 100;
+
+const documentChecker = Compile(PolicyDocumentSchema);
+
+export function checkPolicy(bytes: string | Uint8Array, format: PolicyFormat): PolicyCheck {
+  const sizeBytes = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.byteLength;
+  if (sizeBytes > POLICY_BYTES_MAX) {
+    const message = `the document has ${sizeBytes} bytes, over the bound of ${POLICY_BYTES_MAX}: split it by product`;
+    return { ok: false, code: 'body_too_large', problems: [{ path: '', message }] };
+  }
+  const parsed = parseText(bytes, format);
+  if (!parsed.ok) {
+    const code = format === 'json' ? 'invalid_json' : 'invalid_yaml';
+    return { ok: false, code, problems: parsed.problems };
+  }
+  return checkPolicyValue(parsed.value);
+}
+
+/** The gates after parsing, for a document that is a value already. */
+export function checkPolicyValue(value: unknown): PolicyCheck {
+  const invalid = (problems: readonly PolicyProblem[]): PolicyCheck => ({
+    ok: false,
+    code: 'policy_invalid',
+    problems: problems.slice(0, PROBLEMS_MAX),
+  });
+  const shape = checkShape(value);
+  if (shape.length > 0) return invalid(shape);
+  if (!documentChecker.Check(value)) return invalid(schemaProblems(value));
+  const compiled = compilePolicy(value, compileCel);
+  const problems = [...(compiled.ok ? [] : compiled.problems), ...lintPolicy(value)];
+  if (!compiled.ok || problems.length > 0) return invalid(problems);
+  const failedTests = runPolicyTests(value, compiled.policy);
+  if (failedTests.length > 0) return invalid(failedTests);
+  return { ok: true, document: value, compiled: compiled.policy };
+}
+
+type Parsed = { ok: true; value: unknown } | { ok: false; problems: PolicyProblem[] };
+
+function parseText(bytes: string | Uint8Array, format: PolicyFormat): Parsed {
+  const failed = (message: string): Parsed => ({ ok: false, problems: [{ path: '', message }] });
+  let text: string;
+  try {
+    text =
+      typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return failed('the document is not UTF-8');
+  }
+  if (format === 'json') {
+    try {
+      JSON.parse(text);
+    } catch (error) {
+      return failed(messageOf(error));
+    }
+  }
+  // JSON goes through the YAML reader too: `JSON.parse` silently keeps the last of two equal keys.
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, {
+    version: '1.2',
+    uniqueKeys: true,
+    strict: true,
+    merge: false,
+    prettyErrors: false,
+    lineCounter,
+  });
+  const faults =
+    format === 'json' ? duplicateKeys(document.errors) : [...document.errors, ...document.warnings];
+  if (faults.length > 0) {
+    const problems = faults.slice(0, PROBLEMS_MAX).map(({ message, pos }) => {
+      const { line, col } = lineCounter.linePos(pos[0]);
+      return { path: '', message: `line ${line}, column ${col}: ${message}` };
+    });
+    return { ok: false, problems };
+  }
+  if (format === 'json') return { ok: true, value: JSON.parse(text) as unknown };
+  try {
+    return { ok: true, value: document.toJS({ maxAliasCount: ALIASES_MAX }) as unknown };
+  } catch (error) {
+    return failed(messageOf(error));
+  }
+}
+
+function duplicateKeys<E extends { readonly code: string }>(errors: readonly E[]): E[] {
+  return errors.filter(({ code }) => code === 'DUPLICATE_KEY');
+}
+
+/** What no schema can say: depth, numbers that JSON cannot hold, and the one key that is never a name. */
+function checkShape(value: unknown): PolicyProblem[] {
+  const problems: PolicyProblem[] = [];
+  const rest: { path: string; value: unknown; depth: number }[] = [{ path: '', value, depth: 0 }];
+  for (let at = rest.pop(); at !== undefined && problems.length < PROBLEMS_MAX; at = rest.pop()) {
+    const { path, depth } = at;
+    if (typeof at.value === 'number' && !Number.isFinite(at.value)) {
+      problems.push({ path, message: `${at.value} is not a number that JSON can hold` });
+    }
+    if (typeof at.value === 'bigint')
+      problems.push({ path, message: 'is over the largest integer' });
+    if (typeof at.value !== 'object' || at.value === null) continue;
+    if (depth >= DEPTH_MAX) {
+      problems.push({ path, message: `is nested deeper than ${DEPTH_MAX} levels` });
+      continue;
+    }
+    for (const [key, member] of Object.entries(at.value)) {
+      if (key === '__proto__') problems.push({ path, message: '__proto__ cannot be a key' });
+      rest.push({ path: `${path}/${escapePointer(key)}`, value: member, depth: depth + 1 });
+    }
+  }
+  return problems;
+}
+
+type SchemaError = ReturnType<typeof documentChecker.Errors>[number];
+
+function schemaProblems(value: unknown): PolicyProblem[] {
+  const { maxErrors } = Settings.Get();
+  Settings.Set({ maxErrors: PROBLEMS_MAX * 2 });
+  try {
+    return documentChecker.Errors(value).flatMap(toProblems);
+  } finally {
+    Settings.Set({ maxErrors });
+  }
+}
+
+function toProblems(error: SchemaError): PolicyProblem[] {
+  const { keyword, instancePath: path, schemaPath } = error;
+  const params = error.params as Record<string, unknown>;
+  // Says again, for each unknown field, what `additionalProperties` says once.
+  if (keyword === 'boolean') return [];
+  const description = schemaAt(schemaPath)['description'];
+  const hint = typeof description === 'string' ? ` (${description})` : '';
+  switch (keyword) {
+    case 'additionalProperties':
+      return (params['additionalProperties'] as string[]).map((field) => ({
+        path: `${path}/${escapePointer(field)}`,
+        message: unknownField(field, schemaAt(schemaPath)),
+      }));
+    case 'required':
+      return (params['requiredProperties'] as string[]).map((field) => ({
+        path: `${path}/${escapePointer(field)}`,
+        message: 'is required',
+      }));
+    case 'enum':
+      return [
+        { path, message: `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}` },
+      ];
+    case 'const':
+      return [{ path, message: `must be ${JSON.stringify(params['allowedValue'])}` }];
+    default:
+      return [{ path, message: `${error.message}${hint}` }];
+  }
+}
+
+function unknownField(field: string, schema: Record<string, unknown>): string {
+  const patterns = Object.keys((schema['patternProperties'] ?? {}) as object);
+  if (patterns.length > 0) return `"${field}" cannot be a name here: it must match ${patterns[0]}`;
+  const known = Object.keys((schema['properties'] ?? {}) as object);
+  const meant = nearestWord(field, known);
+  return meant === null
+    ? `unknown field; known here are ${known.join(', ')}`
+    : `unknown field; did you mean ${meant}?`;
+}
+
+function schemaAt(schemaPath: string): Record<string, unknown> {
+  let schema: unknown = PolicyDocumentSchema;
+  for (const part of schemaPath.split('/').slice(1)) {
+    const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
+    schema =
+      typeof schema === 'object' && schema !== null
+        ? (schema as Record<string, unknown>)[key]
+        : undefined;
+  }
+  return typeof schema === 'object' && schema !== null ? (schema as Record<string, unknown>) : {};
+}
+
+const escapePointer = (key: string): string => key.replaceAll('~', '~0').replaceAll('/', '~1');
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
