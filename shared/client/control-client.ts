@@ -1,0 +1,188 @@
+/**
+ * What operators' programs (the `holdfast` command is one) use to talk to control. Apps do not need it: they
+ * talk to the sidecar of their host, which goes on when control is away.
+ *
+ * Reading is safe to repeat. Publishing carries the revision it replaces, so repeating it after an
+ * `UnreachableError` either publishes once or answers `revision_conflict`: read the policy again then.
+ */
+import type {
+  AuditEntry,
+  ControlLease,
+  Host,
+  JoinToken,
+  OperatorRole,
+  PolicyRevision,
+  PublishAnswer,
+  PublishedPolicy,
+  ReportedOperation,
+  ReportedOutage,
+  ReportedRefusal,
+} from '../wire/control-api.ts';
+import type { Health } from '../wire/health.ts';
+import type { OperationState } from '../wire/operation.ts';
+import { JsonCaller, parseEndpoint } from './json-caller.ts';
+import type { Page } from './sidecar-client.ts';
+import { UndiciTransport, type Transport } from './transport.ts';
+
+export type ControlClientOptions = {
+  readonly transport: Transport;
+  readonly token: () => string | null;
+  /** Of one request. */
+  readonly timeoutMs: number;
+};
+
+export type ControlAddress = {
+  /** `https://control.example:7480`. */
+  readonly endpoint: string;
+  readonly token: string | (() => string | null);
+  readonly timeoutMs?: number;
+};
+
+export type PageQuery = { readonly limit?: number; readonly cursor?: string };
+
+export type PublishOptions = {
+  readonly format: 'json' | 'yaml';
+  /** The revision that this one replaces; `null` for the first. Anything else is a `revision_conflict`. */
+  readonly replaces: number | null;
+  /** Checks everything and publishes nothing. */
+  readonly isDryRun?: boolean;
+  readonly comment?: string;
+};
+
+/** What is shown of an operator; the token only once, in the answer to its making. */
+export type OperatorView = {
+  readonly name: string;
+  readonly role: OperatorRole;
+  readonly createdAtMs: number;
+};
+
+const TIMEOUT_MS = 10_000;
+
+export function openControl(address: ControlAddress): ControlClient {
+  const target = parseEndpoint(address.endpoint);
+  if (target === null) {
+    throw new TypeError(
+      `${address.endpoint} is not an address of control: use http://host:port or https://host:port`,
+    );
+  }
+  const { token } = address;
+  return new ControlClient({
+    transport: new UndiciTransport(target),
+    token: typeof token === 'function' ? token : () => token,
+    timeoutMs: address.timeoutMs ?? TIMEOUT_MS,
+  });
+}
+
+export class ControlClient {
+  readonly #caller: JsonCaller;
+
+  constructor(options: ControlClientOptions) {
+    this.#caller = new JsonCaller({ ...options, headers: {} });
+  }
+
+  /** The policy in force. `not_found` where none was ever published. */
+  policy(): Promise<PublishedPolicy> {
+    return this.#get('/v1/policy');
+  }
+
+  policyRevision(policyRevision: number): Promise<PublishedPolicy> {
+    return this.#get(`/v1/policy/revisions/${policyRevision}`);
+  }
+
+  policyRevisions(query: PageQuery = {}): Promise<Page<PolicyRevision>> {
+    return this.#get('/v1/policy/revisions', query);
+  }
+
+  /** Publishes a document as it stands, byte for byte; `policy_invalid` lists everything wrong with it. */
+  publishPolicy(document: string, options: PublishOptions): Promise<PublishAnswer> {
+    return this.#caller.body({
+      method: 'PUT',
+      path: '/v1/policy',
+      query: { dryRun: options.isDryRun === true ? 'true' : undefined },
+      headers: {
+        ...(options.replaces === null
+          ? { 'if-none-match': '*' }
+          : { 'if-match': `"${options.replaces}"` }),
+        ...(options.comment === undefined ? {} : { 'holdfast-comment': options.comment }),
+      },
+      text: { contentType: `application/${options.format}`, data: document },
+    });
+  }
+
+  /** A one-time token with which one host enrols. It is shown only here. */
+  createJoinToken(request: {
+    readonly hostName: string;
+    readonly ttl?: string;
+  }): Promise<JoinToken> {
+    return this.#caller.body({ method: 'POST', path: '/v1/join-tokens', body: request });
+  }
+
+  hosts(query: PageQuery = {}): Promise<Page<Host>> {
+    return this.#get('/v1/hosts', query);
+  }
+
+  host(hostId: string): Promise<Host> {
+    return this.#get(`/v1/hosts/${encodeURIComponent(hostId)}`);
+  }
+
+  leases(query: PageQuery = {}): Promise<Page<ControlLease>> {
+    return this.#get('/v1/leases', query);
+  }
+
+  /** As the hosts have reported them: an operation may be further on than control knows. */
+  operations(
+    query: PageQuery & { readonly host?: string; readonly state?: OperationState } = {},
+  ): Promise<Page<ReportedOperation>> {
+    return this.#get('/v1/operations', query);
+  }
+
+  operation(operationId: string): Promise<ReportedOperation> {
+    return this.#get(`/v1/operations/${encodeURIComponent(operationId)}`);
+  }
+
+  refusals(query: PageQuery = {}): Promise<Page<ReportedRefusal>> {
+    return this.#get('/v1/refusals', query);
+  }
+
+  outages(query: PageQuery = {}): Promise<Page<ReportedOutage>> {
+    return this.#get('/v1/outages', query);
+  }
+
+  audit(query: PageQuery = {}): Promise<Page<AuditEntry>> {
+    return this.#get('/v1/audit', query);
+  }
+
+  async operators(): Promise<readonly OperatorView[]> {
+    return (await this.#get<{ items: OperatorView[] }>('/v1/operators')).items;
+  }
+
+  /** The token in the answer is shown only here. */
+  addOperator(request: {
+    readonly name: string;
+    readonly role: OperatorRole;
+  }): Promise<OperatorView & { readonly token: string }> {
+    return this.#caller.body({ method: 'POST', path: '/v1/operators', body: request });
+  }
+
+  async removeOperator(name: string): Promise<void> {
+    await this.#caller.call({
+      method: 'DELETE',
+      path: `/v1/operators/${encodeURIComponent(name)}`,
+    });
+  }
+
+  health(): Promise<Health> {
+    return this.#get('/v1/health');
+  }
+
+  async close(): Promise<void> {
+    await this.#caller.close();
+  }
+
+  #get<T>(
+    path: string,
+    query: Readonly<Record<string, string | number | undefined>> = {},
+  ): Promise<T> {
+    return this.#caller.body<T>({ method: 'GET', path, query });
+  }
+}

@@ -1,0 +1,43 @@
+/** The public surface of the clients: what is not named here may change without notice. */
+export { ControlClient, openControl } from './control-client.ts';
+export type {
+  ControlAddress,
+  ControlClientOptions,
+  OperatorView,
+  PageQuery,
+  PublishOptions,
+} from './control-client.ts';
+export { SidecarClient, openSidecar } from './sidecar-client.ts';
+export type {
+  Admitted,
+  AdmitOptions,
+  Page,
+  ReportedResult,
+  SidecarAddress,
+  SidecarClientOptions,
+} from './sidecar-client.ts';
+export { ProblemError } from './problem-error.ts';
+export { UnreachableError } from './transport.ts';
+export type { Transport, TransportRequest, TransportResponse } from './transport.ts';
+export { ERRORS, isErrorCode } from '../wire/problem.ts';
+export type { ErrorCode, Problem } from '../wire/problem.ts';
+export type {
+  AdmitRequest,
+  Effect,
+  Operation,
+  OperationState,
+  Outage,
+  Outcome,
+  Refusal,
+} from '../wire/operation.ts';
+export type {
+  Attempt,
+  EffectAnswer,
+  Explanation,
+  Fence,
+  HeldLeaseView,
+  OutageBudget,
+  Recovery,
+  SidecarStatus,
+} from '../wire/sidecar-api.ts';
+export type { Health } from '../wire/health.ts';
