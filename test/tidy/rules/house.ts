@@ -2,7 +2,7 @@
 import { processEdges, timeAndChance } from './ambient.ts';
 import { noCycles, planesApart } from './layers.ts';
 import { fileNames, topLevel } from './layout.ts';
-import { exactPins, lockfile, oneNode } from './manifest.ts';
+import { exactPins, lockfile, oneNode, scriptsThatRun } from './manifest.ts';
 import { pureCore } from './pure-core.ts';
 import { restrictedModules } from './restricted-modules.ts';
 import type { Rule } from './rule.ts';
@@ -24,6 +24,7 @@ export const HOUSE_RULES: readonly Rule[] = [
   erasableSyntax,
   unfinishedWork,
   exactPins,
+  scriptsThatRun,
   lockfile,
   oneNode,
   buildMachine,

@@ -40,6 +40,26 @@ export const exactPins: Rule = {
     }),
 };
 
+export const scriptsThatRun: Rule = {
+  title: 'no script waits for a pre or post hook that never comes',
+  check: (files) => {
+    const settings = files.find(({ path }) => path === '.npmrc')?.text ?? '';
+    if (!/^ignore-scripts\s*=\s*true$/m.test(settings)) return [];
+    return files.filter(isManifest).flatMap((file) => {
+      const scripts = Object.keys((JSON.parse(file.text) as Manifest)['scripts'] ?? {});
+      return scripts
+        .filter((name) => scripts.some((other) => [`pre${other}`, `post${other}`].includes(name)))
+        .map((name) =>
+          findingAt(
+            file,
+            `"${name}"`,
+            `${name} never runs, as .npmrc ignores scripts; call it by name`,
+          ),
+        );
+    });
+  },
+};
+
 export const lockfile: Rule = {
   title: 'the lockfile is version 3, runs no install script and names no registry',
   check: (files) =>
