@@ -1,0 +1,43 @@
+/** What can be asked of the writer, and what it answers. All of it is plain data: it crosses a thread. */
+import type { Instant } from '../../shared/core/time.ts';
+import type { Outage, Refusal } from '../../shared/wire/operation.ts';
+import type { ErrorCode } from '../../shared/wire/problem.ts';
+import type { LifecycleEvent, StoredOperation } from '../core/operation-lifecycle.ts';
+import type { JournalHead } from './journal-feed.ts';
+
+type Context = { readonly now: Instant; readonly outageId: string | null };
+
+export type JournalCommand = Context &
+  (
+    | { readonly type: 'admit'; readonly operation: StoredOperation; readonly authorityEndsBootMs: number }
+    | { readonly type: 'refuse'; readonly refusal: Refusal }
+    | { readonly type: 'apply'; readonly operationId: string; readonly app: string | null; readonly event: LifecycleEvent }
+    | { readonly type: 'check_fence'; readonly resource: string; readonly epoch: number }
+    | { readonly type: 'record_outage'; readonly kind: 'outage_opened' | 'outage_closed'; readonly outage: Outage }
+    | { readonly type: 'record_policy'; readonly kind: 'policy_activated' | 'policy_rejected'; readonly fact: Readonly<Record<string, unknown>> }
+    | { readonly type: 'acknowledge'; readonly seq: number }
+  );
+
+export type JournalAnswer =
+  | { readonly type: 'admitted'; readonly operation: StoredOperation; readonly replayed: boolean }
+  | { readonly type: 'applied'; readonly operation: StoredOperation; readonly changed: boolean; readonly replayed: boolean }
+  | { readonly type: 'fence'; readonly accepted: boolean; readonly highestEpoch: number }
+  | { readonly type: 'recorded' }
+  | { readonly type: 'declined'; readonly code: ErrorCode; readonly detail: string };
+
+/** Answers are in the order of the commands; the whole batch is on disk. */
+export type BatchAnswer = {
+  readonly answers: readonly JournalAnswer[];
+  readonly head: JournalHead;
+  readonly ackedSeq: number;
+  /** Operations by state, after the batch. */
+  readonly counts: Readonly<Record<string, number>>;
+  readonly commitMs: number;
+};
+
+/** The writer: one batch at a time, one transaction and one fsync a batch. */
+export interface JournalWriter {
+  /** Rejects when the outcome of the batch is not known; the writer is then stopped for good. */
+  write(commands: readonly JournalCommand[]): Promise<BatchAnswer>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,199 @@
+/** Reads of what is committed, on a connection of their own: they never wait for a write. All are bounded. */
+import type { JournalEvent, Outage, OperationState, Refusal } from '../../shared/wire/operation.ts';
+import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
+import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
+import type { StoredOperation } from '../core/operation-lifecycle.ts';
+
+type Row = Record<string, string | number | null>;
+export type Listed<T> = { readonly items: readonly T[]; readonly count: number };
+
+/** A stretch of the journal: entries after `afterSeq` and before `beforeSeq`. */
+export type Span = { readonly afterSeq: number; readonly beforeSeq: number };
+
+export class JournalReader {
+  readonly #database: Database;
+
+  constructor(path: string) {
+    this.#database = openDatabase(path, { readOnly: true });
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  operation(operationId: string): StoredOperation | null {
+    return this.#record<StoredOperation>('SELECT record FROM operations WHERE operation_id = ?', operationId);
+  }
+
+  operationByKey(app: string, idempotencyKey: string): StoredOperation | null {
+    return this.#record<StoredOperation>('SELECT record FROM operations WHERE app = ? AND idempotency_key = ?', app, idempotencyKey);
+  }
+
+  /** Newest first; `beforeSeq` continues a listing. */
+  operations(filter: { app: string | null; state: OperationState | null; beforeSeq: number; limit: number }): { seq: number; operation: StoredOperation }[] {
+    const conditions = ['seq < ?', ...(filter.state === null ? [] : ['state = ?']), ...(filter.app === null ? [] : ['app = ?'])];
+    const values = [filter.beforeSeq, ...(filter.state === null ? [] : [filter.state]), ...(filter.app === null ? [] : [filter.app]), filter.limit];
+    return this.#all(`SELECT seq, record FROM operations WHERE ${conditions.join(' AND ')} ORDER BY seq DESC LIMIT ?`, ...values).map((row) => ({
+      seq: Number(row['seq']),
+      operation: JSON.parse(String(row['record'])) as StoredOperation,
+    }));
+  }
+
+  operationEvents(operationId: string, limit: number): JournalEvent[] {
+    return this.#events('WHERE events.operation_id = ? ORDER BY seq LIMIT ?', operationId, limit);
+  }
+
+  eventsAfter(seq: number, limit: number): JournalEvent[] {
+    return this.#events('WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit);
+  }
+
+  /** Unended operations whose deadline has passed by `wallMs`, oldest first. */
+  overdue(wallMs: number, limit: number): string[] {
+    return this.#ids("SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing', 'paused') AND deadline_at_ms <= ? ORDER BY deadline_at_ms LIMIT ?", wallMs, limit);
+  }
+
+  /** Accepted or executing operations that do not go on without control. */
+  stoppedByControlLoss(limit: number): string[] {
+    return this.#ids("SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?", limit);
+  }
+
+  withState(state: OperationState, limit: number): StoredOperation[] {
+    return this.#records<StoredOperation>('SELECT record FROM operations WHERE state = ? ORDER BY seq LIMIT ?', state, limit);
+  }
+
+  refusals(limit: number): Refusal[] {
+    return this.#records<Refusal>('SELECT record FROM refusals ORDER BY seq DESC LIMIT ?', limit);
+  }
+
+  fence(resource: string): number | null {
+    const row = this.#all('SELECT epoch FROM fences WHERE resource = ?', resource)[0];
+    return row === undefined ? null : Number(row['epoch']);
+  }
+
+  outages(limit: number): Outage[] {
+    return this.#records<Outage>('SELECT record FROM outages ORDER BY opened_seq DESC LIMIT ?', limit);
+  }
+
+  outage(outageId: string): (Span & { readonly outage: Outage }) | null {
+    return this.#outageSpan('WHERE outage_id = ?', outageId);
+  }
+
+  latestOutage(): (Span & { readonly outage: Outage }) | null {
+    return this.#outageSpan('ORDER BY opened_seq DESC LIMIT 1');
+  }
+
+  /** Accepted before the span and not ended when it began. */
+  acceptedBefore(span: Span, limit: number): Listed<StoredOperation> {
+    return this.#listed<StoredOperation>('operations WHERE seq < ? AND (settled_seq IS NULL OR settled_seq > ?)', [span.afterSeq, span.afterSeq], limit);
+  }
+
+  admittedDuring(span: Span): number {
+    return this.#count('operations WHERE seq > ? AND seq < ?', span.afterSeq, span.beforeSeq);
+  }
+
+  /** Ended as succeeded or failed within the span. */
+  executedDuring(span: Span): number {
+    return this.#count("operations WHERE settled_seq > ? AND settled_seq < ? AND state IN ('succeeded', 'failed')", span.afterSeq, span.beforeSeq);
+  }
+
+  /** Admitted, started, advanced or ended within the span. */
+  continuedDuring(span: Span, limit: number): Listed<StoredOperation> {
+    return this.#listed<StoredOperation>(
+      `operations WHERE operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND operation_id IS NOT NULL
+         AND kind IN ('admitted', 'attempt_started', 'effect_begun', 'effect_settled', 'succeeded', 'failed'))`,
+      [span.afterSeq, span.beforeSeq],
+      limit,
+    );
+  }
+
+  /** Paused, cancelled or expired within the span. */
+  stoppedDuring(span: Span, limit: number): Listed<StoredOperation> {
+    return this.#listed<StoredOperation>(
+      `operations WHERE operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND kind IN ('paused', 'cancelled', 'expired'))`,
+      [span.afterSeq, span.beforeSeq],
+      limit,
+    );
+  }
+
+  refusedDuring(span: Span, limit: number): Listed<Refusal> {
+    return this.#listed<Refusal>('refusals WHERE seq > ? AND seq < ?', [span.afterSeq, span.beforeSeq], limit);
+  }
+
+  refusedByReason(span: Span): Record<string, number> {
+    const rows = this.#all('SELECT reason, count(*) AS count FROM refusals WHERE seq > ? AND seq < ? GROUP BY reason ORDER BY reason', span.afterSeq, span.beforeSeq);
+    return Object.fromEntries(rows.map((row) => [String(row['reason']), Number(row['count'])]));
+  }
+
+  unknown(limit: number): Listed<StoredOperation> {
+    return this.#listed<StoredOperation>("operations WHERE state = 'unknown'", [], limit);
+  }
+
+  /** Of the operations that the span touched, those that have not ended. */
+  unendedOf(span: Span): number {
+    return this.#count(
+      `operations WHERE state IN ('accepted', 'executing', 'paused')
+         AND operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND operation_id IS NOT NULL)`,
+      span.afterSeq,
+      span.beforeSeq,
+    );
+  }
+
+  #outageSpan(where: string, ...values: string[]): (Span & { readonly outage: Outage }) | null {
+    const row = this.#all(`SELECT opened_seq, closed_seq, record FROM outages ${where}`, ...values)[0];
+    if (row === undefined) return null;
+    return {
+      outage: JSON.parse(String(row['record'])) as Outage,
+      afterSeq: Number(row['opened_seq']),
+      beforeSeq: row['closed_seq'] === null ? Number.MAX_SAFE_INTEGER : Number(row['closed_seq']),
+    };
+  }
+
+  #events(rest: string, ...values: (string | number)[]): JournalEvent[] {
+    const rows = this.#all(
+      `SELECT seq, at_ms, kind, operation_id, outage_id, body, hash, (SELECT before.hash FROM events AS before WHERE before.seq = events.seq - 1) AS previous_hash FROM events ${rest}`,
+      ...values,
+    );
+    return rows.map((row) => ({
+      seq: Number(row['seq']),
+      atMs: Number(row['at_ms']),
+      kind: String(row['kind']) as JournalEvent['kind'],
+      operationId: row['operation_id'] as string | null,
+      outageId: row['outage_id'] as string | null,
+      body: JSON.parse(String(row['body'])) as Record<string, unknown>,
+      previousHash: row['previous_hash'] === null ? FIRST_PREVIOUS_HASH : String(row['previous_hash']),
+      hash: String(row['hash']),
+    }));
+  }
+
+  #listed<T>(from: string, values: (string | number)[], limit: number): Listed<T> {
+    const items = this.#records<T>(`SELECT record FROM ${from} ORDER BY seq LIMIT ?`, ...values, limit);
+    return { items, count: items.length < limit ? items.length : this.#count(from, ...values) };
+  }
+
+  #count(from: string, ...values: (string | number)[]): number {
+    return Number(this.#all(`SELECT count(*) AS count FROM ${from}`, ...values)[0]?.['count'] ?? 0);
+  }
+
+  #record<T>(sql: string, ...values: (string | number)[]): T | null {
+    return this.#records<T>(sql, ...values)[0] ?? null;
+  }
+
+  #records<T>(sql: string, ...values: (string | number)[]): T[] {
+    return this.#all(sql, ...values).map((row) => JSON.parse(String(row['record'])) as T);
+  }
+
+  #ids(sql: string, ...values: (string | number)[]): string[] {
+    return this.#all(sql, ...values).map((row) => String(row['operation_id']));
+  }
+
+  readonly #prepared = new Map<string, ReturnType<Database['prepare']>>();
+
+  #all(sql: string, ...values: (string | number)[]): Row[] {
+    let statement = this.#prepared.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql);
+      this.#prepared.set(sql, statement);
+    }
+    return statement.all(...values) as Row[];
+  }
+}

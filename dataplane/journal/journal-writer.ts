@@ -1,0 +1,69 @@
+/** The writer on a thread of its own, so that an fsync never holds up the HTTP loop. */
+import { Worker } from 'node:worker_threads';
+import { StoreError } from '../../shared/platform/sqlite.ts';
+import type { BatchAnswer, JournalCommand, JournalWriter } from './journal-command.ts';
+import type { FromWriter, ToWriter } from './writer-thread.ts';
+
+type Waiter = { resolve(answer: BatchAnswer | null): void; reject(error: Error): void };
+
+export class ThreadWriter implements JournalWriter {
+  readonly #worker: Worker;
+  #waiter: Waiter | null = null;
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on('message', (message: FromWriter) => this.#settle(message));
+    worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))));
+    worker.on('exit', () => this.#fail(new Error('the writer thread ended')));
+  }
+
+  /** Opens the journal at `path`; resolves with its state. Throws a `StoreError` where it cannot be used. */
+  static async open(path: string): Promise<{ writer: ThreadWriter; snapshot: BatchAnswer }> {
+    const writer = new ThreadWriter(new Worker(new URL('./writer-thread.ts', import.meta.url), { workerData: { path }, name: 'journal-writer' }));
+    try {
+      const snapshot = await writer.#next();
+      if (snapshot === null) throw new Error('the writer thread ended');
+      return { writer, snapshot };
+    } catch (error) {
+      await writer.#worker.terminate();
+      throw error;
+    }
+  }
+
+  async write(commands: readonly JournalCommand[]): Promise<BatchAnswer> {
+    const answer = this.#next();
+    this.#worker.postMessage({ commands } satisfies ToWriter);
+    const batch = await answer;
+    if (batch === null) throw new Error('the writer thread ended');
+    return batch;
+  }
+
+  async close(): Promise<void> {
+    const closed = this.#next();
+    this.#worker.postMessage({ close: true } satisfies ToWriter);
+    await closed;
+    await this.#worker.terminate();
+  }
+
+  #next(): Promise<BatchAnswer | null> {
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+    });
+  }
+
+  #settle(message: FromWriter): void {
+    if ('failure' in message) {
+      this.#fail(message.storeCode === null ? new Error(message.failure) : new StoreError(message.storeCode, message.failure));
+      return;
+    }
+    const waiter = this.#waiter;
+    this.#waiter = null;
+    waiter?.resolve('answer' in message ? message.answer : null);
+  }
+
+  #fail(error: Error): void {
+    const waiter = this.#waiter;
+    this.#waiter = null;
+    waiter?.reject(error);
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The journal as the sidecar uses it: commands queue here and are committed in groups.
+ *
+ * G1  While a commit is on its way, commands gather and go together with the next one: the cost of an fsync
+ *     is shared and nobody waits for more than two.
+ * G2  The queue is bounded: past it a caller is refused at once, never made to wait (`journal_busy`).
+ * G3  After a failed commit nothing is known of its batch: every caller is told so (`outcome_unknown`), and the
+ *     journal takes nothing more; `failed` tells the daemon to end.
+ */
+import type { Clock } from '../../shared/platform/clock.ts';
+import type { Outage } from '../../shared/wire/operation.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import type { BatchAnswer, JournalAnswer, JournalCommand, JournalWriter } from './journal-command.ts';
+import type { JournalFeed, JournalHead } from './journal-feed.ts';
+import type { JournalReader } from './journal-reader.ts';
+
+const BATCH_COMMANDS_MAX = 512;
+const QUEUE_COMMANDS_MAX = 8_192;
+const BUSY_RETRY_MS = 200;
+
+type Queued = { readonly command: JournalCommand; resolve(answer: JournalAnswer): void; reject(error: Error): void };
+type WithoutContext<T> = T extends unknown ? Omit<T, 'now' | 'outageId'> : never;
+
+export class Journal implements JournalFeed {
+  readonly reader: JournalReader;
+  /** Rejects once, when the journal cannot go on. */
+  readonly failed: Promise<never>;
+  readonly #writer: JournalWriter;
+  readonly #clock: Clock;
+  readonly #onBatch: (batch: { size: number; commitMs: number }) => void;
+  readonly #listeners: (() => void)[] = [];
+  #state: BatchAnswer;
+  #queue: Queued[] = [];
+  #writing: Promise<void> | null = null;
+  #failure: Error | null = null;
+  #fail: (error: Error) => void = () => undefined;
+  #outageId: () => string | null = () => null;
+
+  constructor(parts: {
+    writer: JournalWriter;
+    reader: JournalReader;
+    snapshot: BatchAnswer;
+    clock: Clock;
+    onBatch?: (batch: { size: number; commitMs: number }) => void;
+  }) {
+    this.#writer = parts.writer;
+    this.reader = parts.reader;
+    this.#state = parts.snapshot;
+    this.#clock = parts.clock;
+    this.#onBatch = parts.onBatch ?? (() => undefined);
+    this.failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    // Whoever awaits it gets the rejection; nobody else is to be troubled by it.
+    this.failed.catch(() => undefined);
+  }
+
+  /** Every entry names the outage that was open when it was made. */
+  useOutages(outageId: () => string | null): void {
+    this.#outageId = outageId;
+  }
+
+  /** Resolves when the answer is on disk. Throws `journal_busy` or `outcome_unknown`. */
+  submit(command: WithoutContext<JournalCommand>): Promise<JournalAnswer> {
+    if (this.#failure !== null) return Promise.reject(unknownOutcome(this.#failure));
+    if (this.#queue.length >= QUEUE_COMMANDS_MAX) {
+      return Promise.reject(
+        new HoldfastError('journal_busy', `${this.#queue.length} writes are waiting for the disk: slow down`, { retry_after_ms: BUSY_RETRY_MS }),
+      );
+    }
+    const complete = { ...command, now: this.#clock.now(), outageId: this.#outageId() } as JournalCommand;
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ command: complete, resolve, reject });
+      this.#writing ??= Promise.resolve().then(() => this.#writeQueue());
+    });
+  }
+
+  queueLength(): number {
+    return this.#queue.length;
+  }
+
+  head(): JournalHead {
+    return this.#state.head;
+  }
+
+  operationCounts(): Readonly<Record<string, number>> {
+    return this.#state.counts;
+  }
+
+  ackedSeq(): number {
+    return this.#state.ackedSeq;
+  }
+
+  eventsAfter(seq: number, limit: number): ReturnType<JournalFeed['eventsAfter']> {
+    return this.reader.eventsAfter(seq, limit);
+  }
+
+  async acknowledge(seq: number): Promise<void> {
+    await this.submit({ type: 'acknowledge', seq });
+  }
+
+  async recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void> {
+    await this.submit({ type: 'record_outage', kind, outage });
+  }
+
+  async recordPolicy(kind: 'policy_activated' | 'policy_rejected', fact: { policyRevision: number; reason?: string }): Promise<void> {
+    await this.submit({ type: 'record_policy', kind, fact });
+  }
+
+  openOutage(): Outage | null {
+    const latest = this.reader.latestOutage();
+    return latest !== null && latest.outage.toMs === null ? latest.outage : null;
+  }
+
+  onCommit(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Writes what is queued, then closes. */
+  async close(): Promise<void> {
+    while (this.#writing !== null) await this.#writing;
+    if (this.#failure === null) await this.#writer.close();
+    this.reader.close();
+  }
+
+  /** G1. */
+  async #writeQueue(): Promise<void> {
+    while (this.#queue.length > 0 && this.#failure === null) {
+      const batch = this.#queue.splice(0, BATCH_COMMANDS_MAX);
+      try {
+        const before = this.#state.head.seq;
+        this.#state = await this.#writer.write(batch.map(({ command }) => command));
+        this.#onBatch({ size: batch.length, commitMs: this.#state.commitMs });
+        batch.forEach(({ resolve, reject }, index) => {
+          const answer = this.#state.answers[index];
+          if (answer === undefined) reject(new Error('the writer gave no answer'));
+          else resolve(answer);
+        });
+        if (this.#state.head.seq > before) for (const listener of this.#listeners) listener();
+      } catch (error) {
+        this.#stop(error instanceof Error ? error : new Error(String(error)), batch);
+      }
+    }
+    this.#writing = null;
+  }
+
+  /** G3. */
+  #stop(error: Error, batch: readonly Queued[]): void {
+    this.#failure = error;
+    for (const { reject } of [...batch, ...this.#queue.splice(0)]) reject(unknownOutcome(error));
+    this.#fail(new Error(`the journal failed and the sidecar ends, so that what is on disk can be read anew: ${error.message}`, { cause: error }));
+  }
+}
+
+function unknownOutcome(error: Error): HoldfastError {
+  return new HoldfastError('outcome_unknown', 'the commit failed and its outcome is not known: ask again with the same key after the restart', {
+    cause: error,
+    retry_after_ms: 1_000,
+  });
+}
