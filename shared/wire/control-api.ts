@@ -49,6 +49,31 @@ export type PublishAnswer = Static<typeof PublishAnswerSchema>;
 
 export const HostNameSchema = Type.String({ pattern: '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$', description: 'lower case, digits, dots and hyphens' });
 
+export const OperatorNameSchema = Type.String({
+  pattern: '^[a-z0-9]([a-z0-9._@-]{0,61}[a-z0-9])?$',
+  description: 'lower case, digits, dots, hyphens, underscores and @',
+});
+
+export const OperatorRequestSchema = Type.Object(
+  {
+    name: OperatorNameSchema,
+    roles: Type.Array(Type.Enum([...OPERATOR_ROLES]), { minItems: 1, maxItems: 5, uniqueItems: true }),
+  },
+  { ...closed, $id: 'OperatorRequest' },
+);
+
+export const OperatorSchema = Type.Object(
+  { name: OperatorNameSchema, roles: Type.Array(Type.Enum([...OPERATOR_ROLES])), createdAtMs: wallMs },
+  { $id: 'Operator' },
+);
+export type Operator = Static<typeof OperatorSchema>;
+
+export const OperatorTokenSchema = Type.Object(
+  { ...OperatorSchema.properties, token: Type.String({ description: 'shown once; only its SHA-256 is kept' }) },
+  { $id: 'OperatorToken' },
+);
+export type OperatorToken = Static<typeof OperatorTokenSchema>;
+
 export const JoinTokenRequestSchema = Type.Object(
   {
     hostName: HostNameSchema,
@@ -155,6 +180,37 @@ export const ReportedRefusalSchema = Type.Object(
   { $id: 'ReportedRefusal' },
 );
 export type ReportedRefusal = Static<typeof ReportedRefusalSchema>;
+
+export const ReportedOperationsQuerySchema = Type.Object(
+  {
+    host: Type.Optional(Type.String({ maxLength: 100, description: 'a host id' })),
+    state: Type.Optional(OperationStateSchema),
+    ...PageQuerySchema.properties,
+  },
+  closed,
+);
+
+export const ReportedOperationDetailSchema = Type.Object(
+  { operation: ReportedOperationSchema, events: Type.Array(JournalEventSchema, { description: 'in the order of the journal; at most 1000' }) },
+  { $id: 'ReportedOperationDetail' },
+);
+export type ReportedOperationDetail = Static<typeof ReportedOperationDetailSchema>;
+
+/** An event that control stored as it came and could not read: the rest of the stream went on without it. */
+export const UnreadableEventSchema = Type.Object(
+  {
+    hostId: Type.String(),
+    hostEpoch: Type.Integer(),
+    seq: Type.Integer(),
+    kind: Type.String(),
+    operationId: nullable(Type.String()),
+    atMs: wallMs,
+    receivedAtMs: wallMs,
+    problem: Type.String(),
+  },
+  { $id: 'UnreadableEvent' },
+);
+export type UnreadableEvent = Static<typeof UnreadableEventSchema>;
 
 export const REPORT_EVENTS_MAX = 500;
 export const REPORT_BYTES_MAX = 8 * 1024 * 1024;

@@ -65,6 +65,7 @@ export const ERRORS = {
   journal_busy: row(503, 'The journal queue is full', true),
   outcome_unknown: row(503, 'The commit failed and its outcome is not known; ask again with the same key', true),
   journal_full: row(507, 'The journal has no room for new operations', true),
+  overloaded: row(503, 'The daemon serves as many as it can', true),
   shutting_down: row(503, 'The daemon is stopping', true),
   internal: row(500, 'The daemon failed'),
 
@@ -72,6 +73,8 @@ export const ERRORS = {
   precondition_required: row(428, 'If-Match is required: read the current revision first'),
   revision_conflict: row(412, 'The policy was changed by somebody else'),
   policy_invalid: row(422, 'The policy does not validate'),
+  operator_exists: row(409, 'There is an operator of that name'),
+  last_admin: row(409, 'The last admin cannot be removed'),
   join_token_invalid: row(401, 'The join token is not known'),
   join_token_used: row(401, 'The join token was used by another host'),
   join_token_expired: row(401, 'The join token has expired'),

@@ -2,7 +2,7 @@
  * A Fastify instance with everything that is off by default and must not be: time-outs, bounds, problem
  * details for every error, request ids, trace context in the log, strict content types.
  */
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import swagger from '@fastify/swagger';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -10,6 +10,7 @@ import { ProblemSchema } from '../../wire/problem.ts';
 import type { Logger } from '../logger.ts';
 import { randomText, type Random } from '../random.ts';
 import { installProblems } from './problems.ts';
+import { convertTextValues } from './text-values.ts';
 
 export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
 
@@ -22,6 +23,8 @@ export type ServerOptions = {
   readonly bodyBytesMax: number;
   /** Longer than the longest long-poll. */
   readonly handlerTimeoutMs: number;
+  /** Default 4096; a daemon that holds a long-poll for each host needs more. */
+  readonly connectionsMax?: number;
 };
 
 export const BODY_TIMEOUT_MS = 30_000;
@@ -30,7 +33,7 @@ const CONNECTIONS_MAX = 4_096;
 export function buildServer(options: ServerOptions): App {
   const app = Fastify({
     loggerInstance: options.logger as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: () => randomText(options.random, 9),
     bodyLimit: options.bodyBytesMax,
@@ -45,9 +48,10 @@ export function buildServer(options: ServerOptions): App {
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 300, caseSensitive: true, ignoreTrailingSlash: false },
-    ajv: { customOptions: { removeAdditional: false, useDefaults: true, coerceTypes: 'array', allErrors: true } },
+    // Ajv's coercion would turn a null of a body into 0 or ''. Text is converted where everything is text.
+    ajv: { customOptions: { removeAdditional: false, useDefaults: true, coerceTypes: false, allErrors: true } },
   }).withTypeProvider<TypeBoxTypeProvider>();
-  app.server.maxConnections = CONNECTIONS_MAX;
+  app.server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX;
   app.server.headersTimeout = BODY_TIMEOUT_MS;
   app.removeContentTypeParser('text/plain');
   installProblems(app);
@@ -61,6 +65,11 @@ export function buildServer(options: ServerOptions): App {
     if (typeof traceparent === 'string' && TRACEPARENT.test(traceparent)) {
       request.log = request.log.child({ trace_id: traceparent.slice(3, 35) });
     }
+  });
+  app.addHook('preValidation', async (request) => {
+    const schema = request.routeOptions.schema;
+    convertTextValues(schema?.querystring, request.query);
+    convertTextValues(schema?.params, request.params);
   });
   app.addHook('onResponse', async (request, reply) => {
     const level = reply.statusCode >= 500 ? 'warn' : 'debug';
