@@ -125,7 +125,7 @@ export type Fence = Static<typeof FenceSchema>;
 export const HeldLeaseSchema = Type.Object(
   {
     resource: ResourceSchema,
-    state: Type.Enum(['held', 'in_grace', 'ended', 'wanted']),
+    state: Type.Enum(['held', 'ended', 'wanted']),
     epoch: nullable(Type.Integer()),
     remainingMs: Type.Integer({ description: 'until this host stops acting as owner (strict)' }),
     reason: nullable(Type.String({ description: 'why it is not held, as control last said' })),

@@ -1,0 +1,62 @@
+/** The story of one operation in sentences, from its record and its entries alone. */
+import { formatDurationMs } from '../../shared/core/time.ts';
+import type { Effect, JournalEvent, Outage } from '../../shared/wire/operation.ts';
+import type { StoredOperation } from './operation-lifecycle.ts';
+
+export function explainOperation(operation: StoredOperation, events: readonly JournalEvent[], outage: Outage | null): string[] {
+  return [...explainAdmission(operation, outage), ...events.flatMap((event) => explainEvent(event, operation)), explainEnd(operation)];
+}
+
+function explainAdmission(operation: StoredOperation, outage: Outage | null): string[] {
+  const { basis, stalenessMs, policyRevision, rule, leaseResource, leaseEpoch } = operation;
+  const age = formatDurationMs(stalenessMs);
+  const lines = [
+    `${operation.principal} asked for ${operation.action} on ${operation.resource.id || '(no resource)'} with key ${operation.idempotencyKey}.`,
+    basis === 'fresh'
+      ? `Rule ${rule} of policy revision ${policyRevision} permitted it; control was asked for this request and answered in ${age}.`
+      : `Rule ${rule} of policy revision ${policyRevision} permitted it from cached authority that control had confirmed ${age} before.`,
+  ];
+  if (leaseResource !== null) lines.push(`This host held the lease of ${leaseResource} at epoch ${leaseEpoch}${operation.leaseInGrace ? ', in its grace after the end' : ''}.`);
+  lines.push(outage === null ? 'Control was in reach.' : `Control was out of reach: outage ${outage.outageId} (${outage.cause}).`);
+  lines.push(...operation.warnings.map((warning) => `Policy warned: ${warning}.`));
+  return lines;
+}
+
+function explainEvent(event: JournalEvent, operation: StoredOperation): string[] {
+  const after = `After ${formatDurationMs(Math.max(0, event.atMs - operation.admittedAtMs))}`;
+  const effect = event.body['effect'] as Effect | undefined;
+  const away = event.outageId === null ? '' : ` during outage ${event.outageId}`;
+  switch (event.kind) {
+    case 'attempt_started':
+      return [`${after} attempt ${String(event.body['attempt'])} started${away}.`];
+    case 'effect_begun':
+      return [`${after} attempt ${effect?.attempt} began effect ${effect?.name}${effect?.leaseEpoch ? ` with fencing token ${effect.leaseEpoch}` : ''}${away}.`];
+    case 'effect_settled':
+      return [`${after} effect ${effect?.name} was reported as ${effect?.state}${away}.`];
+    case 'worker_lost':
+      return [`${after} the worker missed its heartbeats; the rule says onWorkerLoss: ${operation.onWorkerLoss}.`];
+    case 'paused':
+      return [`${after} it was paused, because control was lost${away}.`];
+    case 'resumed':
+      return [`${after} it was released, because control was back.`];
+    default:
+      return [];
+  }
+}
+
+function explainEnd(operation: StoredOperation): string {
+  const why = operation.reason === null ? '' : ` (${operation.reason})`;
+  const known = operation.outcome === null ? '' : `; the outcome is ${operation.outcome.provenance}`;
+  switch (operation.state) {
+    case 'accepted':
+      return 'It waits for an attempt.';
+    case 'executing':
+      return `Attempt ${operation.attempt} is executing.`;
+    case 'paused':
+      return `It is paused${why}.`;
+    case 'unknown':
+      return `Its outcome is not known${why}. Find out, then: holdfast op resolve ${operation.operationId} --outcome succeeded|failed --reason "..."`;
+    default:
+      return `It ended as ${operation.state}${why}${known}.`;
+  }
+}

@@ -1,0 +1,63 @@
+/** The sidecar's HTTP API on one transport. It is built once for TCP and once for the Unix socket, over the same parts. */
+import type { Clock } from '../../shared/platform/clock.ts';
+import { installOperationsRoutes, type OperationsRoutes } from '../../shared/platform/http/operations-routes.ts';
+import { buildServer, type App } from '../../shared/platform/http/server.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Random } from '../../shared/platform/random.ts';
+import type { Health } from '../../shared/wire/health.ts';
+import type { OutageBudget, SidecarStatus } from '../../shared/wire/sidecar-api.ts';
+import type { LeaseAuthority } from '../authority/authority-view.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Admissions } from '../operations/admissions.ts';
+import type { Executions } from '../operations/executions.ts';
+import { installAttemptRoutes } from './attempt-routes.ts';
+import { installAuthorityRoutes } from './authority-routes.ts';
+import { checkRequest, type GuardOptions } from './guards.ts';
+import { installOperationRoutes } from './operation-routes.ts';
+import { installRecoveryRoutes } from './recovery-routes.ts';
+
+const BODY_BYTES_MAX = 64 * 1024;
+const HANDLER_TIMEOUT_MS = 35_000;
+
+export type Parts = {
+  readonly admissions: Admissions;
+  readonly executions: Executions;
+  readonly journal: Journal;
+  readonly leases: LeaseAuthority;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly version: string;
+  readonly operations: OperationsRoutes;
+  readonly budget: () => OutageBudget;
+  readonly health: () => Health;
+  readonly status: () => SidecarStatus;
+  readonly onResponse: (fact: { method: string; route: string; status: number; seconds: number }) => void;
+};
+
+export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promise<App> {
+  const app = buildServer({
+    logger: parts.logger,
+    random: parts.random,
+    title: 'Holdfast sidecar',
+    description: 'Admits, records, fences and executes operations on one host, whether or not control can be reached.',
+    version: parts.version,
+    bodyBytesMax: BODY_BYTES_MAX,
+    handlerTimeoutMs: HANDLER_TIMEOUT_MS,
+  });
+  app.decorateRequest('caller', null);
+  app.addHook('onRequest', async (request) => checkRequest(request, guard));
+  app.addHook('onResponse', async (request, reply) =>
+    parts.onResponse({ method: request.method, route: request.routeOptions.url ?? 'none', status: reply.statusCode, seconds: reply.elapsedTime / 1_000 }),
+  );
+  // Routes come after the plugin that describes them is loaded.
+  await app.register(async (scope) => {
+    const routes = scope as unknown as App;
+    installOperationsRoutes(routes, parts.operations);
+    installOperationRoutes(routes, parts);
+    installAttemptRoutes(routes, parts);
+    installAuthorityRoutes(routes, parts);
+    installRecoveryRoutes(routes, parts);
+  });
+  return app;
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { compileCel } from '../shared/platform/cel.ts';
+import { SystemClock } from '../shared/platform/clock.ts';
+import { loadConfiguration } from '../shared/platform/configuration.ts';
+import { createLogger } from '../shared/platform/logger.ts';
+import { SystemRandom } from '../shared/platform/random.ts';
+import { StartError, runDaemon } from '../shared/platform/shutdown.ts';
+import { UndiciTransport } from '../shared/client/transport.ts';
+import { SidecarConfigSchema, type SidecarConfig } from './config.ts';
+import { startSidecar } from './daemon.ts';
+import { openJournal } from './journal/open-journal.ts';
+
+await runDaemon(
+  () => loadConfiguration(SidecarConfigSchema, { program: 'holdfast-sidecar', argv: process.argv.slice(2), env: process.env }),
+  (config) =>
+    startSidecar({
+      config,
+      hostName: config.hostName ?? hostname().toLowerCase(),
+      joinToken: readJoinToken(config),
+      clock: new SystemClock(),
+      random: new SystemRandom(),
+      logger: createLogger({ name: 'sidecar', level: config.logLevel }),
+      transport: new UndiciTransport({ url: config.controlUrl }),
+      compile: compileCel,
+      openJournal,
+    }),
+);
+
+/** A token that was used and removed is no failure: an enrolled host needs none. */
+function readJoinToken({ joinTokenFile }: SidecarConfig): string | undefined {
+  if (joinTokenFile === undefined) return undefined;
+  try {
+    return readFileSync(joinTokenFile, 'utf8').trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new StartError(`cannot read the join token: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The shell around admission: read what is at hand, decide in `core/`, write, then answer.
+ *
+ * I1  the answer comes after the journal's; I2  a known key is answered with its record, whatever policy says now;
+ * I3  every record and refusal names its basis; I10  a bounded admission makes no call to control.
+ */
+import type { Clock } from '../../shared/platform/clock.ts';
+import { digestOf } from '../../shared/platform/digest.ts';
+import type { Random } from '../../shared/platform/random.ts';
+import { makeId } from '../../shared/core/ids.ts';
+import type { AdmitRequest, Refusal } from '../../shared/wire/operation.ts';
+import { ERRORS, HoldfastError } from '../../shared/wire/problem.ts';
+import type { FreshAuthority, LeaseAuthority, OutageAuthority, PolicyAuthority } from '../authority/authority-view.ts';
+import { acceptedOperation, checkAdmissible, planAdmission, planFromControl, type Plan, type Refused } from '../core/admission.ts';
+import type { StoredOperation } from '../core/operation-lifecycle.ts';
+import type { Journal } from '../journal/journal.ts';
+
+/** What a retry may usefully wait for when authority is missing: about one sync. */
+const AUTHORITY_RETRY_MS = 1_000;
+
+/** How long control's fresh answer holds for the one admission that it was asked for. */
+const FRESH_ANSWER_MS = 5_000;
+
+export type Caller = { readonly app: string; readonly idempotencyKey: string };
+export type Admitted = { readonly operation: StoredOperation; readonly replayed: boolean };
+
+export type AdmissionParts = {
+  readonly journal: Journal;
+  readonly policy: PolicyAuthority;
+  readonly leases: LeaseAuthority;
+  readonly fresh: FreshAuthority;
+  readonly outages: OutageAuthority;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly hostId: () => string;
+  readonly onDecision: (fact: { decision: 'admitted' | 'replayed' | 'refused'; reason: string; basis: string }) => void;
+};
+
+export class Admissions {
+  readonly #parts: AdmissionParts;
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves when the record is on disk. Throws a `HoldfastError`; where policy refused, the refusal is recorded too. */
+  async admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
+    const { journal, clock } = this.#parts;
+    const fingerprint = digestOf(request);
+    const known = journal.reader.operationByKey(caller.app, caller.idempotencyKey);
+    if (known !== null) return this.#replay(caller, known, fingerprint);
+
+    const plan = await this.#plan(request);
+    if (plan.kind === 'refused') throw await this.#refuse(caller, request, plan);
+    const now = clock.now();
+    const { leaseResource } = plan.decision;
+    const lease = leaseResource === null ? undefined : this.#parts.leases.lease(leaseResource);
+    const admissible = checkAdmissible(plan, request, lease, now);
+    if (admissible.kind === 'refused') {
+      if (leaseResource !== null && admissible.code !== 'deadline_too_long') this.#parts.leases.want(leaseResource);
+      throw await this.#refuse(caller, request, admissible);
+    }
+    const ids = {
+      operationId: makeId('op', now.wallMs, this.#parts.random.bytes(16)),
+      hostId: this.#parts.hostId(),
+      ...caller,
+      fingerprint,
+      outageId: this.#parts.outages.current()?.outageId ?? null,
+    };
+    const operation = acceptedOperation(ids, request, plan, admissible, now);
+    const answer = await journal.submit({ type: 'admit', operation, authorityEndsBootMs: admissible.authorityEndsBootMs });
+    if (answer.type === 'declined') {
+      if (answer.code === 'idempotency_key_reused') throw new HoldfastError(answer.code, answer.detail);
+      const basis = { rule: operation.rule, policyRevision: operation.policyRevision, basis: operation.basis, stalenessMs: operation.stalenessMs };
+      throw await this.#refuse(caller, request, { kind: 'refused', code: answer.code, detail: answer.detail, ...basis });
+    }
+    if (answer.type !== 'admitted') throw new Error(`the journal answered ${answer.type} to an admission`);
+    this.#parts.onDecision({ decision: answer.replayed ? 'replayed' : 'admitted', reason: 'permitted', basis: answer.operation.basis });
+    return { operation: answer.operation, replayed: answer.replayed };
+  }
+
+  #replay(caller: Caller, known: StoredOperation, fingerprint: string): Admitted {
+    if (known.fingerprint !== fingerprint) {
+      throw new HoldfastError(
+        'idempotency_key_reused',
+        `Idempotency-Key ${caller.idempotencyKey} names operation ${known.operationId} with another payload: use a new key for a new operation`,
+        { operationId: known.operationId },
+      );
+    }
+    this.#parts.onDecision({ decision: 'replayed', reason: 'permitted', basis: known.basis });
+    return { operation: known, replayed: true };
+  }
+
+  async #plan(request: AdmitRequest): Promise<Exclude<Plan, { kind: 'ask_control' }>> {
+    const now = this.#parts.clock.now();
+    const { policy, fresh } = this.#parts;
+    const plan = planAdmission({ policy: policy.activePolicy(), revoked: policy.revoked(), stalenessMs: policy.stalenessMs(now), now }, request);
+    if (plan.kind !== 'ask_control') return plan;
+    const { deadlineMs: _, ...input } = request;
+    const answer = await fresh.decide(input);
+    if (!answer.ok) {
+      return {
+        kind: 'refused',
+        code: answer.reason,
+        detail: `rule ${plan.rule} needs fresh authority: ${answer.detail}`,
+        rule: plan.rule,
+        policyRevision: policy.activePolicy()?.policyRevision ?? null,
+        basis: null,
+        stalenessMs: policy.stalenessMs(this.#parts.clock.now()),
+      };
+    }
+    const decided = planFromControl(answer.decision, {
+      policyRevision: answer.policyRevision,
+      stalenessMs: answer.stalenessMs,
+      endsBootMs: this.#parts.clock.now().bootMs + FRESH_ANSWER_MS,
+    });
+    return decided as Exclude<Plan, { kind: 'ask_control' }>;
+  }
+
+  /** Records the refusal and makes the error that says so; the caller throws it. */
+  async #refuse(caller: Caller, request: AdmitRequest, refused: Refused): Promise<HoldfastError> {
+    const { clock, random, outages, journal } = this.#parts;
+    const now = clock.now();
+    const refusal: Refusal = {
+      refusalId: makeId('ref', now.wallMs, random.bytes(16)),
+      ...caller,
+      principal: request.principal,
+      action: request.action,
+      resourceId: request.resource?.id ?? '',
+      reason: refused.code,
+      message: refused.detail,
+      policyRevision: refused.policyRevision,
+      rule: refused.rule,
+      basis: refused.basis,
+      stalenessMs: refused.stalenessMs,
+      leaseEpoch: null,
+      outageId: outages.current()?.outageId ?? null,
+      atMs: now.wallMs,
+    };
+    await journal.submit({ type: 'refuse', refusal });
+    this.#parts.onDecision({ decision: 'refused', reason: refused.code, basis: refused.basis ?? 'none' });
+    const { refusalId, policyRevision, rule, basis, stalenessMs, outageId } = refusal;
+    return new HoldfastError(refused.code, refused.detail, {
+      refusalId,
+      policyRevision,
+      rule,
+      basis,
+      stalenessMs,
+      outageId,
+      ...(ERRORS[refused.code].retryable ? { retry_after_ms: AUTHORITY_RETRY_MS } : {}),
+    });
+  }
+}

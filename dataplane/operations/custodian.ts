@@ -1,0 +1,76 @@
+/**
+ * Sees to it that accepted work ends (I8): deadlines that pass, workers that vanish, control that is lost and comes
+ * back. It only proposes; the writer decides on the record. Each round is bounded, so that a backlog is worked off at
+ * a rate and is no second outage.
+ */
+import type { Clock } from '../../shared/platform/clock.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Task } from '../../shared/platform/task-group.ts';
+import type { OutageAuthority } from '../authority/authority-view.ts';
+import type { LifecycleEvent } from '../core/operation-lifecycle.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Executions } from './executions.ts';
+import type { Heartbeats } from './heartbeats.ts';
+
+const ROUND_INTERVAL_MS = 250;
+const ROUND_OPERATIONS_MAX = 200;
+
+/** Paused work comes back at 10 a round: 40 operations a second. */
+const RESUMED_PER_ROUND_MAX = 10;
+
+export type CustodianParts = {
+  readonly journal: Journal;
+  readonly executions: Executions;
+  readonly heartbeats: Heartbeats;
+  readonly outages: OutageAuthority;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How long control must be out of reach before `onControlLoss` takes hold: a blip stops no work. */
+  readonly controlLossAfterMs: number;
+};
+
+export class Custodian {
+  readonly #parts: CustodianParts;
+  /** Wall time as it would be had the wall clock not been set back since start. */
+  readonly #started;
+
+  constructor(parts: CustodianParts) {
+    this.#parts = parts;
+    this.#started = parts.clock.now();
+  }
+
+  task(): Task {
+    return {
+      name: 'custodian',
+      run: async (signal) => {
+        while (!signal.aborted) {
+          await this.round();
+          await this.#parts.clock.sleep(ROUND_INTERVAL_MS, signal);
+        }
+      },
+    };
+  }
+
+  async round(): Promise<void> {
+    const { journal, heartbeats, outages, clock } = this.#parts;
+    const now = clock.now();
+    const steadyWallMs = Math.max(now.wallMs, this.#started.wallMs + now.bootMs - this.#started.bootMs);
+    const proposals: [string, LifecycleEvent][] = [];
+    for (const operationId of journal.reader.overdue(steadyWallMs, ROUND_OPERATIONS_MAX)) proposals.push([operationId, { kind: 'pass_deadline' }]);
+    for (const { operationId, attempt } of heartbeats.missed(now.bootMs)) proposals.push([operationId, { kind: 'lose_worker', attempt }]);
+    const outOfReachMs = outages.outOfReachMs(now);
+    if (outOfReachMs === null) {
+      for (const { operationId } of journal.reader.withState('paused', RESUMED_PER_ROUND_MAX)) proposals.push([operationId, { kind: 'regain_control' }]);
+    } else if (outOfReachMs >= this.#parts.controlLossAfterMs) {
+      for (const operationId of journal.reader.stoppedByControlLoss(ROUND_OPERATIONS_MAX)) proposals.push([operationId, { kind: 'lose_control' }]);
+    }
+    await Promise.all(proposals.map(([operationId, event]) => this.#propose(operationId, event)));
+  }
+
+  async #propose(operationId: string, event: LifecycleEvent): Promise<void> {
+    const { operation, changed } = await this.#parts.executions.apply(operationId, null, event);
+    if (!changed) return;
+    const { state, reason, attempt } = operation;
+    this.#parts.logger.info({ operationId, event: event.kind, state, reason, attempt }, 'operation moved by the custodian');
+  }
+}
