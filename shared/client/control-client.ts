@@ -10,11 +10,14 @@ import type {
   ControlLease,
   Host,
   JoinToken,
+  Operator,
   OperatorRole,
+  OperatorToken,
   PolicyRevision,
   PublishAnswer,
   PublishedPolicy,
   ReportedOperation,
+  ReportedOperationDetail,
   ReportedOutage,
   ReportedRefusal,
 } from '../wire/control-api.ts';
@@ -47,13 +50,6 @@ export type PublishOptions = {
   /** Checks everything and publishes nothing. */
   readonly isDryRun?: boolean;
   readonly comment?: string;
-};
-
-/** What is shown of an operator; the token only once, in the answer to its making. */
-export type OperatorView = {
-  readonly name: string;
-  readonly role: OperatorRole;
-  readonly createdAtMs: number;
 };
 
 const TIMEOUT_MS = 10_000;
@@ -136,7 +132,7 @@ export class ControlClient {
     return this.#get('/v1/operations', query);
   }
 
-  operation(operationId: string): Promise<ReportedOperation> {
+  operation(operationId: string): Promise<ReportedOperationDetail> {
     return this.#get(`/v1/operations/${encodeURIComponent(operationId)}`);
   }
 
@@ -152,15 +148,15 @@ export class ControlClient {
     return this.#get('/v1/audit', query);
   }
 
-  async operators(): Promise<readonly OperatorView[]> {
-    return (await this.#get<{ items: OperatorView[] }>('/v1/operators')).items;
+  async operators(): Promise<readonly Operator[]> {
+    return (await this.#get<{ items: Operator[] }>('/v1/operators')).items;
   }
 
   /** The token in the answer is shown only here. */
   addOperator(request: {
     readonly name: string;
-    readonly role: OperatorRole;
-  }): Promise<OperatorView & { readonly token: string }> {
+    readonly roles: readonly OperatorRole[];
+  }): Promise<OperatorToken> {
     return this.#caller.body({ method: 'POST', path: '/v1/operators', body: request });
   }
 

@@ -3,7 +3,6 @@ export { ControlClient, openControl } from './control-client.ts';
 export type {
   ControlAddress,
   ControlClientOptions,
-  OperatorView,
   PageQuery,
   PublishOptions,
 } from './control-client.ts';

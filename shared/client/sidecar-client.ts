@@ -89,6 +89,8 @@ type OneEffect = OneAttempt & { readonly effect: string };
 const ADMIT_BACKOFF: BackoffPolicy = { baseMs: 100, maxMs: 5_000 };
 const TIMEOUT_MS = 10_000;
 
+const LEASE_WAIT_MS = 5_000;
+
 /** Longest that `acquireLease` waits beyond the sidecar's own wait before it takes silence for silence. */
 const LEASE_ANSWER_MS = 5_000;
 
@@ -250,12 +252,12 @@ export class SidecarClient {
 
   /** Returns when the lease is held, or when control said why not, or after `waitMs`: look at `state`. */
   acquireLease(resource: string, options: { waitMs?: number } = {}): Promise<HeldLeaseView> {
-    const { waitMs } = options;
+    const waitMs = options.waitMs ?? LEASE_WAIT_MS;
     return this.#caller.body({
       method: 'POST',
       path: `/v1/leases/${encodeURIComponent(resource)}:acquire`,
-      ...(waitMs === undefined ? {} : { query: { wait: `${waitMs}ms` } }),
-      timeoutMs: (waitMs ?? 0) + LEASE_ANSWER_MS,
+      query: { wait: `${waitMs}ms` },
+      timeoutMs: waitMs + LEASE_ANSWER_MS,
     });
   }
 

@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs';
+import { extname, resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { stringify as toYaml } from 'yaml';
+import { ProblemError } from '../../../shared/client/index.ts';
+import { checkPolicy, type PolicyFormat } from '../../../shared/platform/policy-gate.ts';
+import type { PolicyRevision, PublishAnswer } from '../../../shared/wire/control-api.ts';
+import { collectPages, type CommandContext } from '../command-context.ts';
+import { CommandError } from '../failures.ts';
+import type { View } from '../output.ts';
+import { timeText } from '../time-text.ts';
+import { parseRevision, withPageFlags, type PageFlags } from './options.ts';
+
+export function addPolicyCommands(program: Command, context: CommandContext): void {
+  const policy = program.command('policy').description('read, check and publish policy');
+  policy
+    .command('apply <file>')
+    .description(
+      'publish a policy document (YAML, or JSON by its extension; - reads standard input)',
+    )
+    .option('--dry-run', 'check everything on control and publish nothing')
+    .addOption(
+      new Option(
+        '--if-revision <revision>',
+        'publish only if this revision is in force (0: none is)',
+      ).argParser(parseRevision),
+    )
+    .option('--comment <text>', 'why, for the history')
+    .action((file: string, flags: ApplyFlags) => applyPolicy(context, file, flags));
+  policy
+    .command('get')
+    .description('print the policy document in force, or an earlier one')
+    .addOption(new Option('--revision <revision>', 'which one').argParser(parseRevision))
+    .action((flags: { revision?: number }) => getPolicy(context, flags.revision));
+  withPageFlags(
+    policy.command('history').description('list what was published, by whom and why'),
+  ).action(async (flags: PageFlags) => {
+    const { output, control } = context;
+    output.list(
+      await collectPages((query) => control.policyRevisions(query), flags),
+      revisionView(context),
+    );
+  });
+  policy
+    .command('validate <file>')
+    .description('check a policy document here, as control would, without talking to it')
+    .action((file: string) => validatePolicy(context, file));
+}
+
+type ApplyFlags = {
+  readonly dryRun?: boolean;
+  readonly ifRevision?: number;
+  readonly comment?: string;
+};
+
+async function applyPolicy(
+  context: CommandContext,
+  file: string,
+  flags: ApplyFlags,
+): Promise<void> {
+  const { text, format } = readDocument(context, file);
+  const replaces = flags.ifRevision ?? (await revisionInForce(context));
+  const answer = await context.control.publishPolicy(text, {
+    format,
+    replaces: replaces === 0 ? null : replaces,
+    isDryRun: flags.dryRun === true,
+    ...(flags.comment === undefined ? {} : { comment: flags.comment }),
+  });
+  const name = `policy/${answer.policyRevision}`;
+  context.output.done(answer, { sentence: sentenceOf(answer), name });
+}
+
+/** 0 where nothing was published yet. What is read here is what the publication may replace, nothing newer. */
+async function revisionInForce({ control }: CommandContext): Promise<number> {
+  try {
+    return (await control.policy()).policyRevision;
+  } catch (error) {
+    if (error instanceof ProblemError && error.status === 404) return 0;
+    throw error;
+  }
+}
+
+function sentenceOf({ outcome, policyRevision, rules, policyDigest }: PublishAnswer): string {
+  const what = `${rules} ${rules === 1 ? 'rule' : 'rules'}, digest ${policyDigest.slice(0, 12)}`;
+  switch (outcome) {
+    case 'published':
+      return `policy revision ${policyRevision} published (${what})`;
+    case 'unchanged':
+      return `policy revision ${policyRevision} is this document already; nothing published (${what})`;
+    case 'valid':
+      return `valid: it would be policy revision ${policyRevision} (${what}); nothing published`;
+  }
+}
+
+async function getPolicy(context: CommandContext, revision: number | undefined): Promise<void> {
+  const { control, output } = context;
+  const published =
+    revision === undefined ? await control.policy() : await control.policyRevision(revision);
+  const { policy, ...facts } = published;
+  if (output.format === 'name') output.line(`policy/${facts.policyRevision}`);
+  else if (output.format === 'json') output.custom(published, () => {});
+  else {
+    // The document alone, in every form for people: what `get` prints, `apply` takes.
+    output.raw(toYaml(policy, { lineWidth: 0 }));
+    output.note(
+      `revision ${facts.policyRevision}, published ${timeText(facts.publishedAtMs)} by ${facts.publishedBy}`,
+    );
+  }
+}
+
+function validatePolicy(context: CommandContext, file: string): void {
+  const { text, format } = readDocument(context, file);
+  const checked = checkPolicy(text, format);
+  if (!checked.ok) {
+    const count = checked.problems.length;
+    throw new CommandError(
+      checked.code,
+      `${file} does not validate: ${count} ${count === 1 ? 'problem' : 'problems'}`,
+      {
+        errors: checked.problems,
+      },
+    );
+  }
+  const { rules, tests = [] } = checked.document;
+  const answer = { valid: true, rules: rules.length, tests: tests.length };
+  const sentence = `${file} is valid (rules: ${answer.rules}, tests passed: ${answer.tests})`;
+  context.output.done(answer, { sentence, name: file });
+}
+
+function readDocument(
+  context: CommandContext,
+  file: string,
+): { text: string; format: PolicyFormat } {
+  try {
+    const text = readFileSync(file === '-' ? 0 : resolve(context.surroundings.cwd, file), 'utf8');
+    return { text, format: extname(file) === '.json' ? 'json' : 'yaml' };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new CommandError('file_unreadable', `cannot read ${file}: ${code ?? message}`, {
+      cause: error,
+    });
+  }
+}
+
+function revisionView(context: CommandContext): View<PolicyRevision> {
+  return {
+    noun: 'policy revisions',
+    name: ({ policyRevision }) => `policy/${policyRevision}`,
+    columns: [
+      { header: 'REVISION', value: ({ policyRevision }) => String(policyRevision) },
+      { header: 'PUBLISHED', value: ({ publishedAtMs }) => timeText(publishedAtMs) },
+      { header: 'AGE', value: ({ publishedAtMs }) => context.age(publishedAtMs) },
+      { header: 'BY', value: ({ publishedBy }) => publishedBy },
+      { header: 'RULES', value: ({ rules }) => String(rules) },
+      { header: 'DIGEST', value: ({ policyDigest }) => policyDigest.slice(0, 12) },
+      { header: 'COMMENT', value: ({ comment }) => comment ?? '' },
+    ],
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * How a run of the command fails: an exit code that scripts can tell apart, one line for people, the places
+ * where it is wrong, and the way out.
+ */
+import { CommanderError } from 'commander';
+import { ProblemError, UnreachableError } from '../../shared/client/index.ts';
+
+export const EXIT = {
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  notFound: 3,
+  denied: 4,
+  conflict: 5,
+  unavailable: 6,
+} as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+type Place = { readonly path: string; readonly message: string };
+
+/** A failure found by the command itself. */
+export class CommandError extends Error {
+  override name = 'CommandError';
+  readonly exitCode: ExitCode;
+  readonly code: string;
+  readonly errors: readonly Place[];
+  readonly hint: string | null;
+
+  constructor(
+    code: string,
+    detail: string,
+    options: {
+      readonly exitCode?: ExitCode;
+      readonly errors?: readonly Place[];
+      readonly hint?: string;
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.exitCode = options.exitCode ?? EXIT.failure;
+    this.errors = options.errors ?? [];
+    this.hint = options.hint ?? null;
+  }
+}
+
+export const usageError = (detail: string): CommandError =>
+  new CommandError('usage', detail, { exitCode: EXIT.usage });
+
+/** What is printed: as lines, or under `-o json` as one object. */
+export type Failure = {
+  readonly exitCode: ExitCode;
+  readonly code: string;
+  readonly detail: string;
+  readonly retryable: boolean;
+  readonly retryAfterMs: number | null;
+  readonly errors: readonly Place[];
+  readonly hint: string | null;
+  /** Of a fault in the command itself. */
+  readonly stack: string | null;
+};
+
+export function failureOf(error: unknown): Failure {
+  const quiet = { retryable: false, retryAfterMs: null, errors: [], hint: null, stack: null };
+  if (error instanceof CommandError) {
+    const { exitCode, code, message: detail, errors, hint } = error;
+    return { ...quiet, exitCode, code, detail, errors, hint };
+  }
+  if (error instanceof ProblemError) {
+    const { code, message: detail, retryable, retryAfterMs, problem } = error;
+    const exitCode = exitCodeOf(error);
+    const hint = HINTS[code] ?? null;
+    return {
+      ...quiet,
+      exitCode,
+      code,
+      detail,
+      retryable,
+      retryAfterMs,
+      errors: problem.errors ?? [],
+      hint,
+    };
+  }
+  if (error instanceof UnreachableError) {
+    const code = error.kind === 'timeout' ? 'timeout' : 'unreachable';
+    const hint =
+      code === 'timeout'
+        ? 'it may have been done all the same: look before you repeat it; --timeout waits longer'
+        : 'is it running, and is that its address? `holdfast dev` starts both daemons here';
+    return {
+      ...quiet,
+      exitCode: EXIT.unavailable,
+      code,
+      detail: error.message,
+      retryable: true,
+      hint,
+    };
+  }
+  if (error instanceof CommanderError) {
+    const detail = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    return { ...quiet, exitCode: EXIT.usage, code: 'usage', detail, hint: 'see --help' };
+  }
+  const stack = error instanceof Error ? (error.stack ?? null) : null;
+  const detail = error instanceof Error ? error.message : String(error);
+  return { ...quiet, exitCode: EXIT.failure, code: 'internal', detail, stack };
+}
+
+function exitCodeOf({ status }: ProblemError): ExitCode {
+  if (status === 404) return EXIT.notFound;
+  if (status === 401 || status === 403) return EXIT.denied;
+  if (status === 409 || status === 412 || status === 428) return EXIT.conflict;
+  if (status === 429 || status === 502 || status === 503 || status === 504 || status === 507) {
+    return EXIT.unavailable;
+  }
+  return EXIT.failure;
+}
+
+/** The way out, for the codes where the command knows one. */
+const HINTS: Readonly<Record<string, string>> = {
+  unauthenticated:
+    'name the file of your token with --control-token-file or --sidecar-token-file, or set HOLDFAST_CONTROL_TOKEN_FILE or HOLDFAST_SIDECAR_TOKEN_FILE',
+  forbidden: 'ask an admin for a role that may do this: `holdfast operator list` shows who is one',
+  revision_conflict: 'read what is in force with `holdfast policy get`, merge, and apply again',
+  precondition_required: 'say which revision it replaces with --if-revision',
+  policy_invalid: 'mend what is listed and check it offline with `holdfast policy validate FILE`',
+  invalid_yaml: 'check it offline with `holdfast policy validate FILE`',
+  invalid_json: 'check it offline with `holdfast policy validate FILE`',
+  operation_not_found:
+    '`holdfast op list` lists what this sidecar has; `--from control` asks for all hosts',
+  operation_not_unknown: '`holdfast op show ID` shows how it ended',
+  control_unreachable:
+    '`holdfast outage-budget` shows what goes on without control, and for how long',
+  policy_absent: 'publish one with `holdfast policy apply FILE`',
+  policy_expired: '`holdfast status` shows since when control is out of reach',
+  lease_absent:
+    '`holdfast lease acquire RESOURCE` asks for it, `holdfast lease list` shows who has it',
+  lease_expired: '`holdfast lease list` shows who has it now',
+  journal_full: 'make room on the disk of the sidecar: accepted work goes on, new work waits',
+  outcome_unknown: 'ask again with the same key, or look with `holdfast op list`',
+};

@@ -1,0 +1,112 @@
+/**
+ * The tree of commands and the life of one run: parse, do, print, and end with an exit code. Every failure of
+ * every command arrives here; nothing below prints one.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { VERSION } from '../../shared/core/version.ts';
+import { CommandContext, type GlobalFlags } from './command-context.ts';
+import { addAuditCommands } from './commands/audit.ts';
+import { addCompletionCommands } from './commands/completion.ts';
+import { addDevCommand } from './commands/dev.ts';
+import { addHealthCommands } from './commands/health.ts';
+import { addHostCommands } from './commands/host.ts';
+import { addLeaseCommands } from './commands/lease.ts';
+import { addOperationCommands } from './commands/operation.ts';
+import { addOperatorCommands } from './commands/operator.ts';
+import { addOutageCommands } from './commands/outage.ts';
+import { addPolicyCommands } from './commands/policy.ts';
+import { addRefusalCommands } from './commands/refusal.ts';
+import { addStatusCommand } from './commands/status.ts';
+import { addVersionCommand } from './commands/version.ts';
+import { EXIT, failureOf, type ExitCode } from './failures.ts';
+import { Output, OUTPUT_FORMATS, type OutputFormat } from './output.ts';
+import type { Surroundings } from './surroundings.ts';
+
+const AFTER_HELP = `
+Environment:
+  HOLDFAST_CONTROL_URL  HOLDFAST_CONTROL_TOKEN  HOLDFAST_CONTROL_TOKEN_FILE
+  HOLDFAST_SIDECAR_URL  HOLDFAST_SIDECAR_TOKEN  HOLDFAST_SIDECAR_TOKEN_FILE
+  Where nothing is set, the \`holdfast dev\` of this directory is used, if there is one.
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 not found   4 not allowed   5 conflict   6 no answer, or not now
+
+Examples:
+  holdfast dev                          start control and a sidecar here, to try it out
+  holdfast status                       what runs, what does not, since when
+  holdfast op list --state unknown      what a person has to look at
+  holdfast policy apply policy.yaml     publish a policy`;
+
+/** Resolves with the exit code; never rejects. */
+export async function runCommand(surroundings: Surroundings): Promise<ExitCode> {
+  const program = new Command('holdfast');
+  const context = new CommandContext(surroundings, () => program.opts<GlobalFlags>());
+  buildProgram(program, context);
+  try {
+    await program.parseAsync([...surroundings.argv], { from: 'user' });
+    return EXIT.ok;
+  } catch (error) {
+    // Help and the version were printed by Commander; only help that nobody asked for is a failure.
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
+    if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
+    const failure = failureOf(error);
+    failureOutput(program, surroundings).failure(failure);
+    return failure.exitCode;
+  } finally {
+    await context.close();
+  }
+}
+
+function buildProgram(program: Command, context: CommandContext): void {
+  const { stdout, stderr } = context.surroundings;
+  program
+    .description(
+      'Keeps accepted work going, truthfully, when the management systems around it fail',
+    )
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void stdout.write(text),
+      writeErr: (text) => void stderr.write(text),
+      outputError: () => {},
+    })
+    .configureHelp({ showGlobalOptions: true })
+    .version(VERSION, '-V, --version', 'print the version')
+    .option('--control <url>', 'address of control, as http://127.0.0.1:7480')
+    .option('--control-token-file <file>', "file with an operator's token")
+    .option('--sidecar <url>', 'address of the sidecar, as http://127.0.0.1:7490 or unix:/path')
+    .option('--sidecar-token-file <file>', "file with an app's token")
+    .addOption(
+      new Option('-o, --output <format>', 'how to print').choices(OUTPUT_FORMATS).default('table'),
+    )
+    .option('--timeout <duration>', 'longest wait for one answer', '10s')
+    .option('--no-color', 'print without colour')
+    .option('-q, --quiet', 'print no notes beside the data')
+    .addHelpText('after', AFTER_HELP);
+  addDevCommand(program, context);
+  addStatusCommand(program, context);
+  addHealthCommands(program, context);
+  addPolicyCommands(program, context);
+  addOperationCommands(program, context);
+  addRefusalCommands(program, context);
+  addLeaseCommands(program, context);
+  addOutageCommands(program, context);
+  addHostCommands(program, context);
+  addOperatorCommands(program, context);
+  addAuditCommands(program, context);
+  addCompletionCommands(program, context);
+  addVersionCommand(program, context);
+}
+
+/** Made anew, because the flags that shape it may be what is wrong. */
+function failureOutput(program: Command, surroundings: Surroundings): Output {
+  const { stdout, stderr, argv } = surroundings;
+  const asked = argv.some(
+    (word, at) =>
+      word === '-ojson' ||
+      word === '--output=json' ||
+      (word === 'json' && /^(-o|--output)$/.test(argv[at - 1] ?? '')),
+  );
+  const format: OutputFormat = asked ? 'json' : 'table';
+  const isQuiet = program.opts<Partial<GlobalFlags>>().quiet === true;
+  return new Output({ format, hasColour: false, isQuiet, stdout, stderr });
+}
