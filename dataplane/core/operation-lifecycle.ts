@@ -74,8 +74,8 @@ export const TRANSITIONS: Readonly<Record<OperationState, Readonly<Partial<Recor
     regain_control: ['accepted'],
     pass_deadline: ['expired', 'unknown'],
   },
-  succeeded: {},
-  failed: {},
+  succeeded: { settle_effect: ['succeeded'] },
+  failed: { settle_effect: ['failed'] },
   cancelled: { settle_effect: ['cancelled'] },
   expired: { settle_effect: ['expired'] },
   unknown: {

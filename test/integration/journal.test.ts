@@ -1,0 +1,186 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SystemClock } from '../../shared/platform/clock.ts';
+import { chainHash } from '../../shared/platform/digest.ts';
+import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
+import { acceptedOperation, checkAdmissible, planAdmission } from '../../dataplane/core/admission.ts';
+import type { StoredOperation } from '../../dataplane/core/operation-lifecycle.ts';
+import type { BatchAnswer, JournalCommand, JournalWriter } from '../../dataplane/journal/journal-command.ts';
+import { JournalEngine } from '../../dataplane/journal/journal-engine.ts';
+import { JournalReader } from '../../dataplane/journal/journal-reader.ts';
+import { Journal } from '../../dataplane/journal/journal.ts';
+import { openJournal } from '../../dataplane/journal/open-journal.ts';
+import { TEST_POLICY, activePolicy } from '../fakes/fake-authority.ts';
+
+const clock = new SystemClock();
+const policy = activePolicy(TEST_POLICY);
+let directory: string;
+let open: Journal[] = [];
+
+beforeEach(() => {
+  directory = mkdtempSync(`${tmpdir()}/journal-`);
+  open = [];
+});
+
+afterEach(async () => {
+  await Promise.all(open.map((journal) => journal.close()));
+  rmSync(directory, { recursive: true });
+});
+
+async function opened(): Promise<Journal> {
+  const journal = await openJournal(directory, clock);
+  open.push(journal);
+  return journal;
+}
+
+function operation(key: string, attributes: Record<string, unknown> = {}): StoredOperation {
+  const request = { principal: 'agent:billing', action: 'notifications.send', attributes };
+  const now = clock.now();
+  const plan = planAdmission({ policy, revoked: null, stalenessMs: 5, now }, request);
+  if (plan.kind !== 'decided') throw new Error(plan.kind);
+  const admissible = checkAdmissible(plan, request, undefined, now);
+  if (admissible.kind !== 'admissible') throw new Error(admissible.code);
+  const ids = { operationId: `op_${key}`, hostId: 'h', app: 'demo', idempotencyKey: key, fingerprint: JSON.stringify(attributes), outageId: null };
+  return acceptedOperation(ids, request, plan, admissible, now);
+}
+
+const admit = (key: string, attributes: Record<string, unknown> = {}) => ({ type: 'admit', operation: operation(key, attributes), authorityEndsBootMs: Number.MAX_SAFE_INTEGER }) as const;
+
+describe('I1: durable before acknowledged', () => {
+  test('what was answered is there for another process that opens the files', async () => {
+    const journal = await opened();
+    await journal.submit(admit('a'));
+    const reader = new DatabaseSync(`${directory}/journal.db`, { readOnly: true });
+    expect(reader.prepare('SELECT count(*) AS n FROM operations').get()).toEqual({ n: 1 });
+    expect(reader.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
+    reader.close();
+  });
+
+  test('a failed commit tells every caller that the outcome is unknown, and nothing is accepted after it', async () => {
+    const engine = new JournalEngine(`${directory}/journal.db`, clock);
+    let fail = false;
+    const writer: JournalWriter = {
+      write: async (commands) => {
+        if (fail) throw new Error('disk I/O error');
+        return engine.write(commands);
+      },
+      close: async () => engine.close(),
+    };
+    const journal = new Journal({ writer, reader: new JournalReader(`${directory}/journal.db`), snapshot: engine.snapshot(), clock });
+    await journal.submit(admit('a'));
+    fail = true;
+    const outcomes = await Promise.allSettled([journal.submit(admit('b')), journal.submit(admit('c'))]);
+    expect(outcomes).toMatchObject([
+      { status: 'rejected', reason: { code: 'outcome_unknown' } },
+      { status: 'rejected', reason: { code: 'outcome_unknown' } },
+    ]);
+    await expect(journal.submit(admit('d'))).rejects.toMatchObject({ code: 'outcome_unknown' });
+    await expect(journal.failed).rejects.toThrow(/disk I\/O error/);
+    await journal.close();
+    engine.close();
+  });
+});
+
+describe('I2: once per key', () => {
+  test('fifty callers with one key at the same time get one operation', async () => {
+    const journal = await opened();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => journal.submit(admit('same'))));
+    expect(new Set(answers.map((answer) => (answer.type === 'admitted' ? answer.operation.operationId : answer.type)))).toEqual(new Set(['op_same']));
+    expect(answers.filter((answer) => answer.type === 'admitted' && !answer.replayed)).toHaveLength(1);
+    expect(journal.operationCounts()).toEqual({ accepted: 1 });
+  });
+
+  test('another payload under the key is declined, also after a restart', async () => {
+    const first = await opened();
+    await first.submit(admit('k', { n: 1 }));
+    expect(await first.submit(admit('k', { n: 2 }))).toMatchObject({ type: 'declined', code: 'idempotency_key_reused' });
+    await first.close();
+    open = [];
+    const second = await opened();
+    expect(await second.submit(admit('k', { n: 2 }))).toMatchObject({ type: 'declined', code: 'idempotency_key_reused' });
+    expect(await second.submit(admit('k', { n: 1 }))).toMatchObject({ type: 'admitted', replayed: true });
+  });
+
+  test('authority that ended while the request waited admits nothing', async () => {
+    const journal = await opened();
+    expect(await journal.submit({ ...admit('late'), authorityEndsBootMs: clock.now().bootMs - 1 })).toMatchObject({ type: 'declined', code: 'policy_expired' });
+    expect(journal.operationCounts()).toEqual({});
+  });
+});
+
+describe('group commit', () => {
+  test('commands that arrive during a commit go together with the next one, and the queue is bounded', async () => {
+    const batches: number[] = [];
+    let release: (() => void) | null = null;
+    const answers = (commands: readonly JournalCommand[]): BatchAnswer => ({
+      answers: commands.map(() => ({ type: 'recorded' as const })),
+      head: { seq: 0, hash: FIRST_PREVIOUS_HASH },
+      ackedSeq: 0,
+      counts: {},
+      commitMs: 0,
+    });
+    const writer: JournalWriter = {
+      write: (commands) => {
+        batches.push(commands.length);
+        return new Promise((resolve) => {
+          release = () => resolve(answers(commands));
+        });
+      },
+      close: () => Promise.resolve(),
+    };
+    new JournalEngine(`${directory}/journal.db`, clock).close();
+    const journal = new Journal({ writer, reader: new JournalReader(`${directory}/journal.db`), snapshot: answers([]), clock });
+    const finish = async (): Promise<void> => {
+      await new Promise((resolve) => setImmediate(resolve));
+      release?.();
+    };
+    const first = journal.submit({ type: 'acknowledge', seq: 1 });
+    await new Promise((resolve) => setImmediate(resolve));
+    const rest = Array.from({ length: 8_192 }, () => journal.submit({ type: 'acknowledge', seq: 1 }));
+    await expect(journal.submit({ type: 'acknowledge', seq: 1 })).rejects.toMatchObject({ code: 'journal_busy' });
+    await finish();
+    await first;
+    for (let batch = 0; batch < 16; batch += 1) await finish();
+    await Promise.all(rest);
+    expect(batches).toEqual([1, ...Array.from({ length: 16 }, () => 512)]);
+    await journal.close();
+  });
+});
+
+describe('the chain', () => {
+  test('every entry follows the one before it, and what is read back is what was hashed', async () => {
+    const journal = await opened();
+    await journal.submit(admit('a', { text: 'ünïcødé', nested: { b: 1, a: undefined } }));
+    await journal.submit({ type: 'apply', operationId: 'op_a', app: 'demo', event: { kind: 'cancel', reason: 'no longer wanted' } });
+    const events = journal.eventsAfter(0, 10);
+    expect(events.map(({ kind }) => kind)).toEqual(['admitted', 'cancelled']);
+    let previous = FIRST_PREVIOUS_HASH;
+    for (const { hash, previousHash, ...entry } of events) {
+      expect(previousHash).toBe(previous);
+      expect(chainHash(previousHash, entry)).toBe(hash);
+      previous = hash;
+    }
+    expect(journal.head()).toEqual({ seq: 2, hash: previous });
+  });
+
+  test('I6: a fence is durable and never goes back', async () => {
+    const first = await opened();
+    expect(await first.submit({ type: 'check_fence', resource: 'orders/1', epoch: 7 })).toMatchObject({ accepted: true, highestEpoch: 7 });
+    await first.close();
+    open = [];
+    const second = await opened();
+    expect(await second.submit({ type: 'check_fence', resource: 'orders/1', epoch: 6 })).toMatchObject({ accepted: false, highestEpoch: 7 });
+    expect(await second.submit({ type: 'check_fence', resource: 'orders/1', epoch: 7 })).toMatchObject({ accepted: true });
+  });
+
+  test('a journal of a newer schema is refused with the way out', async () => {
+    await (await opened()).close();
+    open = [];
+    const database = new DatabaseSync(`${directory}/journal.db`);
+    database.exec("INSERT INTO schema_migrations VALUES (99, 'from the future', 'x')");
+    database.close();
+    await expect(openJournal(directory, clock)).rejects.toMatchObject({ code: 'schema_newer', message: expect.stringContaining('run the newer program') });
+  });
+});
