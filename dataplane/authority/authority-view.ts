@@ -47,8 +47,17 @@ export type LeaseAuthority = {
 };
 
 export type FreshAnswer =
-  | { readonly ok: true; readonly decision: Decision; readonly policyRevision: number; readonly stalenessMs: number }
-  | { readonly ok: false; readonly reason: 'control_unreachable' | 'control_rejected'; readonly detail: string };
+  | {
+      readonly ok: true;
+      readonly decision: Decision;
+      readonly policyRevision: number;
+      readonly stalenessMs: number;
+    }
+  | {
+      readonly ok: false;
+      readonly reason: 'control_unreachable' | 'control_rejected';
+      readonly detail: string;
+    };
 
 /** Asks control now, bound to this request; never answers from cache, and never later than its time-out. */
 export type FreshAuthority = { decide(input: DecisionInput): Promise<FreshAnswer> };

@@ -12,7 +12,12 @@ import { Settings } from 'typebox/system';
 import { Compile } from 'typebox/compile';
 import { LineCounter, parseDocument } from 'yaml';
 import { nearestWord } from '../core/nearest-word.ts';
-import { compilePolicy, type CompiledPolicy, type PolicyProblem } from '../core/policy.ts';
+import {
+  compilePolicy,
+  type CompiledPolicy,
+  type ExpressionCompiler,
+  type PolicyProblem,
+} from '../core/policy.ts';
 import { lintPolicy, runPolicyTests } from '../core/policy-lints.ts';
 import {
   POLICY_BYTES_MAX,
@@ -53,7 +58,10 @@ export function checkPolicy(bytes: string | Uint8Array, format: PolicyFormat): P
 }
 
 /** The gates after parsing, for a document that is a value already. */
-export function checkPolicyValue(value: unknown): PolicyCheck {
+export function checkPolicyValue(
+  value: unknown,
+  compile: ExpressionCompiler = compileCel,
+): PolicyCheck {
   const invalid = (problems: readonly PolicyProblem[]): PolicyCheck => ({
     ok: false,
     code: 'policy_invalid',
@@ -62,7 +70,7 @@ export function checkPolicyValue(value: unknown): PolicyCheck {
   const shape = checkShape(value);
   if (shape.length > 0) return invalid(shape);
   if (!documentChecker.Check(value)) return invalid(schemaProblems(value));
-  const compiled = compilePolicy(value, compileCel);
+  const compiled = compilePolicy(value, compile);
   const problems = [...(compiled.ok ? [] : compiled.problems), ...lintPolicy(value)];
   if (!compiled.ok || problems.length > 0) return invalid(problems);
   const failedTests = runPolicyTests(value, compiled.policy);

@@ -1,0 +1,140 @@
+/** Puts together everything of the sidecar that talks to control, and what control has granted. */
+import { join } from 'node:path';
+import type { Transport } from '../../shared/client/transport.ts';
+import type { ExpressionCompiler } from '../../shared/core/policy.ts';
+import type { Instant } from '../../shared/core/time.ts';
+import type { Clock } from '../../shared/platform/clock.ts';
+import { makeDirectory } from '../../shared/platform/durable-file.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import { checkPolicyValue, type PolicyCheck } from '../../shared/platform/policy-gate.ts';
+import type { Random } from '../../shared/platform/random.ts';
+import type { Task } from '../../shared/platform/task-group.ts';
+import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
+import type {
+  FreshAuthority,
+  LeaseAuthority,
+  OutageAuthority,
+  PolicyAuthority,
+} from '../authority/authority-view.ts';
+import { HostIdentity, type EnrolledHost } from '../authority/identity.ts';
+import { LeaseKeeper } from '../authority/lease-keeper.ts';
+import { PolicyKeeper } from '../authority/policy-keeper.ts';
+import type { JournalFeed } from '../journal/journal-feed.ts';
+import { OutageTracker, type AuthorityAt, type OutageChange } from '../recovery/outage-tracker.ts';
+import { BundlePoller } from './bundle-poller.ts';
+import { ControlLink } from './control-link.ts';
+import { checkJoinToken, enrol } from './enrolment.ts';
+import { FreshDecider } from './fresh-decider.ts';
+import type { JoinToken } from './join-token.ts';
+import { Reach } from './reach.ts';
+import { Reporter } from './reporter.ts';
+import { Synchronizer } from './synchronizer.ts';
+import type { UpstreamMetrics } from './upstream-metrics.ts';
+
+export type UpstreamConfig = {
+  readonly controlUrl: string;
+  readonly hostName: string;
+  readonly joinToken?: string;
+  readonly syncIntervalMs: number;
+  readonly requestTimeoutMs: number;
+  readonly freshTimeoutMs: number;
+  readonly bundleWaitMs: number;
+};
+
+export type UpstreamOptions = {
+  readonly dataDir: string;
+  readonly config: UpstreamConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: UpstreamMetrics;
+  readonly journalFeed: JournalFeed;
+  readonly transport: Transport;
+  readonly compile: ExpressionCompiler;
+};
+
+export type Upstream = {
+  readonly policy: PolicyAuthority;
+  readonly leases: LeaseAuthority & { noteEpoch(seen: { resource: string; epoch: number }): void };
+  readonly fresh: FreshAuthority;
+  readonly outages: OutageAuthority & { onChange(listener: (change: OutageChange) => void): void };
+  readonly tasks: readonly Task[];
+  /** Loads what is on disk. Needs nothing of control; throws a `StartError` only where a person must act. */
+  open(): Promise<void>;
+  status(): SidecarStatus['control'];
+  /** Why reports no longer go up; `null` while they do. */
+  reportsStopped(): string | null;
+  /** `null` until the host is enrolled. */
+  identity(): EnrolledHost | null;
+};
+
+export function buildUpstream(options: UpstreamOptions): Upstream {
+  const { clock, random, logger, metrics, config, transport, compile } = options;
+  const { controlUrl, hostName, joinToken, syncIntervalMs, requestTimeoutMs } = config;
+  const feed = options.journalFeed;
+  const directory = join(options.dataDir, 'authority');
+  const base = { clock, random, logger, metrics };
+
+  const identity = new HostIdentity({ dataDir: options.dataDir, hostName, logger });
+  const link = new ControlLink({ transport, identity, clock, random, requestTimeoutMs });
+  const reach = new Reach();
+  const checkPolicy = (value: unknown): PolicyCheck => checkPolicyValue(value, compile);
+  const policy = new PolicyKeeper({ ...base, directory, identity, feed, checkPolicy });
+  const leases = new LeaseKeeper({ ...base, directory });
+  const authority = (now: Instant): AuthorityAt => ({
+    policyRevision: policy.activePolicy()?.policyRevision ?? null,
+    stalenessMs: policy.stalenessMs(now),
+  });
+  const outages = new OutageTracker({ ...base, feed, authority });
+  const kick = (): void => synchronizer.kick();
+  const reporter = new Reporter({ ...base, link, feed, reach, askPosition: kick });
+  const { bundleWaitMs: waitMs } = config;
+  const poller = new BundlePoller({ link, policy, reach, clock, random, waitMs, onOutcome: kick });
+  const enrolment = { ...base, identity, link, hostName, controlUrl, joinToken };
+  let token: JoinToken | null = null;
+  const synchronizer = new Synchronizer({
+    ...base,
+    link,
+    policy,
+    leases,
+    outages,
+    feed,
+    reach,
+    controlUrl,
+    syncIntervalMs,
+    enrol: async (hooks) => {
+      if (token !== null) await enrol(enrolment, token, hooks);
+    },
+    onPosition: (position) => reporter.notePosition(position),
+    onAnswer: () => poller.noteAnswer(),
+  });
+  leases.onKick(kick);
+  const fresh = new FreshDecider({
+    link,
+    clock,
+    metrics,
+    timeoutMs: config.freshTimeoutMs,
+    highWaterRevision: () => policy.highWaterRevision(),
+    onUnreachable: kick,
+  });
+
+  return {
+    policy,
+    leases,
+    fresh,
+    outages,
+    tasks: [synchronizer.task, poller.task, reporter.task, leases.task],
+    async open() {
+      makeDirectory(options.dataDir);
+      makeDirectory(directory);
+      await identity.open();
+      token = checkJoinToken(enrolment);
+      await policy.open();
+      leases.open();
+      outages.open();
+    },
+    status: () => synchronizer.status(),
+    reportsStopped: () => reporter.stopped(),
+    identity: () => identity.enrolled,
+  };
+}

@@ -1,0 +1,321 @@
+/**
+ * One request to control and its answer, signed on both ways.
+ *
+ * T1  Every request carries a short-lived token of this host over its method, path and exact bytes, with a fresh
+ *     nonce; an answer counts only when control signed it for that nonce, this host, and it is this host's control.
+ * T2  `sentAt` is read before anything is done for the request: whatever the answer grants counts from there.
+ * T3  A call ends within its time-out by the clock, whatever the network does.
+ * T4  It never retries, and what it says is one of three kinds: answer, unreachable, refused.
+ */
+import Type, { type Static, type TSchema } from 'typebox';
+import type { Instant } from '../../shared/core/time.ts';
+import {
+  UnreachableError,
+  type Transport,
+  type TransportRequest,
+  type TransportResponse,
+} from '../../shared/client/transport.ts';
+import type { Clock } from '../../shared/platform/clock.ts';
+import { sha256Hex } from '../../shared/platform/digest.ts';
+import { randomText, type Random } from '../../shared/platform/random.ts';
+import type { EnrolRequest } from '../../shared/wire/control-api.ts';
+import type { JournalEvent } from '../../shared/wire/operation.ts';
+import type { DecisionInput } from '../../shared/wire/policy-document.ts';
+import type { ErrorCode } from '../../shared/wire/problem.ts';
+import {
+  EnrolmentSchema,
+  FreshDecisionSchema,
+  HOST_AUTH_SCHEME,
+  ReportAnswerSchema,
+  STATEMENT_TYPES,
+  SyncAnswerSchema,
+  type Enrolment,
+  type FreshDecision,
+  type HostRequest,
+  type ReportAnswer,
+  type StatementType,
+  type SyncAnswer,
+  type SyncRequest,
+} from '../../shared/wire/statements.ts';
+import type { EnrolledHost, HostIdentity } from '../authority/identity.ts';
+import { openPinnedVerifier } from './join-token.ts';
+import {
+  HOST_REFUSALS,
+  fromFailure,
+  unreachable,
+  type LinkResult,
+  type Refused,
+  type Unreachable,
+} from './link-result.ts';
+
+export const HOST_PATHS = {
+  enrol: '/v1/enrol',
+  sync: '/v1/sync',
+  bundle: '/v1/bundle',
+  decide: '/v1/decisions',
+  report: '/v1/reports',
+} as const;
+
+/** Long enough for a slow network, short enough that a recorded request is soon worth nothing. */
+const TOKEN_TTL_SECONDS = 60;
+const NONCE_BYTES = 18;
+
+export type BundleAnswer =
+  | { readonly kind: 'not_modified' }
+  /** Control has published nothing for this host yet. */
+  | { readonly kind: 'none' }
+  | { readonly kind: 'bundle'; readonly statement: string; readonly etag: string | null };
+
+type Call = {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly query?: string;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Codes by which control refuses this request, beside those about the host itself. */
+  readonly refusals?: readonly ErrorCode[];
+};
+
+type Raw = {
+  readonly kind: 'raw';
+  readonly response: TransportResponse;
+  readonly nonce: string;
+  readonly host: EnrolledHost;
+  readonly sentAt: Instant;
+};
+
+export type ControlLinkOptions = {
+  readonly transport: Transport;
+  readonly identity: HostIdentity;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly requestTimeoutMs: number;
+};
+
+export class ControlLink {
+  readonly #options: ControlLinkOptions;
+
+  constructor(options: ControlLinkOptions) {
+    this.#options = options;
+  }
+
+  /** The only request without a host's token; its answer is signed by the key that the join token pins. */
+  async enrol(
+    join: { token: string; keyThumbprint: string; hostName: string },
+    signal: AbortSignal,
+  ): Promise<LinkResult<Enrolment>> {
+    const { clock, identity, random, requestTimeoutMs } = this.#options;
+    const sentAt = clock.now();
+    const nonce = randomText(random, NONCE_BYTES);
+    const { token: joinToken, hostName } = join;
+    const body: EnrolRequest = { joinToken, hostName, publicKey: identity.publicKey, nonce };
+    return this.#within({ timeoutMs: requestTimeoutMs, signal }, async (bounded) => {
+      const response = await this.#options.transport.send({
+        method: 'POST',
+        path: HOST_PATHS.enrol,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+        timeoutMs: requestTimeoutMs,
+        signal: bounded,
+      });
+      if (response.status !== 200 && response.status !== 201)
+        return fromFailure(response, ENROL_REFUSALS);
+      const verifier = await openPinnedVerifier(response.body, join.keyThumbprint);
+      if (verifier === null) {
+        return unreachable(
+          'bad_answer',
+          `the enrolment is not signed by the key that the join token names (${join.keyThumbprint})`,
+        );
+      }
+      const expected = { type: STATEMENT_TYPES.enrolment, schema: EnrolmentSchema };
+      const verified = await verifier.verify(response.body, expected);
+      if (!verified.ok)
+        return unreachable('bad_answer', `enrolment: ${verified.reason}: ${verified.detail}`);
+      const { payload } = verified;
+      if (payload.nonce !== nonce)
+        return unreachable('bad_answer', 'enrolment: it answers another request');
+      return { kind: 'answer', payload, sentAt };
+    });
+  }
+
+  sync(request: SyncRequest, signal?: AbortSignal): Promise<LinkResult<SyncAnswer>> {
+    return this.#ask(
+      {
+        method: 'POST',
+        path: HOST_PATHS.sync,
+        body: request,
+        timeoutMs: this.#options.requestTimeoutMs,
+        ...(signal && { signal }),
+      },
+      { type: STATEMENT_TYPES.sync, schema: SyncAnswerSchema },
+    );
+  }
+
+  /** Nothing but the bytes: whether they are to be believed is for the policy keeper to say. */
+  async bundle(
+    poll: { waitMs: number; etag: string | null },
+    signal: AbortSignal,
+  ): Promise<LinkResult<BundleAnswer>> {
+    const timeoutMs = poll.waitMs + this.#options.requestTimeoutMs;
+    const headers = poll.etag === null ? {} : { 'if-none-match': poll.etag };
+    const call: Call = {
+      method: 'GET',
+      path: HOST_PATHS.bundle,
+      query: `wait=${poll.waitMs}ms`,
+      headers,
+      timeoutMs,
+      signal,
+      refusals: ['not_found'],
+    };
+    return this.#within(
+      { timeoutMs, signal },
+      async (bounded): Promise<LinkResult<BundleAnswer>> => {
+        const raw = await this.#exchange(call, bounded);
+        if (raw.kind === 'refused' && raw.code === 'not_found')
+          return { kind: 'answer', payload: { kind: 'none' }, sentAt: this.#options.clock.now() };
+        if (raw.kind !== 'raw') return raw;
+        const { response, sentAt } = raw;
+        if (response.status === 304)
+          return { kind: 'answer', payload: { kind: 'not_modified' }, sentAt };
+        if (response.status === 204) return { kind: 'answer', payload: { kind: 'none' }, sentAt };
+        const payload = {
+          kind: 'bundle',
+          statement: response.body,
+          etag: response.headers['etag'] ?? null,
+        } as const;
+        return { kind: 'answer', payload, sentAt };
+      },
+    );
+  }
+
+  decide(input: DecisionInput, timeoutMs: number): Promise<LinkResult<FreshDecision>> {
+    return this.#ask(
+      { method: 'POST', path: HOST_PATHS.decide, body: input, timeoutMs },
+      { type: STATEMENT_TYPES.decision, schema: FreshDecisionSchema },
+    );
+  }
+
+  report(events: readonly JournalEvent[], signal?: AbortSignal): Promise<LinkResult<ReportAnswer>> {
+    return this.#ask(
+      {
+        method: 'POST',
+        path: HOST_PATHS.report,
+        body: { events },
+        timeoutMs: this.#options.requestTimeoutMs,
+        refusals: ['report_gap', 'report_conflict'],
+        ...(signal && { signal }),
+      },
+      { type: STATEMENT_TYPES.report, schema: ReportAnswerSchema },
+    );
+  }
+
+  #ask<T extends TSchema>(
+    call: Call,
+    expected: { type: StatementType; schema: T },
+  ): Promise<LinkResult<Static<T>>> {
+    return this.#within(call, async (bounded) => {
+      const raw = await this.#exchange(call, bounded);
+      if (raw.kind !== 'raw') return raw;
+      const { verifier } = this.#options.identity;
+      const verified = await verifier.verify(raw.response.body, expected);
+      if (!verified.ok)
+        return unreachable('bad_answer', `${call.path}: ${verified.reason}: ${verified.detail}`);
+      const mismatch = bindingMismatch(verified.payload, raw);
+      if (mismatch !== null) return unreachable('bad_answer', `${call.path}: ${mismatch}`);
+      return { kind: 'answer', payload: verified.payload, sentAt: raw.sentAt };
+    });
+  }
+
+  async #exchange(call: Call, signal: AbortSignal): Promise<Raw | Unreachable | Refused> {
+    const { clock, identity, random, transport } = this.#options;
+    const sentAt = clock.now();
+    const host = identity.enrolled;
+    if (host === null) return unreachable('bad_answer', 'this host is not enrolled yet');
+    const nonce = randomText(random, NONCE_BYTES);
+    const body = call.body === undefined ? '' : JSON.stringify(call.body);
+    const iat = Math.floor(sentAt.wallMs / 1_000);
+    const claims: HostRequest = {
+      iss: host.hostId,
+      aud: host.controlId,
+      hostEpoch: host.hostEpoch,
+      iat,
+      exp: iat + TOKEN_TTL_SECONDS,
+      method: call.method,
+      path: call.path,
+      bodySha256: sha256Hex(body),
+      nonce,
+    };
+    const token = await identity.signer.sign(STATEMENT_TYPES.hostRequest, claims);
+    const request: TransportRequest = {
+      method: call.method,
+      path: call.query === undefined ? call.path : `${call.path}?${call.query}`,
+      headers: {
+        ...call.headers,
+        authorization: `${HOST_AUTH_SCHEME} ${token}`,
+        ...(body === '' ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === '' ? {} : { body }),
+      timeoutMs: call.timeoutMs,
+      signal,
+    };
+    const response = await transport.send(request);
+    const isAnswer = (response.status >= 200 && response.status < 300) || response.status === 304;
+    if (!isAnswer) return fromFailure(response, [...HOST_REFUSALS, ...(call.refusals ?? [])]);
+    return { kind: 'raw', response, nonce, host, sentAt };
+  }
+
+  /** T3. */
+  async #within<T>(
+    bound: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+    work: (signal: AbortSignal) => Promise<LinkResult<T>>,
+  ): Promise<LinkResult<T>> {
+    const timeout = new AbortController();
+    const signal = bound.signal ? AbortSignal.any([bound.signal, timeout.signal]) : timeout.signal;
+    const timer = this.#options.clock.startTimer(bound.timeoutMs, () => timeout.abort());
+    const working = work(signal).catch((error: unknown) => {
+      if (error instanceof UnreachableError) return unreachable(error.kind, error.message);
+      throw error;
+    });
+    const ended = new Promise<Unreachable>((resolve) => {
+      const end = (): void => {
+        const why = timeout.signal.aborted
+          ? `no answer within ${bound.timeoutMs} ms`
+          : 'given up because the daemon stops';
+        resolve(unreachable('timeout', why));
+      };
+      if (signal.aborted) end();
+      else signal.addEventListener('abort', end, { once: true });
+    });
+    try {
+      return await Promise.race([working, ended]);
+    } finally {
+      timer.cancel();
+    }
+  }
+}
+
+const ENROL_REFUSALS: readonly ErrorCode[] = [
+  'join_token_invalid',
+  'join_token_used',
+  'join_token_expired',
+  'unauthenticated',
+  'forbidden',
+];
+
+const BoundSchema = Type.Object({
+  nonce: Type.String(),
+  hostId: Type.String(),
+  controlId: Type.Optional(Type.String()),
+});
+
+/** T1: an answer to another request, of another host, or by another control is none. */
+function bindingMismatch(payload: unknown, { nonce, host }: Raw): string | null {
+  const bound = payload as Static<typeof BoundSchema>;
+  if (bound.nonce !== nonce) return 'it answers another request';
+  if (bound.hostId !== host.hostId) return `it is for host ${bound.hostId}`;
+  if (bound.controlId !== undefined && bound.controlId !== host.controlId)
+    return `it is from control ${bound.controlId}`;
+  return null;
+}

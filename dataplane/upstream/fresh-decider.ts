@@ -1,0 +1,118 @@
+/**
+ * Asks control about one request, now (promise I4).
+ *
+ * F1  One question, one answer, bound by nonce, host and the digest of the input; nothing is cached and no answer
+ *     serves twice (L-09: the proof is an answer to a question asked after the request arrived).
+ * F2  It ends within its time-out, and whatever is not a verified answer is a refusal with its reason.
+ * F3  A decision under a revision older than one that was in force here is none: control has lost its memory.
+ */
+import Type from 'typebox';
+import { Compile } from 'typebox/compile';
+import { DECISION_REASONS, type Decision } from '../../shared/core/policy.ts';
+import { elapsedMs } from '../../shared/core/time.ts';
+import type { Clock } from '../../shared/platform/clock.ts';
+import { digestOf } from '../../shared/platform/digest.ts';
+import type { DecisionInput } from '../../shared/wire/policy-document.ts';
+import type { FreshAnswer, FreshAuthority } from '../authority/authority-view.ts';
+import type { ControlLink } from './control-link.ts';
+import type { UpstreamMetrics } from './upstream-metrics.ts';
+
+const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+const TermsSchema = Type.Object({
+  freshness: Type.Enum(['fresh', 'bounded']),
+  maxStalenessMs: Type.Integer({ minimum: 0 }),
+  deadlineMs: Type.Integer({ minimum: 0 }),
+  maxDeadlineMs: Type.Integer({ minimum: 0 }),
+  onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
+  onWorkerLoss: Type.Enum(['retry', 'unknown', 'fail']),
+  heartbeatTimeoutMs: Type.Integer({ minimum: 0 }),
+  ownership: nullable(
+    Type.Object({
+      lease: Type.String(),
+      mode: Type.Enum(['strict', 'fenced']),
+      graceMs: Type.Integer({ minimum: 0 }),
+    }),
+  ),
+  effects: Type.Record(
+    Type.String(),
+    Type.Object({
+      idempotent: Type.Boolean(),
+      fencing: Type.Enum(['enforced', 'dispatch', 'none']),
+    }),
+  ),
+});
+
+/** `Decision` of `shared/core/policy.ts`, as it comes over the wire. */
+const DecisionSchema = Type.Object({
+  decision: Type.Enum(['permit', 'deny']),
+  reason: Type.Enum([...DECISION_REASONS]),
+  rule: nullable(Type.String()),
+  message: Type.String(),
+  warnings: Type.Array(Type.String()),
+  terms: nullable(TermsSchema),
+  leaseResource: nullable(Type.String()),
+});
+const decisionChecker = Compile(DecisionSchema);
+
+export type FreshDeciderOptions = {
+  readonly link: ControlLink;
+  readonly clock: Clock;
+  readonly metrics: UpstreamMetrics;
+  readonly timeoutMs: number;
+  readonly highWaterRevision: () => number;
+  /** Control did not answer: the next sync, which may open an outage, should come soon. */
+  readonly onUnreachable: () => void;
+};
+
+export class FreshDecider implements FreshAuthority {
+  readonly #options: FreshDeciderOptions;
+
+  constructor(options: FreshDeciderOptions) {
+    this.#options = options;
+  }
+
+  async decide(input: DecisionInput): Promise<FreshAnswer> {
+    const answer = await this.#ask(input);
+    const outcome = answer.ok ? answer.decision.decision : answer.reason;
+    this.#options.metrics.add('holdfast_fresh_decisions_total', { outcome });
+    return answer;
+  }
+
+  async #ask(input: DecisionInput): Promise<FreshAnswer> {
+    const { link, clock, timeoutMs } = this.#options;
+    const result = await link.decide(input, timeoutMs);
+    if (result.kind === 'refused') {
+      return { ok: false, reason: 'control_rejected', detail: `${result.code}: ${result.detail}` };
+    }
+    if (result.kind === 'unreachable') {
+      this.#options.onUnreachable();
+      return notKnown(`${result.cause}: ${result.detail}`);
+    }
+    const { decision, inputDigest, policyRevision } = result.payload;
+    if (inputDigest !== digestOf(input))
+      return notKnown('bad_answer: control decided another question');
+    const highWater = this.#options.highWaterRevision();
+    if (policyRevision < highWater) {
+      return notKnown(
+        `bad_answer: control decided under revision ${policyRevision}, and ${highWater} was in force here`,
+      );
+    }
+    if (!isDecision(decision))
+      return notKnown('bad_answer: the decision has a form that is not known here');
+    const stalenessMs = elapsedMs(result.sentAt, clock.now());
+    if (stalenessMs === null)
+      return notKnown('timeout: the clock went back while control was asked');
+    return { ok: true, decision, policyRevision, stalenessMs };
+  }
+}
+
+/** A permit without terms could not be held to anything. */
+function isDecision(value: unknown): value is Decision {
+  if (!decisionChecker.Check(value)) return false;
+  return value.decision === 'deny' || (value.terms !== null && value.reason === 'permitted');
+}
+
+function notKnown(detail: string): FreshAnswer {
+  return { ok: false, reason: 'control_unreachable', detail };
+}

@@ -1,0 +1,96 @@
+/**
+ * What came of one request to control. The two kinds of failure are never mixed (DESIGN 4): `unreachable` says
+ * nothing about authority and may open an outage; `refused` is control's answer, and is obeyed.
+ */
+import { Compile } from 'typebox/compile';
+import type { Instant } from '../../shared/core/time.ts';
+import type { TransportResponse } from '../../shared/client/transport.ts';
+import type { OutageCause } from '../../shared/wire/operation.ts';
+import {
+  ProblemSchema,
+  isErrorCode,
+  type ErrorCode,
+  type Problem,
+} from '../../shared/wire/problem.ts';
+
+export type Unreachable = {
+  readonly kind: 'unreachable';
+  readonly cause: OutageCause;
+  readonly detail: string;
+  readonly retryAfterMs: number | null;
+};
+
+export type Refused = {
+  readonly kind: 'refused';
+  readonly code: ErrorCode;
+  readonly detail: string;
+};
+
+export type LinkResult<T> =
+  | { readonly kind: 'answer'; readonly payload: T; readonly sentAt: Instant }
+  | Unreachable
+  | Refused;
+
+const REFUSING_STATUSES = new Set([401, 403, 404, 409, 410]);
+
+/** What control says of a host, in answer to any of its requests. */
+export const HOST_REFUSALS: readonly ErrorCode[] = [
+  'unauthenticated',
+  'forbidden',
+  'host_unknown',
+  'host_signature_invalid',
+  'host_epoch_stale',
+];
+
+export function unreachable(
+  cause: OutageCause,
+  detail: string,
+  retryAfterMs: number | null = null,
+): Unreachable {
+  return { kind: 'unreachable', cause, detail, retryAfterMs };
+}
+
+/**
+ * An answer that is no success. It is obeyed only when it is our problem document with a code that control gives
+ * to this very request: the 401 of a captive portal, the 403 of a proxy, or the 404 of a wrong address must not
+ * take a host's authority away.
+ */
+export function fromFailure(
+  response: TransportResponse,
+  known: readonly ErrorCode[],
+): Unreachable | Refused {
+  const problem = problemOf(response);
+  const { status } = response;
+  const said = problem === null ? `status ${status}` : `${problem.code}: ${problem.detail}`;
+  if (problem !== null && REFUSING_STATUSES.has(status) && isErrorCode(problem.code)) {
+    if (known.includes(problem.code))
+      return { kind: 'refused', code: problem.code, detail: problem.detail };
+  }
+  const retryAfterMs = problem?.retry_after_ms ?? retryAfterHeaderMs(response);
+  if (status >= 500) return unreachable('server_error', `control answered ${said}`, retryAfterMs);
+  if (status === 429)
+    return unreachable('server_error', `control is limiting requests: ${said}`, retryAfterMs);
+  return unreachable('bad_answer', `not an answer that control gives here: ${said}`, retryAfterMs);
+}
+
+const problemChecker = Compile(ProblemSchema);
+
+function problemOf({ status, headers, body }: TransportResponse): Problem | null {
+  if (!(headers['content-type'] ?? '').startsWith('application/problem+json')) return null;
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(body);
+  } catch {
+    return null;
+  }
+  if (!problemChecker.Check(parsed)) return null;
+  return parsed.status === status && parsed.type === `urn:holdfast:problem:${parsed.code}`
+    ? parsed
+    : null;
+}
+
+/** Seconds only; the form with a date would rest on two wall clocks. */
+function retryAfterHeaderMs({ headers }: TransportResponse): number | null {
+  const text = headers['retry-after'];
+  return text !== undefined && /^[0-9]{1,6}$/.test(text) ? Number(text) * 1_000 : null;
+}

@@ -1,0 +1,189 @@
+/**
+ * The regular exchange with control, and the only one whose failure means an outage (DESIGN 4).
+ *
+ * Z1  One sync at a time, each built from what is true when it is sent; an answer that comes after its time-out
+ *     is dropped with its nonce.
+ * Z2  An answer is applied in this order: what it confirms, leases, the report position, and at last the end of
+ *     the outage, so that whoever resumes work then does it under the authority that the same answer brought.
+ * Z3  A refusal is obeyed at once and is no outage; it holds until a sync succeeds.
+ * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a back-off.
+ */
+import { VERSION } from '../../shared/core/version.ts';
+import type { Clock } from '../../shared/platform/clock.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Random } from '../../shared/platform/random.ts';
+import type { Task } from '../../shared/platform/task-group.ts';
+import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
+import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
+import type { LeaseKeeper } from '../authority/lease-keeper.ts';
+import type { PolicyKeeper } from '../authority/policy-keeper.ts';
+import type { LeaseRequest } from '../core/lease-book.ts';
+import {
+  SYNC_STATE_AT_START,
+  afterSync,
+  nextSyncDelayMs,
+  type SyncState,
+} from '../core/sync-state.ts';
+import type { JournalFeed } from '../journal/journal-feed.ts';
+import type { OutageTracker } from '../recovery/outage-tracker.ts';
+import type { ControlLink } from './control-link.ts';
+import type { LinkResult } from './link-result.ts';
+import type { Reach } from './reach.ts';
+import type { UpstreamMetrics } from './upstream-metrics.ts';
+import { Wakeup } from './wakeup.ts';
+
+export const KICK_SPACING_MS = 250;
+
+export type SynchronizerOptions = {
+  readonly link: ControlLink;
+  readonly policy: PolicyKeeper;
+  readonly leases: LeaseKeeper;
+  readonly outages: OutageTracker;
+  readonly feed: JournalFeed;
+  readonly reach: Reach;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: UpstreamMetrics;
+  readonly controlUrl: string;
+  readonly syncIntervalMs: number;
+  /** Makes this host known to control where it is not; returns when it is, or when the daemon stops. */
+  readonly enrol: (hooks: {
+    signal: AbortSignal;
+    onFailure: (detail: string) => void;
+  }) => Promise<void>;
+  /** The report position of an answer, with the moment the question was sent. */
+  readonly onPosition: (position: { ackedSeq: number; sentBootMs: number }) => Promise<void>;
+  /** After each answer; the newest revision may be another. */
+  readonly onAnswer: () => void;
+};
+
+export class Synchronizer {
+  readonly #options: SynchronizerOptions;
+  readonly #wakeup = new Wakeup();
+  #state: SyncState = SYNC_STATE_AT_START;
+  #retryAfterMs: number | null = null;
+
+  constructor(options: SynchronizerOptions) {
+    this.#options = options;
+  }
+
+  /** Z4. */
+  kick(): void {
+    this.#wakeup.wake();
+  }
+
+  status(): SidecarStatus['control'] {
+    const { phase, lastAttempt, lastSuccess, lastError } = this.#state;
+    return {
+      url: this.#options.controlUrl,
+      state: phase,
+      lastAttemptMs: lastAttempt?.wallMs ?? null,
+      lastSuccessMs: lastSuccess?.wallMs ?? null,
+      lastError,
+      outage: this.#options.outages.current(),
+    };
+  }
+
+  readonly task: Task = {
+    name: 'synchronizer',
+    run: async (signal) => {
+      await this.#options.enrol({ signal, onFailure: (detail) => this.#enrolmentFailed(detail) });
+      while (!signal.aborted) {
+        await this.#syncOnce(signal);
+        await this.#pause(signal);
+      }
+    },
+  };
+
+  async #syncOnce(signal: AbortSignal): Promise<void> {
+    const { link, leases, clock } = this.#options;
+    const startedAt = clock.now();
+    const asked = leases.request();
+    const result = await link.sync(this.#request(asked), signal);
+    if (signal.aborted && result.kind !== 'answer') return;
+    this.#retryAfterMs = result.kind === 'unreachable' ? result.retryAfterMs : null;
+    this.#count(result);
+    if (result.kind === 'answer') {
+      this.#state = afterSync(this.#state, { kind: 'answer' }, result.sentAt);
+      await this.#apply(result.payload, asked, result.sentAt);
+      return;
+    }
+    const kind = result.kind;
+    const detail =
+      kind === 'refused' ? `${result.code}: ${result.detail}` : `${result.cause}: ${result.detail}`;
+    this.#state = afterSync(this.#state, { kind, detail }, startedAt);
+    this.#options.reach.set(false);
+    if (kind === 'refused') this.#options.policy.revoke({ reason: detail });
+    else await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });
+  }
+
+  /** Z2. */
+  async #apply(
+    answer: SyncAnswer,
+    asked: LeaseRequest,
+    sentAt: Extract<LinkResult<SyncAnswer>, { kind: 'answer' }>['sentAt'],
+  ): Promise<void> {
+    const { policy, leases, outages, reach, metrics } = this.#options;
+    policy.noteSync({ newestRevision: answer.policyRevision, sentAt });
+    leases.apply(answer, asked, sentAt);
+    await this.#options.onPosition({ ackedSeq: answer.ackedSeq, sentBootMs: sentAt.bootMs });
+    await outages.syncSucceeded();
+    metrics.set('holdfast_last_sync_success_timestamp_seconds', Math.floor(sentAt.wallMs / 1_000));
+    reach.set(true);
+    this.#options.onAnswer();
+  }
+
+  #request(asked: LeaseRequest): SyncRequest {
+    const { policy, leases, feed } = this.#options;
+    const { seq, hash } = feed.head();
+    return {
+      sidecarVersion: VERSION,
+      policyRevision: policy.activePolicy()?.policyRevision ?? null,
+      policyRejected: policy.rejectedPolicy(),
+      highWater: { policyRevision: policy.highWaterRevision(), epoch: leases.highestEpoch() },
+      leases: { renew: [...asked.renew], acquire: [...asked.acquire], release: [...asked.release] },
+      journal: { seq, hash, operations: { ...feed.operationCounts() } },
+    };
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
+    const { clock, random, leases, syncIntervalMs } = this.#options;
+    const pace = {
+      syncIntervalMs,
+      leaseTtlMs: leases.shortestTtlMs(),
+      retryAfterMs: this.#retryAfterMs,
+    };
+    const delayMs = nextSyncDelayMs(this.#state, pace, random.unit());
+    if (this.#state.failures > 0) {
+      await clock.sleep(delayMs, signal);
+      return;
+    }
+    const restedMs = Math.min(delayMs, KICK_SPACING_MS);
+    await clock.sleep(restedMs, signal);
+    await this.#wakeup.wait(clock, delayMs - restedMs, signal);
+  }
+
+  #enrolmentFailed(detail: string): void {
+    this.#state = {
+      ...this.#state,
+      lastAttempt: this.#options.clock.now(),
+      lastError: `enrolment: ${detail}`,
+    };
+  }
+
+  #count(result: LinkResult<SyncAnswer>): void {
+    const { metrics, logger } = this.#options;
+    const outcome =
+      result.kind === 'answer' ? 'ok' : result.kind === 'refused' ? 'refused' : result.cause;
+    metrics.add('holdfast_sync_attempts_total', { outcome });
+    metrics.set('holdfast_control_connected', result.kind === 'answer' ? 1 : 0);
+    if (result.kind === 'refused')
+      logger.error(
+        { code: result.code, detail: result.detail },
+        'control refuses to sync with this host',
+      );
+    else if (result.kind === 'unreachable')
+      logger.debug({ cause: result.cause, detail: result.detail }, 'sync failed');
+  }
+}

@@ -1,0 +1,71 @@
+/** What the exchange with control counts; merged into the sidecar's one table of metrics. */
+import type { Metrics, MetricTable } from '../../shared/platform/metrics.ts';
+
+export const UPSTREAM_METRICS = {
+  holdfast_control_connected: {
+    kind: 'gauge',
+    help: '1 when the last sync with control succeeded, else 0',
+  },
+  holdfast_sync_attempts_total: {
+    kind: 'counter',
+    help: 'Syncs with control, by outcome: ok, refused, or the cause of the failure',
+    labels: ['outcome'],
+  },
+  holdfast_last_sync_success_timestamp_seconds: {
+    kind: 'gauge',
+    help: 'Wall time of the last successful sync',
+  },
+  holdfast_policy_revision: { kind: 'gauge', help: 'Policy revision in force on this host' },
+  holdfast_policy_confirmed_timestamp_seconds: {
+    kind: 'gauge',
+    help: 'Wall time of the sending of the last sync that confirmed the policy in force',
+  },
+  holdfast_policy_activations_total: {
+    kind: 'counter',
+    help: 'Policy revisions put in force, by where they came from',
+    labels: ['source'],
+  },
+  holdfast_policy_rejections_total: {
+    kind: 'counter',
+    help: 'Bundles that were not put in force, by reason',
+    labels: ['reason'],
+  },
+  holdfast_authority_revoked: {
+    kind: 'gauge',
+    help: '1 while control says that this host has no authority, else 0',
+  },
+  holdfast_leases_held: { kind: 'gauge', help: 'Leases that this host holds in time' },
+  holdfast_leases_granted_total: { kind: 'counter', help: 'Leases newly granted to this host' },
+  holdfast_lease_losses_total: {
+    kind: 'counter',
+    help: 'Leases that this host had and has no more, by reason',
+    labels: ['reason'],
+  },
+  holdfast_outages_total: {
+    kind: 'counter',
+    help: 'Outages of control as seen from this host, by cause',
+    labels: ['cause'],
+  },
+  holdfast_outage_open: { kind: 'gauge', help: '1 while an outage is open, else 0' },
+  holdfast_reports_sent_total: {
+    kind: 'counter',
+    help: 'Batches of journal entries that control acknowledged',
+  },
+  holdfast_report_failures_total: {
+    kind: 'counter',
+    help: 'Batches that control did not acknowledge, by reason',
+    labels: ['reason'],
+  },
+  holdfast_reports_stopped: {
+    kind: 'gauge',
+    help: '1 when reporting stopped because control holds another history, else 0',
+  },
+  holdfast_fresh_decisions_total: {
+    kind: 'counter',
+    help: 'Questions put to control for one request, by outcome',
+    labels: ['outcome'],
+  },
+} as const satisfies MetricTable;
+
+/** What this part needs of the sidecar's metrics. */
+export type UpstreamMetrics = Pick<Metrics<typeof UPSTREAM_METRICS>, 'add' | 'set'>;
