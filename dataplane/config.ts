@@ -4,24 +4,74 @@ import { ConfigurationError, durationMs } from '../shared/platform/configuration
 import { parseListen } from '../shared/platform/http/server.ts';
 import { DURATION_PATTERN } from '../shared/core/time.ts';
 
-const duration = (description: string, standard: string) => Type.String({ pattern: DURATION_PATTERN, description: `${description}; a duration, as 500ms, 5s, 15m`, default: standard });
+const duration = (description: string, standard: string) =>
+  Type.String({
+    pattern: DURATION_PATTERN,
+    description: `${description}; a duration, as 500ms, 5s, 15m`,
+    default: standard,
+  });
 
 export const SidecarConfigSchema = Type.Object(
   {
-    dataDir: Type.String({ minLength: 1, description: 'directory of the journal, the identity and the cached authority', default: '/var/lib/holdfast/sidecar' }),
-    listen: Type.String({ description: 'loopback address and port for apps, or "off" for the Unix socket alone', default: '127.0.0.1:7490' }),
-    socketPath: Type.Optional(Type.String({ minLength: 1, maxLength: 100, description: 'Unix socket for apps (mode 0660), beside or instead of TCP' })),
-    allowedHosts: Type.Array(Type.String(), { description: 'Host names, besides the loopback ones, that TCP answers to', default: [] }),
-    controlUrl: Type.String({ pattern: '^https?://[^\\s]+$', description: 'URL of control', default: 'http://127.0.0.1:7480' }),
-    hostName: Type.Optional(Type.String({ pattern: '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$', description: 'name of this host, as its join token has it; default: the name of the machine' })),
-    joinTokenFile: Type.Optional(Type.String({ minLength: 1, description: 'file with the one-time join token; needed for the first start only' })),
-    appsFile: Type.Optional(Type.String({ minLength: 1, description: 'YAML or JSON file of the apps, their bearer tokens and principals' })),
-    appAuth: Type.Enum(['required', 'off'], { description: 'off lets every local program act as any principal: for development only', default: 'required' }),
+    dataDir: Type.String({
+      minLength: 1,
+      description: 'directory of the journal, the identity and the cached authority',
+      default: '/var/lib/holdfast/sidecar',
+    }),
+    listen: Type.String({
+      description: 'loopback address and port for apps, or "off" for the Unix socket alone',
+      default: '127.0.0.1:7490',
+    }),
+    socketPath: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 100,
+        description: 'Unix socket for apps (mode 0660), beside or instead of TCP',
+      }),
+    ),
+    allowedHosts: Type.Array(Type.String(), {
+      description: 'Host names, besides the loopback ones, that TCP answers to',
+      default: [],
+    }),
+    controlUrl: Type.String({
+      pattern: '^https?://[^\\s]+$',
+      description: 'URL of control',
+      default: 'http://127.0.0.1:7480',
+    }),
+    hostName: Type.Optional(
+      Type.String({
+        pattern: '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$',
+        description:
+          'name of this host, as its join token has it; default: the name of the machine',
+      }),
+    ),
+    joinTokenFile: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'file with the one-time join token; needed for the first start only',
+      }),
+    ),
+    appsFile: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'YAML or JSON file of the apps, their bearer tokens and principals',
+      }),
+    ),
+    appAuth: Type.Enum(['required', 'off'], {
+      description: 'off lets every local program act as any principal: for development only',
+      default: 'required',
+    }),
     syncInterval: duration('time between syncs with control', '5s'),
     requestTimeout: duration('bound of one call to control', '5s'),
     freshTimeout: duration('bound of asking control for a fresh decision', '2s'),
-    controlLossAfter: duration('how long control must be out of reach before onControlLoss takes hold', '10s'),
-    logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], { description: 'lines below it are not logged', default: 'info' }),
+    controlLossAfter: duration(
+      'how long control must be out of reach before onControlLoss takes hold',
+      '10s',
+    ),
+    logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+      description: 'lines below it are not logged',
+      default: 'info',
+    }),
   },
   { additionalProperties: false },
 );
@@ -47,18 +97,27 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
     controlLossAfterMs: durationMs(config.controlLossAfter),
     listen: config.listen === 'off' ? null : parseListen(config.listen),
   };
-  if (settings.syncIntervalMs < 100) problems.push(`syncInterval ${config.syncInterval} is too short: at least 100ms`);
-  if (settings.requestTimeoutMs < 50 || settings.freshTimeoutMs < 50) problems.push('requestTimeout and freshTimeout must be at least 50ms');
-  if (settings.freshTimeoutMs > 30_000) problems.push(`freshTimeout ${config.freshTimeout} would hold a caller too long: at most 30s`);
+  if (settings.syncIntervalMs < 100)
+    problems.push(`syncInterval ${config.syncInterval} is too short: at least 100ms`);
+  if (settings.requestTimeoutMs < 50 || settings.freshTimeoutMs < 50)
+    problems.push('requestTimeout and freshTimeout must be at least 50ms');
+  if (settings.freshTimeoutMs > 30_000)
+    problems.push(`freshTimeout ${config.freshTimeout} would hold a caller too long: at most 30s`);
   if (config.listen !== 'off') {
-    if (settings.listen === null) problems.push(`listen ${config.listen} is not an address and a port, as 127.0.0.1:7490`);
+    if (settings.listen === null)
+      problems.push(`listen ${config.listen} is not an address and a port, as 127.0.0.1:7490`);
     else if (!LOOPBACK.test(settings.listen.host) && config.allowedHosts.length === 0) {
-      problems.push(`listen ${config.listen} is not a loopback address: use 127.0.0.1 or [::1], or name the hosts it is reached by in allowedHosts`);
+      problems.push(
+        `listen ${config.listen} is not a loopback address: use 127.0.0.1 or [::1], or name the hosts it is reached by in allowedHosts`,
+      );
     }
   }
-  if (config.listen === 'off' && config.socketPath === undefined) problems.push('listen is off and socketPath is not set: apps could not reach the sidecar');
+  if (config.listen === 'off' && config.socketPath === undefined)
+    problems.push('listen is off and socketPath is not set: apps could not reach the sidecar');
   if (config.appAuth === 'required' && config.appsFile === undefined) {
-    problems.push('appsFile is required: set --apps-file to a file of apps and their tokens, or --app-auth off for development');
+    problems.push(
+      'appsFile is required: set --apps-file to a file of apps and their tokens, or --app-auth off for development',
+    );
   }
   if (problems.length > 0) throw new ConfigurationError(problems);
   return settings;

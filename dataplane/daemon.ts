@@ -43,7 +43,11 @@ export type SidecarPorts = {
   readonly logger: Logger;
   readonly transport: Transport;
   readonly compile: ExpressionCompiler;
-  readonly openJournal: (directory: string, clock: Clock, onBatch: (batch: { size: number; commitMs: number }) => void) => Promise<Journal>;
+  readonly openJournal: (
+    directory: string,
+    clock: Clock,
+    onBatch: (batch: { size: number; commitMs: number }) => void,
+  ) => Promise<Journal>;
 };
 
 export type Sidecar = RunningDaemon & {
@@ -56,13 +60,21 @@ type SidecarMetrics = Metrics<typeof SIDECAR_METRICS>;
 export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   const { config, clock, random, logger } = ports;
   const settings = sidecarSettings(config);
-  const tokens = config.appAuth === 'off' || config.appsFile === undefined ? null : loadAppTokens(config.appsFile);
-  if (tokens === null) logger.warn('app authentication is off: every local program may act as any principal');
+  const tokens =
+    config.appAuth === 'off' || config.appsFile === undefined
+      ? null
+      : loadAppTokens(config.appsFile);
+  if (tokens === null)
+    logger.warn('app authentication is off: every local program may act as any principal');
   const metrics = createMetrics(SIDECAR_METRICS);
-  const journal = await ports.openJournal(`${config.dataDir}/journal`, clock, ({ size, commitMs }) => {
-    metrics.observe('holdfast_journal_batch_commands', size);
-    metrics.observe('holdfast_journal_commit_duration_seconds', commitMs / 1_000);
-  });
+  const journal = await ports.openJournal(
+    `${config.dataDir}/journal`,
+    clock,
+    ({ size, commitMs }) => {
+      metrics.observe('holdfast_journal_batch_commands', size);
+      metrics.observe('holdfast_journal_commit_duration_seconds', commitMs / 1_000);
+    },
+  );
   const upstream = buildUpstream({
     dataDir: config.dataDir,
     config: {
@@ -86,7 +98,8 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   journal.useOutages(() => upstream.outages.current()?.outageId ?? null);
 
   const heartbeats = new Heartbeats();
-  for (const operation of journal.reader.withState('executing', EXECUTING_AT_START_MAX)) heartbeats.follow(operation, clock.now().bootMs);
+  for (const operation of journal.reader.withState('executing', EXECUTING_AT_START_MAX))
+    heartbeats.follow(operation, clock.now().bootMs);
   const executions = new Executions({ journal, leases: upstream.leases, heartbeats, clock });
   const admissions = new Admissions({
     journal,
@@ -96,7 +109,15 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     hostId: () => upstream.identity()?.hostId ?? '',
     onDecision: (fact) => metrics.add('holdfast_admissions_total', fact),
   });
-  const custodian = new Custodian({ journal, executions, heartbeats, outages: upstream.outages, clock, logger, controlLossAfterMs: settings.controlLossAfterMs });
+  const custodian = new Custodian({
+    journal,
+    executions,
+    heartbeats,
+    outages: upstream.outages,
+    clock,
+    logger,
+    controlLossAfterMs: settings.controlLossAfterMs,
+  });
 
   let stopping = false;
   const status = (): SidecarStatus => statusOf(ports, upstream, journal);
@@ -114,9 +135,15 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     status,
     health: () => {
       const nowMs = clock.now().wallMs;
-      return sidecarHealth({ status: status(), stuck: journal.reader.overdue(nowMs - STUCK_AFTER_MS, 1_000).length, queueLength: journal.queueLength(), nowMs });
+      return sidecarHealth({
+        status: status(),
+        stuck: journal.reader.overdue(nowMs - STUCK_AFTER_MS, 1_000).length,
+        queueLength: journal.queueLength(),
+        nowMs,
+      });
     },
-    onResponse: ({ seconds, ...labels }) => metrics.observe('holdfast_http_request_duration_seconds', seconds, labels),
+    onResponse: ({ seconds, ...labels }) =>
+      metrics.observe('holdfast_http_request_duration_seconds', seconds, labels),
   };
   metrics.set('holdfast_build_info', 1, { version: VERSION, daemon: 'sidecar' });
   metrics.beforeScrape(() => scrape(metrics, journal, parts));
@@ -130,12 +157,24 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     });
   let listeners: Listeners;
   try {
-    listeners = await openListeners({ build, listen: settings.listen, socketPath: config.socketPath });
+    listeners = await openListeners({
+      build,
+      listen: settings.listen,
+      socketPath: config.socketPath,
+    });
   } catch (error) {
     await journal.close();
     throw error;
   }
-  logger.info({ address: listeners.address, socket: config.socketPath, dataDir: config.dataDir, version: VERSION }, 'listening');
+  logger.info(
+    {
+      address: listeners.address,
+      socket: config.socketPath,
+      dataDir: config.dataDir,
+      version: VERSION,
+    },
+    'listening',
+  );
 
   const stop = new AbortController();
   const running = runTasks([...upstream.tasks, custodian.task()], stop.signal);
@@ -156,7 +195,11 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   };
 }
 
-function operationsRoutes(upstream: Upstream, metrics: SidecarMetrics, isStopping: () => boolean): OperationsRoutes {
+function operationsRoutes(
+  upstream: Upstream,
+  metrics: SidecarMetrics,
+  isStopping: () => boolean,
+): OperationsRoutes {
   const check = (name: string, ok: boolean, detail: string): Check => ({ name, ok, detail });
   return {
     live: () => [check('process', true, 'answers')],
@@ -165,10 +208,21 @@ function operationsRoutes(upstream: Upstream, metrics: SidecarMetrics, isStoppin
       const policy = upstream.policy.activePolicy();
       return [
         check('running', !isStopping(), isStopping() ? 'stopping' : 'running'),
-        check('policy', policy !== null, policy === null ? 'no policy has been received yet' : `revision ${policy.policyRevision}`),
+        check(
+          'policy',
+          policy !== null,
+          policy === null ? 'no policy has been received yet' : `revision ${policy.policyRevision}`,
+        ),
       ];
     },
-    started: () => [check('journal', true, 'open'), check('enrolled', upstream.identity() !== null, upstream.identity()?.hostId ?? 'waiting for control')],
+    started: () => [
+      check('journal', true, 'open'),
+      check(
+        'enrolled',
+        upstream.identity() !== null,
+        upstream.identity()?.hostId ?? 'waiting for control',
+      ),
+    ],
     expose: () => metrics.expose(),
   };
 }
@@ -188,8 +242,15 @@ function statusOf(ports: SidecarPorts, upstream: Upstream, journal: Journal): Si
       stalenessMs: upstream.policy.stalenessMs(ports.clock.now()),
       rejected: upstream.policy.rejectedPolicy(),
     },
-    leases: { held: statuses.filter(({ lease }) => lease !== null).length, wanted: statuses.filter(({ lease }) => lease === null).length },
-    journal: { ...journal.head(), ackedSeq: journal.ackedSeq(), operations: { ...journal.operationCounts() } },
+    leases: {
+      held: statuses.filter(({ lease }) => lease !== null).length,
+      wanted: statuses.filter(({ lease }) => lease === null).length,
+    },
+    journal: {
+      ...journal.head(),
+      ackedSeq: journal.ackedSeq(),
+      operations: { ...journal.operationCounts() },
+    },
   };
 }
 
@@ -208,10 +269,12 @@ function budgetOf(upstream: Upstream, clock: Clock): OutageBudget {
 
 function scrape(metrics: SidecarMetrics, journal: Journal, parts: Parts): void {
   metrics.reset('holdfast_operations');
-  for (const [state, count] of Object.entries(journal.operationCounts())) metrics.set('holdfast_operations', count, { state });
+  for (const [state, count] of Object.entries(journal.operationCounts()))
+    metrics.set('holdfast_operations', count, { state });
   metrics.set('holdfast_journal_seq', journal.head().seq);
   metrics.set('holdfast_journal_reported_seq', journal.ackedSeq());
   metrics.set('holdfast_journal_queue_commands', journal.queueLength());
   metrics.reset('holdfast_outage_budget_seconds');
-  for (const { rule, admissionMs } of parts.budget().items) metrics.set('holdfast_outage_budget_seconds', admissionMs / 1_000, { rule });
+  for (const { rule, admissionMs } of parts.budget().items)
+    metrics.set('holdfast_outage_budget_seconds', admissionMs / 1_000, { rule });
 }

@@ -15,59 +15,124 @@ export function sidecarHealth({ status, stuck, queueLength, nowMs }: HealthInput
     daemon: 'sidecar',
     version: status.version,
     atMs: nowMs,
-    controlPlane: plane({ sync: syncPart(status), policy: policyPart(status), leases: leasesPart(status), reports: reportsPart(status) }, 'control is in reach and its authority is current'),
+    controlPlane: plane(
+      {
+        sync: syncPart(status),
+        policy: policyPart(status),
+        leases: leasesPart(status),
+        reports: reportsPart(status),
+      },
+      'control is in reach and its authority is current',
+    ),
     dataPlane: plane(dataParts(status, stuck, queueLength), 'accepted work is served'),
   };
 }
 
 function plane(parts: Record<string, HealthPart>, whenOk: string): PlaneHealth {
   const states = Object.values(parts).map(({ state }) => state);
-  const verdict = states.includes('failed') ? 'down' : states.some((state) => state !== 'ok') ? 'impaired' : 'ok';
+  const verdict = states.includes('failed')
+    ? 'down'
+    : states.some((state) => state !== 'ok')
+      ? 'impaired'
+      : 'ok';
   const troubled = Object.entries(parts).filter(([, { state }]) => state !== 'ok');
-  return { verdict, summary: troubled.length === 0 ? whenOk : troubled.map(([name, { detail }]) => `${name}: ${detail}`).join('; '), parts };
+  return {
+    verdict,
+    summary:
+      troubled.length === 0
+        ? whenOk
+        : troubled.map(([name, { detail }]) => `${name}: ${detail}`).join('; '),
+    parts,
+  };
 }
 
-function part(state: HealthPart['state'], detail: string, times: Partial<HealthPart> = {}): HealthPart {
+function part(
+  state: HealthPart['state'],
+  detail: string,
+  times: Partial<HealthPart> = {},
+): HealthPart {
   return { state, detail, sinceMs: null, lastSuccessMs: null, lastError: null, ...times };
 }
 
 function syncPart({ control }: SidecarStatus): HealthPart {
-  const times = { lastSuccessMs: control.lastSuccessMs, lastError: control.lastError, sinceMs: control.outage?.fromMs ?? null };
+  const times = {
+    lastSuccessMs: control.lastSuccessMs,
+    lastError: control.lastError,
+    sinceMs: control.outage?.fromMs ?? null,
+  };
   if (control.state === 'connected') return part('ok', 'control answers', times);
-  if (control.state === 'starting') return part('degraded', 'the first sync has not succeeded yet', times);
-  if (control.state === 'refused') return part('degraded', `control refuses this host: ${control.lastError ?? 'no reason given'}`, times);
-  return part('degraded', `control cannot be reached: ${control.outage?.detail ?? control.lastError ?? 'no answer'}`, times);
+  if (control.state === 'starting')
+    return part('degraded', 'the first sync has not succeeded yet', times);
+  if (control.state === 'refused')
+    return part(
+      'degraded',
+      `control refuses this host: ${control.lastError ?? 'no reason given'}`,
+      times,
+    );
+  return part(
+    'degraded',
+    `control cannot be reached: ${control.outage?.detail ?? control.lastError ?? 'no answer'}`,
+    times,
+  );
 }
 
 function policyPart({ policy }: SidecarStatus): HealthPart {
   if (policy.activeRevision === null) return part('degraded', 'no policy has been received yet');
-  const age = policy.stalenessMs === null ? 'of unknown age' : `confirmed ${formatDurationMs(policy.stalenessMs)} ago`;
+  const age =
+    policy.stalenessMs === null
+      ? 'of unknown age'
+      : `confirmed ${formatDurationMs(policy.stalenessMs)} ago`;
   const times = { sinceMs: policy.activatedAtMs };
   if (policy.rejected !== null) {
-    return part('degraded', `revision ${policy.rejected.policyRevision} was rejected (${policy.rejected.reason}); revision ${policy.activeRevision} stays, ${age}`, times);
+    return part(
+      'degraded',
+      `revision ${policy.rejected.policyRevision} was rejected (${policy.rejected.reason}); revision ${policy.activeRevision} stays, ${age}`,
+      times,
+    );
   }
-  return part(policy.stalenessMs === null ? 'degraded' : 'ok', `revision ${policy.activeRevision}, ${age}`, times);
+  return part(
+    policy.stalenessMs === null ? 'degraded' : 'ok',
+    `revision ${policy.activeRevision}, ${age}`,
+    times,
+  );
 }
 
 function leasesPart({ leases }: SidecarStatus): HealthPart {
-  if (leases.wanted > 0) return part('degraded', `${leases.held} held, ${leases.wanted} asked for and not held`);
+  if (leases.wanted > 0)
+    return part('degraded', `${leases.held} held, ${leases.wanted} asked for and not held`);
   return part('ok', `${leases.held} held`);
 }
 
 function reportsPart({ journal, control }: SidecarStatus): HealthPart {
   const behind = journal.seq - journal.ackedSeq;
-  return part(behind > 0 && control.state !== 'connected' ? 'degraded' : 'ok', `${behind} entries not yet held by control`);
+  return part(
+    behind > 0 && control.state !== 'connected' ? 'degraded' : 'ok',
+    `${behind} entries not yet held by control`,
+  );
 }
 
-function dataParts(status: SidecarStatus, stuck: number, queueLength: number): Record<string, HealthPart> {
+function dataParts(
+  status: SidecarStatus,
+  stuck: number,
+  queueLength: number,
+): Record<string, HealthPart> {
   const count = (state: string): number => status.journal.operations[state] ?? 0;
   const unknown = count('unknown');
   const expired = status.policy.stalenessMs === null && status.policy.activeRevision !== null;
   return {
-    admission: status.policy.activeRevision === null || expired ? part('degraded', 'no authority to admit under') : part('ok', 'bounded operations are admitted'),
+    admission:
+      status.policy.activeRevision === null || expired
+        ? part('degraded', 'no authority to admit under')
+        : part('ok', 'bounded operations are admitted'),
     journal: part('ok', `${status.journal.seq} entries, ${queueLength} writes waiting`),
-    executing: part('ok', `${count('executing')} executing, ${count('accepted')} waiting, ${count('paused')} paused`),
+    executing: part(
+      'ok',
+      `${count('executing')} executing, ${count('accepted')} waiting, ${count('paused')} paused`,
+    ),
     stuck: part(stuck === 0 ? 'ok' : 'degraded', `${stuck} past their deadline and not ended`),
-    unknown: part(unknown === 0 ? 'ok' : 'degraded', `${unknown} with unknown outcome need reconciliation`),
+    unknown: part(
+      unknown === 0 ? 'ok' : 'degraded',
+      `${unknown} with unknown outcome need reconciliation`,
+    ),
   };
 }

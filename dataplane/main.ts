@@ -13,7 +13,12 @@ import { startSidecar } from './daemon.ts';
 import { openJournal } from './journal/open-journal.ts';
 
 await runDaemon(
-  () => loadConfiguration(SidecarConfigSchema, { program: 'holdfast-sidecar', argv: process.argv.slice(2), env: process.env }),
+  () =>
+    loadConfiguration(SidecarConfigSchema, {
+      program: 'holdfast-sidecar',
+      argv: process.argv.slice(2),
+      env: process.env,
+    }),
   (config) =>
     startSidecar({
       config,
@@ -35,6 +40,8 @@ function readJoinToken({ joinTokenFile }: SidecarConfig): string | undefined {
     return readFileSync(joinTokenFile, 'utf8').trim();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new StartError(`cannot read the join token: ${error instanceof Error ? error.message : String(error)}`);
+    throw new StartError(
+      `cannot read the join token: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }

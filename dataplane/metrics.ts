@@ -4,15 +4,49 @@ import { UPSTREAM_METRICS } from './upstream/upstream-metrics.ts';
 
 export const SIDECAR_METRICS = {
   ...UPSTREAM_METRICS,
-  holdfast_build_info: { kind: 'gauge', help: 'Version of the running program; always 1', labels: ['version', 'daemon'] },
-  holdfast_admissions_total: { kind: 'counter', help: 'Admission requests by decision, reason and basis', labels: ['decision', 'reason', 'basis'] },
-  holdfast_operations: { kind: 'gauge', help: 'Operations in the journal by state', labels: ['state'] },
-  holdfast_journal_commit_duration_seconds: { kind: 'histogram', help: 'Time of one commit, its fsync included' },
-  holdfast_journal_batch_commands: { kind: 'histogram', help: 'Commands that shared one commit', buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512] },
+  holdfast_build_info: {
+    kind: 'gauge',
+    help: 'Version of the running program; always 1',
+    labels: ['version', 'daemon'],
+  },
+  holdfast_admissions_total: {
+    kind: 'counter',
+    help: 'Admission requests by decision, reason and basis',
+    labels: ['decision', 'reason', 'basis'],
+  },
+  holdfast_operations: {
+    kind: 'gauge',
+    help: 'Operations in the journal by state',
+    labels: ['state'],
+  },
+  holdfast_journal_commit_duration_seconds: {
+    kind: 'histogram',
+    help: 'Time of one commit, its fsync included',
+  },
+  holdfast_journal_batch_commands: {
+    kind: 'histogram',
+    help: 'Commands that shared one commit',
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+  },
   holdfast_journal_queue_commands: { kind: 'gauge', help: 'Commands waiting for a commit' },
   holdfast_journal_seq: { kind: 'gauge', help: 'Newest entry of the journal' },
-  holdfast_journal_reported_seq: { kind: 'gauge', help: 'Newest entry of the journal that control holds' },
-  holdfast_http_request_duration_seconds: { kind: 'histogram', help: 'Time to answer by route', labels: ['method', 'route', 'status'] },
-  holdfast_http_requests_rejected_total: { kind: 'counter', help: 'Requests refused before they were read, by reason', labels: ['reason'] },
-  holdfast_outage_budget_seconds: { kind: 'gauge', help: 'How long the rule keeps admitting if control is lost now', labels: ['rule'] },
+  holdfast_journal_reported_seq: {
+    kind: 'gauge',
+    help: 'Newest entry of the journal that control holds',
+  },
+  holdfast_http_request_duration_seconds: {
+    kind: 'histogram',
+    help: 'Time to answer by route',
+    labels: ['method', 'route', 'status'],
+  },
+  holdfast_http_requests_rejected_total: {
+    kind: 'counter',
+    help: 'Requests refused before they were read, by reason',
+    labels: ['reason'],
+  },
+  holdfast_outage_budget_seconds: {
+    kind: 'gauge',
+    help: 'How long the rule keeps admitting if control is lost now',
+    labels: ['rule'],
+  },
 } as const satisfies MetricTable;

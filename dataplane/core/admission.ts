@@ -44,23 +44,45 @@ export type Refused = {
 export type Plan =
   | Refused
   | { readonly kind: 'ask_control'; readonly rule: string }
-  | { readonly kind: 'decided'; readonly decision: Decision; readonly terms: RuleTerms; readonly basis: Basis };
+  | {
+      readonly kind: 'decided';
+      readonly decision: Decision;
+      readonly terms: RuleTerms;
+      readonly basis: Basis;
+    };
 
 /** The first step: what local authority says, or that control must be asked. */
 export function planAdmission(authority: AuthorityAtHand, request: AdmitRequest): Plan {
   const { policy, stalenessMs, now } = authority;
-  const at = { policyRevision: policy?.policyRevision ?? null, basis: null, stalenessMs, rule: null };
+  const at = {
+    policyRevision: policy?.policyRevision ?? null,
+    basis: null,
+    stalenessMs,
+    rule: null,
+  };
   if (authority.revoked !== null) {
-    return { kind: 'refused', code: 'control_rejected', detail: `control has withdrawn this host's authority: ${authority.revoked.reason}`, ...at };
+    return {
+      kind: 'refused',
+      code: 'control_rejected',
+      detail: `control has withdrawn this host's authority: ${authority.revoked.reason}`,
+      ...at,
+    };
   }
   if (policy === null) {
-    return { kind: 'refused', code: 'policy_absent', detail: 'this host has never received a policy: publish one, and see that control can be reached', ...at };
+    return {
+      kind: 'refused',
+      code: 'policy_absent',
+      detail:
+        'this host has never received a policy: publish one, and see that control can be reached',
+      ...at,
+    };
   }
   const decision = decide(policy.compiled, request);
   const { terms } = decision;
   if (terms?.freshness === 'fresh') return { kind: 'ask_control', rule: decision.rule ?? '' };
   const cached = { ...at, basis: 'cached' as const, rule: decision.rule };
-  if (decision.decision === 'deny' || terms === null) return { kind: 'refused', code: refusalCode(decision), detail: decision.message, ...cached };
+  if (decision.decision === 'deny' || terms === null)
+    return { kind: 'refused', code: refusalCode(decision), detail: decision.message, ...cached };
   if (stalenessMs === null || stalenessMs > terms.maxStalenessMs) {
     const age = stalenessMs === null ? 'of unknown age' : `${formatDurationMs(stalenessMs)} old`;
     return {
@@ -74,17 +96,40 @@ export function planAdmission(authority: AuthorityAtHand, request: AdmitRequest)
     kind: 'decided',
     decision,
     terms,
-    basis: { basis: 'cached', policyRevision: policy.policyRevision, stalenessMs, endsBootMs: now.bootMs + terms.maxStalenessMs - stalenessMs },
+    basis: {
+      basis: 'cached',
+      policyRevision: policy.policyRevision,
+      stalenessMs,
+      endsBootMs: now.bootMs + terms.maxStalenessMs - stalenessMs,
+    },
   };
 }
 
 /** The same step with control's own answer for this request. `endsBootMs`: it serves for this admission only. */
-export function planFromControl(decision: Decision, fresh: { policyRevision: number; stalenessMs: number; endsBootMs: number }): Plan {
-  const basis = { basis: 'fresh' as const, policyRevision: fresh.policyRevision, stalenessMs: fresh.stalenessMs };
+export function planFromControl(
+  decision: Decision,
+  fresh: { policyRevision: number; stalenessMs: number; endsBootMs: number },
+): Plan {
+  const basis = {
+    basis: 'fresh' as const,
+    policyRevision: fresh.policyRevision,
+    stalenessMs: fresh.stalenessMs,
+  };
   if (decision.decision === 'deny' || decision.terms === null) {
-    return { kind: 'refused', code: refusalCode(decision), detail: decision.message, rule: decision.rule, ...basis };
+    return {
+      kind: 'refused',
+      code: refusalCode(decision),
+      detail: decision.message,
+      rule: decision.rule,
+      ...basis,
+    };
   }
-  return { kind: 'decided', decision, terms: decision.terms, basis: { ...basis, endsBootMs: fresh.endsBootMs } };
+  return {
+    kind: 'decided',
+    decision,
+    terms: decision.terms,
+    basis: { ...basis, endsBootMs: fresh.endsBootMs },
+  };
 }
 
 function refusalCode(decision: Decision): ErrorCode {
@@ -99,15 +144,34 @@ export type Admissible = {
 };
 
 /** The second step: owner and epoch, then deadline. */
-export function checkAdmissible(plan: Plan & { kind: 'decided' }, request: AdmitRequest, lease: HeldLease | undefined, now: Instant): Admissible | Refused {
+export function checkAdmissible(
+  plan: Plan & { kind: 'decided' },
+  request: AdmitRequest,
+  lease: HeldLease | undefined,
+  now: Instant,
+): Admissible | Refused {
   const { decision, terms, basis } = plan;
-  const at = { rule: decision.rule, policyRevision: basis.policyRevision, basis: basis.basis, stalenessMs: basis.stalenessMs };
+  const at = {
+    rule: decision.rule,
+    policyRevision: basis.policyRevision,
+    basis: basis.basis,
+    stalenessMs: basis.stalenessMs,
+  };
   let ownership: Admissible['ownership'] = null;
   if (terms.ownership !== null) {
-    const verdict = ownershipAt(lease, { mode: terms.ownership.mode, graceMs: terms.ownership.graceMs, now });
+    const verdict = ownershipAt(lease, {
+      mode: terms.ownership.mode,
+      graceMs: terms.ownership.graceMs,
+      now,
+    });
     if (!verdict.owned) {
       const what = verdict.reason === 'lease_absent' ? 'does not hold' : 'no longer holds';
-      return { kind: 'refused', code: verdict.reason, detail: `this host ${what} the lease of ${decision.leaseResource}; it has been asked for`, ...at };
+      return {
+        kind: 'refused',
+        code: verdict.reason,
+        detail: `this host ${what} the lease of ${decision.leaseResource}; it has been asked for`,
+        ...at,
+      };
     }
     ownership = verdict;
   }
@@ -120,7 +184,15 @@ export function checkAdmissible(plan: Plan & { kind: 'decided' }, request: Admit
       ...at,
     };
   }
-  return { kind: 'admissible', ownership, deadlineMs, authorityEndsBootMs: Math.min(basis.endsBootMs, ownership?.endsBootMs ?? Number.MAX_SAFE_INTEGER) };
+  return {
+    kind: 'admissible',
+    ownership,
+    deadlineMs,
+    authorityEndsBootMs: Math.min(
+      basis.endsBootMs,
+      ownership?.endsBootMs ?? Number.MAX_SAFE_INTEGER,
+    ),
+  };
 }
 
 export type NewOperation = {
@@ -133,7 +205,13 @@ export type NewOperation = {
 };
 
 /** The record of an accepted operation: A3. */
-export function acceptedOperation(ids: NewOperation, request: AdmitRequest, plan: Plan & { kind: 'decided' }, admissible: Admissible, now: Instant): StoredOperation {
+export function acceptedOperation(
+  ids: NewOperation,
+  request: AdmitRequest,
+  plan: Plan & { kind: 'decided' },
+  admissible: Admissible,
+  now: Instant,
+): StoredOperation {
   const { decision, terms, basis } = plan;
   return {
     ...ids,

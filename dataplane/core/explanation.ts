@@ -3,8 +3,16 @@ import { formatDurationMs } from '../../shared/core/time.ts';
 import type { Effect, JournalEvent, Outage } from '../../shared/wire/operation.ts';
 import type { StoredOperation } from './operation-lifecycle.ts';
 
-export function explainOperation(operation: StoredOperation, events: readonly JournalEvent[], outage: Outage | null): string[] {
-  return [...explainAdmission(operation, outage), ...events.flatMap((event) => explainEvent(event, operation)), explainEnd(operation)];
+export function explainOperation(
+  operation: StoredOperation,
+  events: readonly JournalEvent[],
+  outage: Outage | null,
+): string[] {
+  return [
+    ...explainAdmission(operation, outage),
+    ...events.flatMap((event) => explainEvent(event, operation)),
+    explainEnd(operation),
+  ];
 }
 
 function explainAdmission(operation: StoredOperation, outage: Outage | null): string[] {
@@ -16,8 +24,15 @@ function explainAdmission(operation: StoredOperation, outage: Outage | null): st
       ? `Rule ${rule} of policy revision ${policyRevision} permitted it; control was asked for this request and answered in ${age}.`
       : `Rule ${rule} of policy revision ${policyRevision} permitted it from cached authority that control had confirmed ${age} before.`,
   ];
-  if (leaseResource !== null) lines.push(`This host held the lease of ${leaseResource} at epoch ${leaseEpoch}${operation.leaseInGrace ? ', in its grace after the end' : ''}.`);
-  lines.push(outage === null ? 'Control was in reach.' : `Control was out of reach: outage ${outage.outageId} (${outage.cause}).`);
+  if (leaseResource !== null)
+    lines.push(
+      `This host held the lease of ${leaseResource} at epoch ${leaseEpoch}${operation.leaseInGrace ? ', in its grace after the end' : ''}.`,
+    );
+  lines.push(
+    outage === null
+      ? 'Control was in reach.'
+      : `Control was out of reach: outage ${outage.outageId} (${outage.cause}).`,
+  );
   lines.push(...operation.warnings.map((warning) => `Policy warned: ${warning}.`));
   return lines;
 }
@@ -30,11 +45,15 @@ function explainEvent(event: JournalEvent, operation: StoredOperation): string[]
     case 'attempt_started':
       return [`${after} attempt ${String(event.body['attempt'])} started${away}.`];
     case 'effect_begun':
-      return [`${after} attempt ${effect?.attempt} began effect ${effect?.name}${effect?.leaseEpoch ? ` with fencing token ${effect.leaseEpoch}` : ''}${away}.`];
+      return [
+        `${after} attempt ${effect?.attempt} began effect ${effect?.name}${effect?.leaseEpoch ? ` with fencing token ${effect.leaseEpoch}` : ''}${away}.`,
+      ];
     case 'effect_settled':
       return [`${after} effect ${effect?.name} was reported as ${effect?.state}${away}.`];
     case 'worker_lost':
-      return [`${after} the worker missed its heartbeats; the rule says onWorkerLoss: ${operation.onWorkerLoss}.`];
+      return [
+        `${after} the worker missed its heartbeats; the rule says onWorkerLoss: ${operation.onWorkerLoss}.`,
+      ];
     case 'paused':
       return [`${after} it was paused, because control was lost${away}.`];
     case 'resumed':
@@ -46,7 +65,8 @@ function explainEvent(event: JournalEvent, operation: StoredOperation): string[]
 
 function explainEnd(operation: StoredOperation): string {
   const why = operation.reason === null ? '' : ` (${operation.reason})`;
-  const known = operation.outcome === null ? '' : `; the outcome is ${operation.outcome.provenance}`;
+  const known =
+    operation.outcome === null ? '' : `; the outcome is ${operation.outcome.provenance}`;
   switch (operation.state) {
     case 'accepted':
       return 'It waits for an attempt.';

@@ -13,8 +13,13 @@ const AppsFileSchema = Type.Object(
         {
           name: Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' }),
           token: Type.String({ minLength: 16, maxLength: 500 }),
-          principals: Type.Array(Type.String({ minLength: 1, maxLength: 210 }), { minItems: 1, description: 'exact, or a prefix ending in *' }),
-          operator: Type.Optional(Type.Boolean({ description: 'sees and settles the operations of every app' })),
+          principals: Type.Array(Type.String({ minLength: 1, maxLength: 210 }), {
+            minItems: 1,
+            description: 'exact, or a prefix ending in *',
+          }),
+          operator: Type.Optional(
+            Type.Boolean({ description: 'sees and settles the operations of every app' }),
+          ),
         },
         { additionalProperties: false },
       ),
@@ -24,7 +29,11 @@ const AppsFileSchema = Type.Object(
   { additionalProperties: false },
 );
 
-export type App = { readonly name: string; readonly principals: readonly string[]; readonly operator: boolean };
+export type App = {
+  readonly name: string;
+  readonly principals: readonly string[];
+  readonly operator: boolean;
+};
 
 /** `null`: no such token. Tokens are compared as digests, so that time tells nothing of them. */
 export type AppTokens = (token: string) => App | null;
@@ -36,24 +45,32 @@ export function loadAppTokens(path: string): AppTokens {
   let content: unknown;
   try {
     content = parseYaml(readFileSync(path, 'utf8'));
-    if ((statSync(path).mode & 0o004) !== 0) throw new Error('it can be read by every user: chmod 0640 it');
+    if ((statSync(path).mode & 0o004) !== 0)
+      throw new Error('it can be read by every user: chmod 0640 it');
   } catch (error) {
-    throw new StartError(`cannot use the apps file ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new StartError(
+      `cannot use the apps file ${path}: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
   const checker = Compile(AppsFileSchema);
   if (!checker.Check(content)) {
     const first = checker.Errors(content)[0];
-    throw new StartError(`the apps file ${path} is wrong at ${first?.instancePath || '/'}: ${first?.message}; it needs apps: [{name, token, principals}]`);
+    throw new StartError(
+      `the apps file ${path} is wrong at ${first?.instancePath || '/'}: ${first?.message}; it needs apps: [{name, token, principals}]`,
+    );
   }
   return tokensOf(content);
 }
 
 function tokensOf(file: Static<typeof AppsFileSchema>): AppTokens {
   const byDigest = new Map<string, App>();
-  for (const { name, token, principals, operator } of file.apps) byDigest.set(sha256Hex(token), { name, principals, operator: operator ?? false });
+  for (const { name, token, principals, operator } of file.apps)
+    byDigest.set(sha256Hex(token), { name, principals, operator: operator ?? false });
   return (token) => byDigest.get(sha256Hex(token)) ?? null;
 }
 
 export function maySpeakFor(app: App, principal: string): boolean {
-  return app.principals.some((allowed) => (allowed.endsWith('*') ? principal.startsWith(allowed.slice(0, -1)) : allowed === principal));
+  return app.principals.some((allowed) =>
+    allowed.endsWith('*') ? principal.startsWith(allowed.slice(0, -1)) : allowed === principal,
+  );
 }

@@ -3,11 +3,8 @@ import Type from 'typebox';
 import type { App } from '../../shared/platform/http/server.ts';
 import { EffectNameSchema } from '../../shared/wire/operation.ts';
 import {
-  AttemptSchema,
-  EffectAnswerSchema,
   EffectResultRequestSchema,
   HeartbeatRequestSchema,
-  HeartbeatSchema,
   OutcomeRequestSchema,
   RESULT_BYTES_MAX,
   StartAttemptRequestSchema,
@@ -22,20 +19,24 @@ import { operationParams } from './operation-routes.ts';
 import { problems } from './problem-responses.ts';
 import type { Parts } from './sidecar-app.ts';
 
-const attemptParams = Type.Object({ ...operationParams.properties, attempt: Type.Integer({ minimum: 1, maximum: 1_000_000 }) });
+const attemptParams = Type.Object({
+  ...operationParams.properties,
+  attempt: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+});
 const effectParams = Type.Object({ ...attemptParams.properties, effect: EffectNameSchema });
 const stepProblems = problems(400, 401, 404, 409, 410, 412, 422, 503);
 
 export function installAttemptRoutes(app: App, { executions, clock }: Parts): void {
-  for (const schema of [AttemptSchema, HeartbeatSchema, EffectAnswerSchema]) app.addSchema(schema);
-  const remainingMs = (operation: StoredOperation): number => Math.max(0, operation.deadlineAtMs - clock.now().wallMs);
+  const remainingMs = (operation: StoredOperation): number =>
+    Math.max(0, operation.deadlineAtMs - clock.now().wallMs);
 
   app.post(
     '/v1/operations/:id/attempts',
     {
       schema: {
         summary: 'Start an attempt',
-        description: 'With an Idempotency-Key the same call gets the same attempt, so that a lost answer can be asked for again.',
+        description:
+          'With an Idempotency-Key the same call gets the same attempt, so that a lost answer can be asked for again.',
         params: operationParams,
         body: StartAttemptRequestSchema,
         response: { 200: Type.Ref('Attempt'), 201: Type.Ref('Attempt'), ...stepProblems },
@@ -44,7 +45,11 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
     async (request, reply) => {
       const { supersede = false } = request.body;
       const key = readIdempotencyKey(request.headers);
-      const { operation, changed } = await executions.startAttempt(request.params.id, scopeOf(request), { supersede, key });
+      const { operation, changed } = await executions.startAttempt(
+        request.params.id,
+        scopeOf(request),
+        { supersede, key },
+      );
       const attempt: Attempt = {
         operationId: operation.operationId,
         attempt: operation.attempt,
@@ -67,12 +72,21 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
     '/v1/operations/:id/attempts/:attempt/heartbeat',
     {
       bodyLimit: RESULT_BYTES_MAX,
-      schema: { summary: 'Say that the worker is alive, and save a checkpoint', params: attemptParams, body: HeartbeatRequestSchema, response: { 200: Type.Ref('Heartbeat'), ...stepProblems } },
+      schema: {
+        summary: 'Say that the worker is alive, and save a checkpoint',
+        params: attemptParams,
+        body: HeartbeatRequestSchema,
+        response: { 200: Type.Ref('Heartbeat'), ...stepProblems },
+      },
     },
     async (request) => {
       const { id, attempt } = request.params;
-      const checkpoint = 'checkpoint' in request.body ? { checkpoint: request.body.checkpoint } : {};
-      const operation = await executions.heartbeat(id, scopeOf(request), { attempt, ...checkpoint });
+      const checkpoint =
+        'checkpoint' in request.body ? { checkpoint: request.body.checkpoint } : {};
+      const operation = await executions.heartbeat(id, scopeOf(request), {
+        attempt,
+        ...checkpoint,
+      });
       return { operationId: operation.operationId, attempt, remainingMs: remainingMs(operation) };
     },
   );
@@ -82,7 +96,8 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
     {
       schema: {
         summary: 'Begin an effect',
-        description: 'Recorded before the answer: run the effect only after it. 200 with `replayed: true` returns the recorded result instead. With an Idempotency-Key a lost answer can be asked for again.',
+        description:
+          'Recorded before the answer: run the effect only after it. 200 with `replayed: true` returns the recorded result instead. With an Idempotency-Key a lost answer can be asked for again.',
         params: effectParams,
         response: { 200: Type.Ref('EffectAnswer'), 201: Type.Ref('EffectAnswer'), ...stepProblems },
       },
@@ -90,8 +105,14 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
     async (request, reply) => {
       const { id, attempt, effect } = request.params;
       const key = readIdempotencyKey(request.headers);
-      const { operation, changed, replayed } = await executions.beginEffect(id, scopeOf(request), { attempt, name: effect, key });
-      return reply.code(changed ? 201 : 200).send(effectAnswer(operation, { attempt, effect, replayed }));
+      const { operation, changed, replayed } = await executions.beginEffect(id, scopeOf(request), {
+        attempt,
+        name: effect,
+        key,
+      });
+      return reply
+        .code(changed ? 201 : 200)
+        .send(effectAnswer(operation, { attempt, effect, replayed }));
     },
   );
 
@@ -99,12 +120,23 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
     '/v1/operations/:id/attempts/:attempt/effects/:effect',
     {
       bodyLimit: RESULT_BYTES_MAX,
-      schema: { summary: 'Report what became of an effect', params: effectParams, body: EffectResultRequestSchema, response: { 200: Type.Ref('EffectAnswer'), ...stepProblems } },
+      schema: {
+        summary: 'Report what became of an effect',
+        params: effectParams,
+        body: EffectResultRequestSchema,
+        response: { 200: Type.Ref('EffectAnswer'), ...stepProblems },
+      },
     },
     async (request) => {
       const { id, attempt, effect } = request.params;
       const { outcome, result = null } = request.body;
-      const { operation, replayed } = await executions.apply(id, scopeOf(request), { kind: 'settle_effect', attempt, name: effect, outcome, result });
+      const { operation, replayed } = await executions.apply(id, scopeOf(request), {
+        kind: 'settle_effect',
+        attempt,
+        name: effect,
+        outcome,
+        result,
+      });
       return effectAnswer(operation, { attempt, effect, replayed });
     },
   );
@@ -113,19 +145,39 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
     '/v1/operations/:id/attempts/:attempt/outcome',
     {
       bodyLimit: RESULT_BYTES_MAX,
-      schema: { summary: 'Report the outcome of the operation', params: attemptParams, body: OutcomeRequestSchema, response: { 200: Type.Ref('Operation'), ...stepProblems } },
+      schema: {
+        summary: 'Report the outcome of the operation',
+        params: attemptParams,
+        body: OutcomeRequestSchema,
+        response: { 200: Type.Ref('Operation'), ...stepProblems },
+      },
     },
     async (request) => {
       const { id, attempt } = request.params;
       const { outcome, result = null, reason = null } = request.body;
-      return (await executions.apply(id, scopeOf(request), { kind: 'report_outcome', attempt, outcome, result, reason })).operation;
+      return (
+        await executions.apply(id, scopeOf(request), {
+          kind: 'report_outcome',
+          attempt,
+          outcome,
+          result,
+          reason,
+        })
+      ).operation;
     },
   );
 }
 
-function effectAnswer(operation: StoredOperation, call: { attempt: number; effect: string; replayed: boolean }): EffectAnswer {
+function effectAnswer(
+  operation: StoredOperation,
+  call: { attempt: number; effect: string; replayed: boolean },
+): EffectAnswer {
   const effect = operation.effects.find(({ name }) => name === call.effect);
-  if (effect === undefined) throw new HoldfastError('effect_not_found', `effect ${call.effect} was never begun in operation ${operation.operationId}`);
+  if (effect === undefined)
+    throw new HoldfastError(
+      'effect_not_found',
+      `effect ${call.effect} was never begun in operation ${operation.operationId}`,
+    );
   return {
     operationId: operation.operationId,
     attempt: call.attempt,

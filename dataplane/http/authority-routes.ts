@@ -2,7 +2,11 @@
 import Type from 'typebox';
 import { durationMs } from '../../shared/platform/configuration.ts';
 import type { App } from '../../shared/platform/http/server.ts';
-import { FenceCheckRequestSchema, FenceSchema, HeldLeaseSchema, LeaseActionQuerySchema, type HeldLeaseView } from '../../shared/wire/sidecar-api.ts';
+import {
+  FenceCheckRequestSchema,
+  LeaseActionQuerySchema,
+  type HeldLeaseView,
+} from '../../shared/wire/sidecar-api.ts';
 import { ResourceSchema } from '../../shared/wire/statements.ts';
 import { ERRORS, HoldfastError } from '../../shared/wire/problem.ts';
 import { parseDurationMs, type Instant } from '../../shared/core/time.ts';
@@ -16,19 +20,31 @@ const WAIT_MS_DEFAULT = durationMs('5s');
 const resourceParams = Type.Object({ resource: ResourceSchema });
 
 export function installAuthorityRoutes(app: App, { executions, leases, clock }: Parts): void {
-  app.addSchema(HeldLeaseSchema);
-  app.addSchema(FenceSchema);
-
   app.get(
     '/v1/leases',
-    { schema: { summary: 'Leases that this host holds or wants', response: { 200: Type.Object({ items: Type.Array(Type.Ref('HeldLease')) }), ...problems(401) } } },
+    {
+      schema: {
+        summary: 'Leases that this host holds or wants',
+        response: {
+          200: Type.Object({ items: Type.Array(Type.Ref('HeldLease')) }),
+          ...problems(401),
+        },
+      },
+    },
     async () => ({ items: leases.statuses().map((status) => viewOf(status, clock.now())) }),
   );
 
   // The resource is one percent-encoded path segment; the action follows its colon.
   app.post(
     '/v1/leases/:resource([^:]+)::acquire',
-    { schema: { summary: 'Ask control for a lease, and wait for its word', params: resourceParams, querystring: LeaseActionQuerySchema, response: { 200: Type.Ref('HeldLease'), ...problems(400, 401, 403, 503) } } },
+    {
+      schema: {
+        summary: 'Ask control for a lease, and wait for its word',
+        params: resourceParams,
+        querystring: LeaseActionQuerySchema,
+        response: { 200: Type.Ref('HeldLease'), ...problems(400, 401, 403, 503) },
+      },
+    },
     async (request) => {
       requireOperator(request);
       const { resource } = request.params;
@@ -39,7 +55,13 @@ export function installAuthorityRoutes(app: App, { executions, leases, clock }: 
 
   app.post(
     '/v1/leases/:resource([^:]+)::release',
-    { schema: { summary: 'Give a lease up', params: resourceParams, response: { 200: Type.Ref('HeldLease'), ...problems(400, 401, 403) } } },
+    {
+      schema: {
+        summary: 'Give a lease up',
+        params: resourceParams,
+        response: { 200: Type.Ref('HeldLease'), ...problems(400, 401, 403) },
+      },
+    },
     async (request) => {
       requireOperator(request);
       const { resource } = request.params;
@@ -62,11 +84,18 @@ export function installAuthorityRoutes(app: App, { executions, leases, clock }: 
       const { resource } = request.params;
       const { epoch } = request.body;
       if (epoch === undefined) {
-        throw new HoldfastError('precondition_required', `send {"epoch": <fencing token>}: without one nobody can say whether the owner of ${resource} is stale`);
+        throw new HoldfastError(
+          'precondition_required',
+          `send {"epoch": <fencing token>}: without one nobody can say whether the owner of ${resource} is stale`,
+        );
       }
       const { highestEpoch, accepted } = await executions.checkFence(resource, epoch);
       if (!accepted) {
-        throw new HoldfastError('stale_owner', `epoch ${epoch} for ${resource} is below ${highestEpoch}, the highest seen: ${ERRORS.stale_owner.title}`, { leaseEpoch: highestEpoch });
+        throw new HoldfastError(
+          'stale_owner',
+          `epoch ${epoch} for ${resource} is below ${highestEpoch}, the highest seen: ${ERRORS.stale_owner.title}`,
+          { leaseEpoch: highestEpoch },
+        );
       }
       return { resource, highestEpoch, accepted };
     },
@@ -77,11 +106,23 @@ function readWaitMs(text: string | undefined): number {
   if (text === undefined) return WAIT_MS_DEFAULT;
   const waitMs = parseDurationMs(text);
   if (waitMs !== null && waitMs <= WAIT_MS_MAX) return waitMs;
-  throw new HoldfastError('invalid_request', `wait=${text} is not a duration up to 30s: write it as 500ms or 5s`, { errors: [{ path: 'query:wait', message: 'must be a duration up to 30s' }] });
+  throw new HoldfastError(
+    'invalid_request',
+    `wait=${text} is not a duration up to 30s: write it as 500ms or 5s`,
+    { errors: [{ path: 'query:wait', message: 'must be a duration up to 30s' }] },
+  );
 }
 
 function viewOf({ resource, lease, reason, holder }: LeaseStatus, now: Instant): HeldLeaseView {
-  if (lease === null) return { resource, state: 'wanted', epoch: null, remainingMs: 0, reason, holder };
+  if (lease === null)
+    return { resource, state: 'wanted', epoch: null, remainingMs: 0, reason, holder };
   const remainingMs = lease.bootId === now.bootId ? Math.max(0, lease.endsBootMs - now.bootMs) : 0;
-  return { resource, state: remainingMs > 0 ? 'held' : 'ended', epoch: lease.epoch, remainingMs, reason, holder };
+  return {
+    resource,
+    state: remainingMs > 0 ? 'held' : 'ended',
+    epoch: lease.epoch,
+    remainingMs,
+    reason,
+    holder,
+  };
 }

@@ -9,7 +9,11 @@ export function decodeCursor(cursor: string | undefined): number {
   if (cursor === undefined) return Number.MAX_SAFE_INTEGER;
   const seq = Number(/^seq:([0-9]{1,16})$/.exec(Buffer.from(cursor, 'base64url').toString())?.[1]);
   if (Number.isSafeInteger(seq)) return seq;
-  throw new HoldfastError('invalid_request', 'the cursor is not one that this daemon gave: start the listing again without it', {
-    errors: [{ path: 'query:cursor', message: 'is malformed' }],
-  });
+  throw new HoldfastError(
+    'invalid_request',
+    'the cursor is not one that this daemon gave: start the listing again without it',
+    {
+      errors: [{ path: 'query:cursor', message: 'is malformed' }],
+    },
+  );
 }

@@ -36,7 +36,13 @@ export function checkRequest(request: FastifyRequest, options: GuardOptions): vo
   if (problem !== null) throw reject(options, problem);
   if (OPEN_PATHS.has(request.url.split('?')[0] ?? '')) return;
   if (options.transport === 'tcp' && request.headers[REQUEST_HEADER] === undefined) {
-    throw reject(options, new HoldfastError('request_header_missing', 'send the header Holdfast-Request: 1 with every request over TCP'));
+    throw reject(
+      options,
+      new HoldfastError(
+        'request_header_missing',
+        'send the header Holdfast-Request: 1 with every request over TCP',
+      ),
+    );
   }
   if (options.tokens === null) {
     request.caller = ANYONE;
@@ -45,7 +51,10 @@ export function checkRequest(request: FastifyRequest, options: GuardOptions): vo
   const token = /^Bearer ([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.[1];
   const app = token === undefined ? null : options.tokens(token);
   if (app === null) {
-    const detail = token === undefined ? 'send Authorization: Bearer <token> with the token of your app' : 'the bearer token is not one of the apps file';
+    const detail =
+      token === undefined
+        ? 'send Authorization: Bearer <token> with the token of your app'
+        : 'the bearer token is not one of the apps file';
     throw reject(options, new HoldfastError('unauthenticated', detail));
   }
   request.caller = app;
@@ -54,18 +63,34 @@ export function checkRequest(request: FastifyRequest, options: GuardOptions): vo
 function transportProblem(request: FastifyRequest, options: GuardOptions): HoldfastError | null {
   const { headers } = request;
   if (options.transport === 'tcp') {
-    const hosts = request.raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length;
+    const hosts = request.raw.rawHeaders.filter(
+      (name, index) => index % 2 === 0 && name.toLowerCase() === 'host',
+    ).length;
     const name = (headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
-    if (hosts !== 1 || !request.url.startsWith('/') || !(LOOPBACK_HOSTS.has(name) || options.allowedHosts.includes(name))) {
-      return new HoldfastError('foreign_host', `Host ${headers.host ?? '(none)'} is not answered here: use 127.0.0.1, or add the name to --allowed-hosts`);
+    if (
+      hosts !== 1 ||
+      !request.url.startsWith('/') ||
+      !(LOOPBACK_HOSTS.has(name) || options.allowedHosts.includes(name))
+    ) {
+      return new HoldfastError(
+        'foreign_host',
+        `Host ${headers.host ?? '(none)'} is not answered here: use 127.0.0.1, or add the name to --allowed-hosts`,
+      );
     }
   }
   const site = headers['sec-fetch-site'];
   if (headers.origin !== undefined || (site !== undefined && site !== 'none')) {
-    return new HoldfastError('browser_request', 'requests of web pages are refused: call from a program on this host');
+    return new HoldfastError(
+      'browser_request',
+      'requests of web pages are refused: call from a program on this host',
+    );
   }
   const forwarded = FORWARDING_HEADERS.find((header) => headers[header] !== undefined);
-  if (forwarded !== undefined) return new HoldfastError('forwarded_request', `the header ${forwarded} says that a proxy sent this: call directly`);
+  if (forwarded !== undefined)
+    return new HoldfastError(
+      'forwarded_request',
+      `the header ${forwarded} says that a proxy sent this: call directly`,
+    );
   return null;
 }
 
@@ -75,7 +100,11 @@ function reject(options: GuardOptions, error: HoldfastError): HoldfastError {
 }
 
 export function callerOf(request: FastifyRequest): App {
-  if (request.caller === null) throw new HoldfastError('unauthenticated', 'send Authorization: Bearer <token> with the token of your app');
+  if (request.caller === null)
+    throw new HoldfastError(
+      'unauthenticated',
+      'send Authorization: Bearer <token> with the token of your app',
+    );
   return request.caller;
 }
 
@@ -87,5 +116,9 @@ export function scopeOf(request: FastifyRequest): string | null {
 
 export function requireOperator(request: FastifyRequest): void {
   const caller = callerOf(request);
-  if (!caller.operator) throw new HoldfastError('forbidden', `app ${caller.name} may not do this: it needs operator: true in the apps file`);
+  if (!caller.operator)
+    throw new HoldfastError(
+      'forbidden',
+      `app ${caller.name} may not do this: it needs operator: true in the apps file`,
+    );
 }

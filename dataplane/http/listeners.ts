@@ -13,7 +13,11 @@ export type ListenOptions = {
   readonly socketPath: string | undefined;
 };
 
-export async function openListeners({ build, listen, socketPath }: ListenOptions): Promise<Listeners> {
+export async function openListeners({
+  build,
+  listen,
+  socketPath,
+}: ListenOptions): Promise<Listeners> {
   const apps: App[] = [];
   let address: string | null = null;
   try {
@@ -53,7 +57,10 @@ async function removeStaleSocket(path: string): Promise<void> {
   } catch {
     return;
   }
-  if (!isSocket) throw new StartError(`${path} exists and is not a socket: remove it, or choose another with --socket-path`);
+  if (!isSocket)
+    throw new StartError(
+      `${path} exists and is not a socket: remove it, or choose another with --socket-path`,
+    );
   const answered = await new Promise<boolean>((resolve) => {
     const probe = connect(path);
     probe.once('connect', () => {
@@ -62,6 +69,9 @@ async function removeStaleSocket(path: string): Promise<void> {
     });
     probe.once('error', () => resolve(false));
   });
-  if (answered) throw new StartError(`another program answers on ${path}: stop it, or choose another with --socket-path`);
+  if (answered)
+    throw new StartError(
+      `another program answers on ${path}: stop it, or choose another with --socket-path`,
+    );
   unlinkSync(path);
 }

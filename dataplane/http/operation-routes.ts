@@ -1,9 +1,14 @@
 /** Operations: admission, listing, explanation, cancellation, resolution. */
 import Type from 'typebox';
 import type { App } from '../../shared/platform/http/server.ts';
-import { AdmitRequestSchema, OperationSchema } from '../../shared/wire/operation.ts';
+import { AdmitRequestSchema } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import { CancelRequestSchema, ExplanationSchema, OperationsQuerySchema, RESULT_BYTES_MAX, ResolveRequestSchema } from '../../shared/wire/sidecar-api.ts';
+import {
+  CancelRequestSchema,
+  OperationsQuerySchema,
+  RESULT_BYTES_MAX,
+  ResolveRequestSchema,
+} from '../../shared/wire/sidecar-api.ts';
 import { explainOperation } from '../core/explanation.ts';
 import { maySpeakFor } from './app-tokens.ts';
 import { callerOf, requireOperator, scopeOf } from './guards.ts';
@@ -17,17 +22,20 @@ const EXPLAINED_EVENTS_MAX = 500;
 export const operationParams = Type.Object({ id: Type.String({ maxLength: 64 }) });
 
 export function installOperationRoutes(app: App, { admissions, executions, journal }: Parts): void {
-  app.addSchema(OperationSchema);
-  app.addSchema(ExplanationSchema);
   app.post(
     '/v1/operations',
     {
       schema: {
         summary: 'Admit an operation',
-        description: 'Durable before the answer. The same Idempotency-Key with the same payload gets the same record (200).',
+        description:
+          'Durable before the answer. The same Idempotency-Key with the same payload gets the same record (200).',
         headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()) }),
         body: AdmitRequestSchema,
-        response: { 200: Type.Ref('Operation'), 201: Type.Ref('Operation'), ...problems(400, 401, 403, 409, 422, 503, 507) },
+        response: {
+          200: Type.Ref('Operation'),
+          201: Type.Ref('Operation'),
+          ...problems(400, 401, 403, 409, 422, 503, 507),
+        },
       },
     },
     async (request, reply) => {
@@ -35,12 +43,22 @@ export function installOperationRoutes(app: App, { admissions, executions, journ
       const idempotencyKey = requireIdempotencyKey(request.headers);
       const { principal } = request.body;
       if (!maySpeakFor(caller, principal)) {
-        throw new HoldfastError('principal_not_allowed', `app ${caller.name} may not speak for ${principal}: its principals are ${caller.principals.join(', ')}`);
+        throw new HoldfastError(
+          'principal_not_allowed',
+          `app ${caller.name} may not speak for ${principal}: its principals are ${caller.principals.join(', ')}`,
+        );
       }
-      const { operation, replayed } = await admissions.admit({ app: caller.name, idempotencyKey }, request.body);
+      const { operation, replayed } = await admissions.admit(
+        { app: caller.name, idempotencyKey },
+        request.body,
+      );
       if (replayed) void reply.header('idempotency-replayed', 'true');
-      for (const warning of operation.warnings) void reply.header('warning', `299 - ${JSON.stringify(warning)}`);
-      return reply.code(replayed ? 200 : 201).header('location', `/v1/operations/${operation.operationId}`).send(operation);
+      for (const warning of operation.warnings)
+        void reply.header('warning', `299 - ${JSON.stringify(warning)}`);
+      return reply
+        .code(replayed ? 200 : 201)
+        .header('location', `/v1/operations/${operation.operationId}`)
+        .send(operation);
     },
   );
 
@@ -50,30 +68,59 @@ export function installOperationRoutes(app: App, { admissions, executions, journ
       schema: {
         summary: 'List operations, newest first',
         querystring: OperationsQuerySchema,
-        response: { 200: Type.Object({ items: Type.Array(Type.Ref('Operation')), nextCursor: Type.Union([Type.String(), Type.Null()]) }), ...problems(400, 401) },
+        response: {
+          200: Type.Object({
+            items: Type.Array(Type.Ref('Operation')),
+            nextCursor: Type.Union([Type.String(), Type.Null()]),
+          }),
+          ...problems(400, 401),
+        },
       },
     },
     async (request) => {
       const { state = null, cursor, limit = 100 } = request.query;
-      const rows = journal.reader.operations({ app: scopeOf(request), state, beforeSeq: decodeCursor(cursor), limit });
+      const rows = journal.reader.operations({
+        app: scopeOf(request),
+        state,
+        beforeSeq: decodeCursor(cursor),
+        limit,
+      });
       const last = rows.at(-1);
-      return { items: rows.map(({ operation }) => operation), nextCursor: last !== undefined && rows.length === limit ? encodeCursor(last.seq) : null };
+      return {
+        items: rows.map(({ operation }) => operation),
+        nextCursor: last !== undefined && rows.length === limit ? encodeCursor(last.seq) : null,
+      };
     },
   );
 
   app.get(
     '/v1/operations/:id',
-    { schema: { summary: 'Read one operation', params: operationParams, response: { 200: Type.Ref('Operation'), ...problems(401, 404) } } },
+    {
+      schema: {
+        summary: 'Read one operation',
+        params: operationParams,
+        response: { 200: Type.Ref('Operation'), ...problems(401, 404) },
+      },
+    },
     async (request) => executions.find(request.params.id, scopeOf(request)),
   );
 
   app.get(
     '/v1/operations/:id/explanation',
-    { schema: { summary: 'Why it was admitted and what became of it', params: operationParams, response: { 200: Type.Ref('Explanation'), ...problems(401, 404) } } },
+    {
+      schema: {
+        summary: 'Why it was admitted and what became of it',
+        params: operationParams,
+        response: { 200: Type.Ref('Explanation'), ...problems(401, 404) },
+      },
+    },
     async (request) => {
       const operation = executions.find(request.params.id, scopeOf(request));
       const events = journal.reader.operationEvents(operation.operationId, EXPLAINED_EVENTS_MAX);
-      const outage = operation.outageId === null ? null : (journal.reader.outage(operation.outageId)?.outage ?? null);
+      const outage =
+        operation.outageId === null
+          ? null
+          : (journal.reader.outage(operation.outageId)?.outage ?? null);
       return { summary: explainOperation(operation, events, outage), operation, events, outage };
     },
   );
@@ -82,11 +129,18 @@ export function installOperationRoutes(app: App, { admissions, executions, journ
     '/v1/operations/:id/cancel',
     {
       bodyLimit: RESULT_BYTES_MAX,
-      schema: { summary: 'Cancel an operation that has no effect under way', params: operationParams, body: CancelRequestSchema, response: { 200: Type.Ref('Operation'), ...problems(400, 401, 404, 409, 503) } },
+      schema: {
+        summary: 'Cancel an operation that has no effect under way',
+        params: operationParams,
+        body: CancelRequestSchema,
+        response: { 200: Type.Ref('Operation'), ...problems(400, 401, 404, 409, 503) },
+      },
     },
     async (request) => {
       const reason = request.body.reason ?? `cancelled_by_${callerOf(request).name}`;
-      return (await executions.apply(request.params.id, scopeOf(request), { kind: 'cancel', reason })).operation;
+      return (
+        await executions.apply(request.params.id, scopeOf(request), { kind: 'cancel', reason })
+      ).operation;
     },
   );
 
@@ -94,12 +148,19 @@ export function installOperationRoutes(app: App, { admissions, executions, journ
     '/v1/operations/:id/resolve',
     {
       bodyLimit: RESULT_BYTES_MAX,
-      schema: { summary: 'Settle an operation whose outcome is unknown', params: operationParams, body: ResolveRequestSchema, response: { 200: Type.Ref('Operation'), ...problems(400, 401, 403, 404, 409, 503) } },
+      schema: {
+        summary: 'Settle an operation whose outcome is unknown',
+        params: operationParams,
+        body: ResolveRequestSchema,
+        response: { 200: Type.Ref('Operation'), ...problems(400, 401, 403, 404, 409, 503) },
+      },
     },
     async (request) => {
       requireOperator(request);
       const { result = null, ...resolution } = request.body;
-      return (await executions.apply(request.params.id, null, { kind: 'resolve', ...resolution, result })).operation;
+      return (
+        await executions.apply(request.params.id, null, { kind: 'resolve', ...resolution, result })
+      ).operation;
     },
   );
 }

@@ -1,9 +1,6 @@
 /** What happened while control was away, and how long this host could go on without it. */
 import Type from 'typebox';
 import type { App } from '../../shared/platform/http/server.ts';
-import { OutageSchema, RefusalSchema } from '../../shared/wire/operation.ts';
-import { HealthSchema } from '../../shared/wire/health.ts';
-import { OutageBudgetSchema, RecoverySchema, SidecarStatusSchema } from '../../shared/wire/sidecar-api.ts';
 import { recoveryView } from '../recovery/recovery-view.ts';
 import { requireOperator } from './guards.ts';
 import { problems } from './problem-responses.ts';
@@ -11,15 +8,19 @@ import type { Parts } from './sidecar-app.ts';
 
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 100 }));
 
-export function installRecoveryRoutes(app: App, { journal, clock, budget, health, status }: Parts): void {
-  for (const schema of [OutageSchema, RefusalSchema, RecoverySchema, OutageBudgetSchema, HealthSchema, SidecarStatusSchema]) app.addSchema(schema);
-
+export function installRecoveryRoutes(
+  app: App,
+  { journal, clock, budget, health, status }: Parts,
+): void {
   app.get(
     '/v1/recovery',
     {
       schema: {
         summary: 'Four lists and one verdict on an outage, by default the latest',
-        querystring: Type.Object({ outage: Type.Optional(Type.String({ maxLength: 64 })) }, { additionalProperties: false }),
+        querystring: Type.Object(
+          { outage: Type.Optional(Type.String({ maxLength: 64 })) },
+          { additionalProperties: false },
+        ),
         response: { 200: Type.Ref('Recovery'), ...problems(401, 403, 404) },
       },
     },
@@ -35,7 +36,10 @@ export function installRecoveryRoutes(app: App, { journal, clock, budget, health
       schema: {
         summary: 'Outages of control as this host saw them, newest first',
         querystring: Type.Object({ limit }, { additionalProperties: false }),
-        response: { 200: Type.Object({ items: Type.Array(Type.Ref('Outage')) }), ...problems(400, 401) },
+        response: {
+          200: Type.Object({ items: Type.Array(Type.Ref('Outage')) }),
+          ...problems(400, 401),
+        },
       },
     },
     async (request) => ({ items: journal.reader.outages(request.query.limit ?? 100) }),
@@ -47,7 +51,10 @@ export function installRecoveryRoutes(app: App, { journal, clock, budget, health
       schema: {
         summary: 'Recorded refusals, newest first',
         querystring: Type.Object({ limit }, { additionalProperties: false }),
-        response: { 200: Type.Object({ items: Type.Array(Type.Ref('Refusal')) }), ...problems(400, 401, 403) },
+        response: {
+          200: Type.Object({ items: Type.Array(Type.Ref('Refusal')) }),
+          ...problems(400, 401, 403),
+        },
       },
     },
     async (request) => {
@@ -58,9 +65,32 @@ export function installRecoveryRoutes(app: App, { journal, clock, budget, health
 
   app.get(
     '/v1/outage-budget',
-    { schema: { summary: 'How long each rule keeps admitting if control is lost now', response: { 200: Type.Ref('OutageBudget'), ...problems(401) } } },
+    {
+      schema: {
+        summary: 'How long each rule keeps admitting if control is lost now',
+        response: { 200: Type.Ref('OutageBudget'), ...problems(401) },
+      },
+    },
     async () => budget(),
   );
-  app.get('/v1/health', { schema: { summary: 'Control plane and data plane, two verdicts', response: { 200: Type.Ref('Health'), ...problems(401) } } }, async () => health());
-  app.get('/v1/status', { schema: { summary: 'What this sidecar holds', response: { 200: Type.Ref('SidecarStatus'), ...problems(401) } } }, async () => status());
+  app.get(
+    '/v1/health',
+    {
+      schema: {
+        summary: 'Control plane and data plane, two verdicts',
+        response: { 200: Type.Ref('Health'), ...problems(401) },
+      },
+    },
+    async () => health(),
+  );
+  app.get(
+    '/v1/status',
+    {
+      schema: {
+        summary: 'What this sidecar holds',
+        response: { 200: Type.Ref('SidecarStatus'), ...problems(401) },
+      },
+    },
+    async () => status(),
+  );
 }

@@ -1,11 +1,35 @@
 /** The sidecar's HTTP API on one transport. It is built once for TCP and once for the Unix socket, over the same parts. */
 import type { Clock } from '../../shared/platform/clock.ts';
-import { installOperationsRoutes, type OperationsRoutes } from '../../shared/platform/http/operations-routes.ts';
+import {
+  installOperationsRoutes,
+  type OperationsRoutes,
+} from '../../shared/platform/http/operations-routes.ts';
 import { buildServer, type App } from '../../shared/platform/http/server.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Random } from '../../shared/platform/random.ts';
-import type { Health } from '../../shared/wire/health.ts';
-import type { OutageBudget, SidecarStatus } from '../../shared/wire/sidecar-api.ts';
+import { addSharedSchemas } from '../../shared/platform/http/shared-schemas.ts';
+import { HealthSchema, type Health } from '../../shared/wire/health.ts';
+import {
+  EffectSchema,
+  JournalEventSchema,
+  OperationSchema,
+  OutageSchema,
+  OutcomeSchema,
+  RefusalSchema,
+} from '../../shared/wire/operation.ts';
+import {
+  AttemptSchema,
+  EffectAnswerSchema,
+  ExplanationSchema,
+  FenceSchema,
+  HeartbeatSchema,
+  HeldLeaseSchema,
+  OutageBudgetSchema,
+  RecoverySchema,
+  SidecarStatusSchema,
+  type OutageBudget,
+  type SidecarStatus,
+} from '../../shared/wire/sidecar-api.ts';
 import type { LeaseAuthority } from '../authority/authority-view.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Admissions } from '../operations/admissions.ts';
@@ -15,6 +39,25 @@ import { installAuthorityRoutes } from './authority-routes.ts';
 import { checkRequest, type GuardOptions } from './guards.ts';
 import { installOperationRoutes } from './operation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
+
+const SHARED_SCHEMAS = [
+  AttemptSchema,
+  EffectAnswerSchema,
+  EffectSchema,
+  ExplanationSchema,
+  FenceSchema,
+  HealthSchema,
+  HeartbeatSchema,
+  HeldLeaseSchema,
+  JournalEventSchema,
+  OperationSchema,
+  OutageBudgetSchema,
+  OutageSchema,
+  OutcomeSchema,
+  RecoverySchema,
+  RefusalSchema,
+  SidecarStatusSchema,
+];
 
 const BODY_BYTES_MAX = 64 * 1024;
 const HANDLER_TIMEOUT_MS = 35_000;
@@ -32,7 +75,12 @@ export type Parts = {
   readonly budget: () => OutageBudget;
   readonly health: () => Health;
   readonly status: () => SidecarStatus;
-  readonly onResponse: (fact: { method: string; route: string; status: number; seconds: number }) => void;
+  readonly onResponse: (fact: {
+    method: string;
+    route: string;
+    status: number;
+    seconds: number;
+  }) => void;
 };
 
 export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promise<App> {
@@ -40,7 +88,8 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     logger: parts.logger,
     random: parts.random,
     title: 'Holdfast sidecar',
-    description: 'Admits, records, fences and executes operations on one host, whether or not control can be reached.',
+    description:
+      'Admits, records, fences and executes operations on one host, whether or not control can be reached.',
     version: parts.version,
     bodyBytesMax: BODY_BYTES_MAX,
     handlerTimeoutMs: HANDLER_TIMEOUT_MS,
@@ -48,11 +97,17 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
   app.decorateRequest('caller', null);
   app.addHook('onRequest', async (request) => checkRequest(request, guard));
   app.addHook('onResponse', async (request, reply) =>
-    parts.onResponse({ method: request.method, route: request.routeOptions.url ?? 'none', status: reply.statusCode, seconds: reply.elapsedTime / 1_000 }),
+    parts.onResponse({
+      method: request.method,
+      route: request.routeOptions.url ?? 'none',
+      status: reply.statusCode,
+      seconds: reply.elapsedTime / 1_000,
+    }),
   );
   // Routes come after the plugin that describes them is loaded.
   await app.register(async (scope) => {
     const routes = scope as unknown as App;
+    addSharedSchemas(routes, SHARED_SCHEMAS);
     installOperationsRoutes(routes, parts.operations);
     installOperationRoutes(routes, parts);
     installAttemptRoutes(routes, parts);

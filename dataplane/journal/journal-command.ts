@@ -9,18 +9,40 @@ type Context = { readonly now: Instant; readonly outageId: string | null };
 
 export type JournalCommand = Context &
   (
-    | { readonly type: 'admit'; readonly operation: StoredOperation; readonly authorityEndsBootMs: number }
+    | {
+        readonly type: 'admit';
+        readonly operation: StoredOperation;
+        readonly authorityEndsBootMs: number;
+      }
     | { readonly type: 'refuse'; readonly refusal: Refusal }
-    | { readonly type: 'apply'; readonly operationId: string; readonly app: string | null; readonly event: LifecycleEvent }
+    | {
+        readonly type: 'apply';
+        readonly operationId: string;
+        readonly app: string | null;
+        readonly event: LifecycleEvent;
+      }
     | { readonly type: 'check_fence'; readonly resource: string; readonly epoch: number }
-    | { readonly type: 'record_outage'; readonly kind: 'outage_opened' | 'outage_closed'; readonly outage: Outage }
-    | { readonly type: 'record_policy'; readonly kind: 'policy_activated' | 'policy_rejected'; readonly fact: Readonly<Record<string, unknown>> }
+    | {
+        readonly type: 'record_outage';
+        readonly kind: 'outage_opened' | 'outage_closed';
+        readonly outage: Outage;
+      }
+    | {
+        readonly type: 'record_policy';
+        readonly kind: 'policy_activated' | 'policy_rejected';
+        readonly fact: Readonly<Record<string, unknown>>;
+      }
     | { readonly type: 'acknowledge'; readonly seq: number }
   );
 
 export type JournalAnswer =
   | { readonly type: 'admitted'; readonly operation: StoredOperation; readonly replayed: boolean }
-  | { readonly type: 'applied'; readonly operation: StoredOperation; readonly changed: boolean; readonly replayed: boolean }
+  | {
+      readonly type: 'applied';
+      readonly operation: StoredOperation;
+      readonly changed: boolean;
+      readonly replayed: boolean;
+    }
   | { readonly type: 'fence'; readonly accepted: boolean; readonly highestEpoch: number }
   | { readonly type: 'recorded' }
   | { readonly type: 'declined'; readonly code: ErrorCode; readonly detail: string };

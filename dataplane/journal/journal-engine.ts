@@ -14,7 +14,12 @@ import type { Instant } from '../../shared/core/time.ts';
 import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/wire/operation.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
 import { migrate, openDatabase, type Database } from '../../shared/platform/sqlite.ts';
-import { SETTLED_STATES, applyLifecycleEvent, type LifecycleEvent, type StoredOperation } from '../core/operation-lifecycle.ts';
+import {
+  SETTLED_STATES,
+  applyLifecycleEvent,
+  type LifecycleEvent,
+  type StoredOperation,
+} from '../core/operation-lifecycle.ts';
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
 import { JOURNAL_MIGRATIONS } from './journal-schema.ts';
 
@@ -38,8 +43,11 @@ export class JournalEngine {
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
     this.#hash = last?.hash ?? FIRST_PREVIOUS_HASH;
-    this.#ackedSeq = Number((this.#statements.fact.get('acked_seq') as { value: string } | undefined)?.value ?? 0);
-    for (const row of this.#statements.countByState.all() as { state: string; count: number }[]) this.#counts.set(row.state, row.count);
+    this.#ackedSeq = Number(
+      (this.#statements.fact.get('acked_seq') as { value: string } | undefined)?.value ?? 0,
+    );
+    for (const row of this.#statements.countByState.all() as { state: string; count: number }[])
+      this.#counts.set(row.state, row.count);
   }
 
   /** The state that a batch answer carries, before any batch. */
@@ -78,7 +86,12 @@ export class JournalEngine {
         return this.#admit(command);
       case 'refuse': {
         const seq = this.#append('refused', null, { refusal: command.refusal }, command);
-        this.#statements.insertRefusal.run(seq, command.refusal.refusalId, command.refusal.reason, JSON.stringify(command.refusal));
+        this.#statements.insertRefusal.run(
+          seq,
+          command.refusal.refusalId,
+          command.refusal.reason,
+          JSON.stringify(command.refusal),
+        );
         return { type: 'recorded' };
       }
       case 'apply':
@@ -103,10 +116,13 @@ export class JournalEngine {
   /** I2: the key is looked up in the transaction that would take it. */
   #admit(command: JournalCommand & { type: 'admit' }): JournalAnswer {
     const { operation } = command;
-    const known = this.#statements.byKey.get(operation.app, operation.idempotencyKey) as { record: string } | undefined;
+    const known = this.#statements.byKey.get(operation.app, operation.idempotencyKey) as
+      | { record: string }
+      | undefined;
     if (known !== undefined) {
       const recorded = JSON.parse(known.record) as StoredOperation;
-      if (recorded.fingerprint === operation.fingerprint) return { type: 'admitted', operation: recorded, replayed: true };
+      if (recorded.fingerprint === operation.fingerprint)
+        return { type: 'admitted', operation: recorded, replayed: true };
       return {
         type: 'declined',
         code: 'idempotency_key_reused',
@@ -116,11 +132,26 @@ export class JournalEngine {
     // Once more, at the last moment: the request may have waited in the queue past what allowed it.
     if (this.#clock.now().bootMs > command.authorityEndsBootMs) {
       return operation.leaseResource === null
-        ? { type: 'declined', code: 'policy_expired', detail: 'the authority for this operation ended while it waited for the journal: try again' }
-        : { type: 'declined', code: 'lease_expired', detail: `the authority for ${operation.leaseResource} ended while it waited for the journal: try again` };
+        ? {
+            type: 'declined',
+            code: 'policy_expired',
+            detail:
+              'the authority for this operation ended while it waited for the journal: try again',
+          }
+        : {
+            type: 'declined',
+            code: 'lease_expired',
+            detail: `the authority for ${operation.leaseResource} ended while it waited for the journal: try again`,
+          };
     }
-    const seq = this.#append('admitted', operation.operationId, { operation: shownOperation(operation) }, command);
-    if (operation.leaseResource !== null && operation.leaseEpoch !== null) this.#raiseFence(operation.leaseResource, operation.leaseEpoch);
+    const seq = this.#append(
+      'admitted',
+      operation.operationId,
+      { operation: shownOperation(operation) },
+      command,
+    );
+    if (operation.leaseResource !== null && operation.leaseEpoch !== null)
+      this.#raiseFence(operation.leaseResource, operation.leaseEpoch);
     this.#statements.insertOperation.run(
       seq,
       operation.operationId,
@@ -140,7 +171,11 @@ export class JournalEngine {
     const row = this.#statements.byId.get(command.operationId) as { record: string } | undefined;
     const operation = row === undefined ? null : (JSON.parse(row.record) as StoredOperation);
     if (operation === null || (command.app !== null && operation.app !== command.app)) {
-      return { type: 'declined', code: 'operation_not_found', detail: `there is no operation ${command.operationId} of this app` };
+      return {
+        type: 'declined',
+        code: 'operation_not_found',
+        detail: `there is no operation ${command.operationId} of this app`,
+      };
     }
     const stale = this.#staleOwner(operation, command.event);
     if (stale !== null) return stale;
@@ -150,19 +185,34 @@ export class JournalEngine {
       const next = result.operation;
       const seq = this.#append(result.note.kind, next.operationId, result.note.body, command);
       const ended = SETTLED_STATES.has(next.state) && !SETTLED_STATES.has(operation.state);
-      this.#statements.updateOperation.run(next.state, ended ? seq : null, JSON.stringify(next), next.operationId);
-      if (next.leaseResource !== null && next.attemptLeaseEpoch !== null) this.#raiseFence(next.leaseResource, next.attemptLeaseEpoch);
+      this.#statements.updateOperation.run(
+        next.state,
+        ended ? seq : null,
+        JSON.stringify(next),
+        next.operationId,
+      );
+      if (next.leaseResource !== null && next.attemptLeaseEpoch !== null)
+        this.#raiseFence(next.leaseResource, next.attemptLeaseEpoch);
       if (next.state !== operation.state) {
         this.#count(operation.state, -1);
         this.#count(next.state, 1);
       }
     }
-    return { type: 'applied', operation: result.operation, changed: result.note !== null, replayed: result.replayed };
+    return {
+      type: 'applied',
+      operation: result.operation,
+      changed: result.note !== null,
+      replayed: result.replayed,
+    };
   }
 
   /** I6: a step of a guarded operation under an epoch below the highest seen here is refused. */
   #staleOwner(operation: StoredOperation, event: LifecycleEvent): JournalAnswer | null {
-    if (operation.leaseResource === null || (event.kind !== 'start_attempt' && event.kind !== 'begin_effect')) return null;
+    if (
+      operation.leaseResource === null ||
+      (event.kind !== 'start_attempt' && event.kind !== 'begin_effect')
+    )
+      return null;
     const epoch = event.ownership?.owned === true ? event.ownership.epoch : null;
     if (epoch === null) return null;
     const verdict = checkFence(this.#fence(operation.leaseResource), epoch);
@@ -177,7 +227,12 @@ export class JournalEngine {
   #checkFence(command: JournalCommand & { type: 'check_fence' }): JournalAnswer {
     const verdict = checkFence(this.#fence(command.resource), command.epoch);
     if (verdict.accepted && verdict.advances) {
-      this.#append('fence_advanced', null, { resource: command.resource, epoch: command.epoch }, command);
+      this.#append(
+        'fence_advanced',
+        null,
+        { resource: command.resource, epoch: command.epoch },
+        command,
+      );
       this.#statements.setFence.run(command.resource, command.epoch);
     }
     return { type: 'fence', accepted: verdict.accepted, highestEpoch: verdict.highestEpoch };
@@ -195,20 +250,47 @@ export class JournalEngine {
   #recordOutage(command: JournalCommand & { type: 'record_outage' }): void {
     const { outage, kind } = command;
     const seq = this.#append(kind, null, { outage }, { ...command, outageId: outage.outageId });
-    const known = this.#statements.outage.get(outage.outageId) as { opened_seq: number } | undefined;
+    const known = this.#statements.outage.get(outage.outageId) as
+      | { opened_seq: number }
+      | undefined;
     const closed = kind === 'outage_closed' ? seq : null;
-    this.#statements.setOutage.run(outage.outageId, known?.opened_seq ?? seq, closed, JSON.stringify(outage satisfies Outage));
+    this.#statements.setOutage.run(
+      outage.outageId,
+      known?.opened_seq ?? seq,
+      closed,
+      JSON.stringify(outage satisfies Outage),
+    );
   }
 
   /** J3. */
-  #append(kind: EventKind, operationId: string | null, body: Readonly<Record<string, unknown>>, context: { now: Instant; outageId: string | null }): number {
+  #append(
+    kind: EventKind,
+    operationId: string | null,
+    body: Readonly<Record<string, unknown>>,
+    context: { now: Instant; outageId: string | null },
+  ): number {
     const seq = this.#seq + 1;
     // What is hashed is what is stored and sent: the body goes through JSON once, first.
     const text = JSON.stringify(body);
-    const entry = { seq, atMs: context.now.wallMs, kind, operationId, outageId: context.outageId, body: JSON.parse(text) as unknown };
+    const entry = {
+      seq,
+      atMs: context.now.wallMs,
+      kind,
+      operationId,
+      outageId: context.outageId,
+      body: JSON.parse(text) as unknown,
+    };
     this.#hash = chainHash(this.#hash, entry);
     this.#seq = seq;
-    this.#statements.insertEvent.run(seq, entry.atMs, kind, operationId, context.outageId, text, this.#hash);
+    this.#statements.insertEvent.run(
+      seq,
+      entry.atMs,
+      kind,
+      operationId,
+      context.outageId,
+      text,
+      this.#hash,
+    );
     return seq;
   }
 
@@ -218,7 +300,12 @@ export class JournalEngine {
 }
 
 /** What leaves the host: without the fields that only this host uses. */
-export function shownOperation({ attemptKey: _key, deadlineBoot: _boot, effects, ...operation }: StoredOperation): Record<string, unknown> {
+export function shownOperation({
+  attemptKey: _key,
+  deadlineBoot: _boot,
+  effects,
+  ...operation
+}: StoredOperation): Record<string, unknown> {
   return { ...operation, effects: effects.map(({ beginKey: _begin, ...effect }) => effect) };
 }
 
@@ -227,22 +314,34 @@ type Statements = ReturnType<typeof prepareStatements>;
 function prepareStatements(database: Database) {
   return {
     lastEvent: database.prepare('SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1'),
-    countByState: database.prepare('SELECT state, count(*) AS count FROM operations GROUP BY state'),
-    insertEvent: database.prepare('INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)'),
+    countByState: database.prepare(
+      'SELECT state, count(*) AS count FROM operations GROUP BY state',
+    ),
+    insertEvent: database.prepare(
+      'INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    ),
     insertOperation: database.prepare(
       'INSERT INTO operations (seq, operation_id, app, idempotency_key, state, on_control_loss, deadline_at_ms, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     ),
-    updateOperation: database.prepare('UPDATE operations SET state = ?, settled_seq = coalesce(settled_seq, ?), record = ? WHERE operation_id = ?'),
+    updateOperation: database.prepare(
+      'UPDATE operations SET state = ?, settled_seq = coalesce(settled_seq, ?), record = ? WHERE operation_id = ?',
+    ),
     byKey: database.prepare('SELECT record FROM operations WHERE app = ? AND idempotency_key = ?'),
     byId: database.prepare('SELECT record FROM operations WHERE operation_id = ?'),
-    insertRefusal: database.prepare('INSERT INTO refusals (seq, refusal_id, reason, record) VALUES (?, ?, ?, ?)'),
+    insertRefusal: database.prepare(
+      'INSERT INTO refusals (seq, refusal_id, reason, record) VALUES (?, ?, ?, ?)',
+    ),
     fence: database.prepare('SELECT epoch FROM fences WHERE resource = ?'),
-    setFence: database.prepare('INSERT INTO fences (resource, epoch) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch'),
+    setFence: database.prepare(
+      'INSERT INTO fences (resource, epoch) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch',
+    ),
     outage: database.prepare('SELECT opened_seq FROM outages WHERE outage_id = ?'),
     setOutage: database.prepare(
       'INSERT INTO outages (outage_id, opened_seq, closed_seq, record) VALUES (?, ?, ?, ?) ON CONFLICT (outage_id) DO UPDATE SET closed_seq = excluded.closed_seq, record = excluded.record',
     ),
     fact: database.prepare('SELECT value FROM facts WHERE name = ?'),
-    setFact: database.prepare('INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value'),
+    setFact: database.prepare(
+      'INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
+    ),
   };
 }

@@ -18,7 +18,10 @@ export interface JournalFeed {
   /** Durable when it resolves; a lower value than the present one is ignored. */
   acknowledge(seq: number): Promise<void>;
   recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void>;
-  recordPolicy(kind: 'policy_activated' | 'policy_rejected', fact: { policyRevision: number; reason?: string }): Promise<void>;
+  recordPolicy(
+    kind: 'policy_activated' | 'policy_rejected',
+    fact: { policyRevision: number; reason?: string },
+  ): Promise<void>;
   /** The outage that was open when the journal was last written, to be resumed under its id after a restart. */
   openOutage(): Outage | null;
   /** Called after each commit that added entries. */

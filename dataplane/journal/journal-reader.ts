@@ -22,18 +22,42 @@ export class JournalReader {
   }
 
   operation(operationId: string): StoredOperation | null {
-    return this.#record<StoredOperation>('SELECT record FROM operations WHERE operation_id = ?', operationId);
+    return this.#record<StoredOperation>(
+      'SELECT record FROM operations WHERE operation_id = ?',
+      operationId,
+    );
   }
 
   operationByKey(app: string, idempotencyKey: string): StoredOperation | null {
-    return this.#record<StoredOperation>('SELECT record FROM operations WHERE app = ? AND idempotency_key = ?', app, idempotencyKey);
+    return this.#record<StoredOperation>(
+      'SELECT record FROM operations WHERE app = ? AND idempotency_key = ?',
+      app,
+      idempotencyKey,
+    );
   }
 
   /** Newest first; `beforeSeq` continues a listing. */
-  operations(filter: { app: string | null; state: OperationState | null; beforeSeq: number; limit: number }): { seq: number; operation: StoredOperation }[] {
-    const conditions = ['seq < ?', ...(filter.state === null ? [] : ['state = ?']), ...(filter.app === null ? [] : ['app = ?'])];
-    const values = [filter.beforeSeq, ...(filter.state === null ? [] : [filter.state]), ...(filter.app === null ? [] : [filter.app]), filter.limit];
-    return this.#all(`SELECT seq, record FROM operations WHERE ${conditions.join(' AND ')} ORDER BY seq DESC LIMIT ?`, ...values).map((row) => ({
+  operations(filter: {
+    app: string | null;
+    state: OperationState | null;
+    beforeSeq: number;
+    limit: number;
+  }): { seq: number; operation: StoredOperation }[] {
+    const conditions = [
+      'seq < ?',
+      ...(filter.state === null ? [] : ['state = ?']),
+      ...(filter.app === null ? [] : ['app = ?']),
+    ];
+    const values = [
+      filter.beforeSeq,
+      ...(filter.state === null ? [] : [filter.state]),
+      ...(filter.app === null ? [] : [filter.app]),
+      filter.limit,
+    ];
+    return this.#all(
+      `SELECT seq, record FROM operations WHERE ${conditions.join(' AND ')} ORDER BY seq DESC LIMIT ?`,
+      ...values,
+    ).map((row) => ({
       seq: Number(row['seq']),
       operation: JSON.parse(String(row['record'])) as StoredOperation,
     }));
@@ -49,16 +73,27 @@ export class JournalReader {
 
   /** Unended operations whose deadline has passed by `wallMs`, oldest first. */
   overdue(wallMs: number, limit: number): string[] {
-    return this.#ids("SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing', 'paused') AND deadline_at_ms <= ? ORDER BY deadline_at_ms LIMIT ?", wallMs, limit);
+    return this.#ids(
+      "SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing', 'paused') AND deadline_at_ms <= ? ORDER BY deadline_at_ms LIMIT ?",
+      wallMs,
+      limit,
+    );
   }
 
   /** Accepted or executing operations that do not go on without control. */
   stoppedByControlLoss(limit: number): string[] {
-    return this.#ids("SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?", limit);
+    return this.#ids(
+      "SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?",
+      limit,
+    );
   }
 
   withState(state: OperationState, limit: number): StoredOperation[] {
-    return this.#records<StoredOperation>('SELECT record FROM operations WHERE state = ? ORDER BY seq LIMIT ?', state, limit);
+    return this.#records<StoredOperation>(
+      'SELECT record FROM operations WHERE state = ? ORDER BY seq LIMIT ?',
+      state,
+      limit,
+    );
   }
 
   refusals(limit: number): Refusal[] {
@@ -71,7 +106,10 @@ export class JournalReader {
   }
 
   outages(limit: number): Outage[] {
-    return this.#records<Outage>('SELECT record FROM outages ORDER BY opened_seq DESC LIMIT ?', limit);
+    return this.#records<Outage>(
+      'SELECT record FROM outages ORDER BY opened_seq DESC LIMIT ?',
+      limit,
+    );
   }
 
   outage(outageId: string): (Span & { readonly outage: Outage }) | null {
@@ -84,7 +122,11 @@ export class JournalReader {
 
   /** Accepted before the span and not ended when it began. */
   acceptedBefore(span: Span, limit: number): Listed<StoredOperation> {
-    return this.#listed<StoredOperation>('operations WHERE seq < ? AND (settled_seq IS NULL OR settled_seq > ?)', [span.afterSeq, span.afterSeq], limit);
+    return this.#listed<StoredOperation>(
+      'operations WHERE seq < ? AND (settled_seq IS NULL OR settled_seq > ?)',
+      [span.afterSeq, span.afterSeq],
+      limit,
+    );
   }
 
   admittedDuring(span: Span): number {
@@ -93,7 +135,11 @@ export class JournalReader {
 
   /** Ended as succeeded or failed within the span. */
   executedDuring(span: Span): number {
-    return this.#count("operations WHERE settled_seq > ? AND settled_seq < ? AND state IN ('succeeded', 'failed')", span.afterSeq, span.beforeSeq);
+    return this.#count(
+      "operations WHERE settled_seq > ? AND settled_seq < ? AND state IN ('succeeded', 'failed')",
+      span.afterSeq,
+      span.beforeSeq,
+    );
   }
 
   /** Admitted, started, advanced or ended within the span. */
@@ -116,11 +162,19 @@ export class JournalReader {
   }
 
   refusedDuring(span: Span, limit: number): Listed<Refusal> {
-    return this.#listed<Refusal>('refusals WHERE seq > ? AND seq < ?', [span.afterSeq, span.beforeSeq], limit);
+    return this.#listed<Refusal>(
+      'refusals WHERE seq > ? AND seq < ?',
+      [span.afterSeq, span.beforeSeq],
+      limit,
+    );
   }
 
   refusedByReason(span: Span): Record<string, number> {
-    const rows = this.#all('SELECT reason, count(*) AS count FROM refusals WHERE seq > ? AND seq < ? GROUP BY reason ORDER BY reason', span.afterSeq, span.beforeSeq);
+    const rows = this.#all(
+      'SELECT reason, count(*) AS count FROM refusals WHERE seq > ? AND seq < ? GROUP BY reason ORDER BY reason',
+      span.afterSeq,
+      span.beforeSeq,
+    );
     return Object.fromEntries(rows.map((row) => [String(row['reason']), Number(row['count'])]));
   }
 
@@ -139,7 +193,10 @@ export class JournalReader {
   }
 
   #outageSpan(where: string, ...values: string[]): (Span & { readonly outage: Outage }) | null {
-    const row = this.#all(`SELECT opened_seq, closed_seq, record FROM outages ${where}`, ...values)[0];
+    const row = this.#all(
+      `SELECT opened_seq, closed_seq, record FROM outages ${where}`,
+      ...values,
+    )[0];
     if (row === undefined) return null;
     return {
       outage: JSON.parse(String(row['record'])) as Outage,
@@ -160,13 +217,18 @@ export class JournalReader {
       operationId: row['operation_id'] as string | null,
       outageId: row['outage_id'] as string | null,
       body: JSON.parse(String(row['body'])) as Record<string, unknown>,
-      previousHash: row['previous_hash'] === null ? FIRST_PREVIOUS_HASH : String(row['previous_hash']),
+      previousHash:
+        row['previous_hash'] === null ? FIRST_PREVIOUS_HASH : String(row['previous_hash']),
       hash: String(row['hash']),
     }));
   }
 
   #listed<T>(from: string, values: (string | number)[], limit: number): Listed<T> {
-    const items = this.#records<T>(`SELECT record FROM ${from} ORDER BY seq LIMIT ?`, ...values, limit);
+    const items = this.#records<T>(
+      `SELECT record FROM ${from} ORDER BY seq LIMIT ?`,
+      ...values,
+      limit,
+    );
     return { items, count: items.length < limit ? items.length : this.#count(from, ...values) };
   }
 

@@ -13,13 +13,20 @@ export class ThreadWriter implements JournalWriter {
   private constructor(worker: Worker) {
     this.#worker = worker;
     worker.on('message', (message: FromWriter) => this.#settle(message));
-    worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))));
+    worker.on('error', (error) =>
+      this.#fail(error instanceof Error ? error : new Error(String(error))),
+    );
     worker.on('exit', () => this.#fail(new Error('the writer thread ended')));
   }
 
   /** Opens the journal at `path`; resolves with its state. Throws a `StoreError` where it cannot be used. */
   static async open(path: string): Promise<{ writer: ThreadWriter; snapshot: BatchAnswer }> {
-    const writer = new ThreadWriter(new Worker(new URL('./writer-thread.ts', import.meta.url), { workerData: { path }, name: 'journal-writer' }));
+    const writer = new ThreadWriter(
+      new Worker(new URL('./writer-thread.ts', import.meta.url), {
+        workerData: { path },
+        name: 'journal-writer',
+      }),
+    );
     try {
       const snapshot = await writer.#next();
       if (snapshot === null) throw new Error('the writer thread ended');
@@ -53,7 +60,11 @@ export class ThreadWriter implements JournalWriter {
 
   #settle(message: FromWriter): void {
     if ('failure' in message) {
-      this.#fail(message.storeCode === null ? new Error(message.failure) : new StoreError(message.storeCode, message.failure));
+      this.#fail(
+        message.storeCode === null
+          ? new Error(message.failure)
+          : new StoreError(message.storeCode, message.failure),
+      );
       return;
     }
     const waiter = this.#waiter;

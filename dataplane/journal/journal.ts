@@ -10,7 +10,12 @@
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Outage } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import type { BatchAnswer, JournalAnswer, JournalCommand, JournalWriter } from './journal-command.ts';
+import type {
+  BatchAnswer,
+  JournalAnswer,
+  JournalCommand,
+  JournalWriter,
+} from './journal-command.ts';
 import type { JournalFeed, JournalHead } from './journal-feed.ts';
 import type { JournalReader } from './journal-reader.ts';
 
@@ -18,7 +23,11 @@ const BATCH_COMMANDS_MAX = 512;
 const QUEUE_COMMANDS_MAX = 8_192;
 const BUSY_RETRY_MS = 200;
 
-type Queued = { readonly command: JournalCommand; resolve(answer: JournalAnswer): void; reject(error: Error): void };
+type Queued = {
+  readonly command: JournalCommand;
+  resolve(answer: JournalAnswer): void;
+  reject(error: Error): void;
+};
 type WithoutContext<T> = T extends unknown ? Omit<T, 'now' | 'outageId'> : never;
 
 export class Journal implements JournalFeed {
@@ -65,10 +74,18 @@ export class Journal implements JournalFeed {
     if (this.#failure !== null) return Promise.reject(unknownOutcome(this.#failure));
     if (this.#queue.length >= QUEUE_COMMANDS_MAX) {
       return Promise.reject(
-        new HoldfastError('journal_busy', `${this.#queue.length} writes are waiting for the disk: slow down`, { retry_after_ms: BUSY_RETRY_MS }),
+        new HoldfastError(
+          'journal_busy',
+          `${this.#queue.length} writes are waiting for the disk: slow down`,
+          { retry_after_ms: BUSY_RETRY_MS },
+        ),
       );
     }
-    const complete = { ...command, now: this.#clock.now(), outageId: this.#outageId() } as JournalCommand;
+    const complete = {
+      ...command,
+      now: this.#clock.now(),
+      outageId: this.#outageId(),
+    } as JournalCommand;
     return new Promise((resolve, reject) => {
       this.#queue.push({ command: complete, resolve, reject });
       this.#writing ??= Promise.resolve().then(() => this.#writeQueue());
@@ -103,7 +120,10 @@ export class Journal implements JournalFeed {
     await this.submit({ type: 'record_outage', kind, outage });
   }
 
-  async recordPolicy(kind: 'policy_activated' | 'policy_rejected', fact: { policyRevision: number; reason?: string }): Promise<void> {
+  async recordPolicy(
+    kind: 'policy_activated' | 'policy_rejected',
+    fact: { policyRevision: number; reason?: string },
+  ): Promise<void> {
     await this.submit({ type: 'record_policy', kind, fact });
   }
 
@@ -148,13 +168,22 @@ export class Journal implements JournalFeed {
   #stop(error: Error, batch: readonly Queued[]): void {
     this.#failure = error;
     for (const { reject } of [...batch, ...this.#queue.splice(0)]) reject(unknownOutcome(error));
-    this.#fail(new Error(`the journal failed and the sidecar ends, so that what is on disk can be read anew: ${error.message}`, { cause: error }));
+    this.#fail(
+      new Error(
+        `the journal failed and the sidecar ends, so that what is on disk can be read anew: ${error.message}`,
+        { cause: error },
+      ),
+    );
   }
 }
 
 function unknownOutcome(error: Error): HoldfastError {
-  return new HoldfastError('outcome_unknown', 'the commit failed and its outcome is not known: ask again with the same key after the restart', {
-    cause: error,
-    retry_after_ms: 1_000,
-  });
+  return new HoldfastError(
+    'outcome_unknown',
+    'the commit failed and its outcome is not known: ask again with the same key after the restart',
+    {
+      cause: error,
+      retry_after_ms: 1_000,
+    },
+  );
 }

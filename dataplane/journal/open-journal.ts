@@ -6,15 +6,29 @@ import { Journal } from './journal.ts';
 import { ThreadWriter } from './journal-writer.ts';
 
 /** Opens or makes the journal in `directory`. Throws a `StoreError` that names the way out. */
-export async function openJournal(directory: string, clock: Clock, onBatch?: (batch: { size: number; commitMs: number }) => void): Promise<Journal> {
+export async function openJournal(
+  directory: string,
+  clock: Clock,
+  onBatch?: (batch: { size: number; commitMs: number }) => void,
+): Promise<Journal> {
   try {
     makeDirectory(directory);
   } catch (error) {
-    throw new StoreError('not_writable', `cannot make ${directory}: ${error instanceof Error ? error.message : String(error)}; choose another with --data-dir`, error);
+    throw new StoreError(
+      'not_writable',
+      `cannot make ${directory}: ${error instanceof Error ? error.message : String(error)}; choose another with --data-dir`,
+      error,
+    );
   }
   const path = `${directory}/journal.db`;
   const { writer, snapshot } = await ThreadWriter.open(path);
   // SQLite ignores a failed fsync of the directory; without it a new file may be gone after a power cut.
   syncDirectory(directory);
-  return new Journal({ writer, reader: new JournalReader(path), snapshot, clock, ...(onBatch === undefined ? {} : { onBatch }) });
+  return new Journal({
+    writer,
+    reader: new JournalReader(path),
+    snapshot,
+    clock,
+    ...(onBatch === undefined ? {} : { onBatch }),
+  });
 }

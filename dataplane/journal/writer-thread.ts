@@ -16,7 +16,10 @@ if (port === null) throw new Error('writer-thread.ts runs as a worker only');
 const send = (message: FromWriter): void => port.postMessage(message);
 
 function failureOf(error: unknown): FromWriter {
-  return { failure: error instanceof Error ? error.message : String(error), storeCode: error instanceof StoreError ? error.code : null };
+  return {
+    failure: error instanceof Error ? error.message : String(error),
+    storeCode: error instanceof StoreError ? error.code : null,
+  };
 }
 
 try {

@@ -10,8 +10,20 @@ import type { Random } from '../../shared/platform/random.ts';
 import { makeId } from '../../shared/core/ids.ts';
 import type { AdmitRequest, Refusal } from '../../shared/wire/operation.ts';
 import { ERRORS, HoldfastError } from '../../shared/wire/problem.ts';
-import type { FreshAuthority, LeaseAuthority, OutageAuthority, PolicyAuthority } from '../authority/authority-view.ts';
-import { acceptedOperation, checkAdmissible, planAdmission, planFromControl, type Plan, type Refused } from '../core/admission.ts';
+import type {
+  FreshAuthority,
+  LeaseAuthority,
+  OutageAuthority,
+  PolicyAuthority,
+} from '../authority/authority-view.ts';
+import {
+  acceptedOperation,
+  checkAdmissible,
+  planAdmission,
+  planFromControl,
+  type Plan,
+  type Refused,
+} from '../core/admission.ts';
 import type { StoredOperation } from '../core/operation-lifecycle.ts';
 import type { Journal } from '../journal/journal.ts';
 
@@ -33,7 +45,11 @@ export type AdmissionParts = {
   readonly clock: Clock;
   readonly random: Random;
   readonly hostId: () => string;
-  readonly onDecision: (fact: { decision: 'admitted' | 'replayed' | 'refused'; reason: string; basis: string }) => void;
+  readonly onDecision: (fact: {
+    decision: 'admitted' | 'replayed' | 'refused';
+    reason: string;
+    basis: string;
+  }) => void;
 };
 
 export class Admissions {
@@ -57,7 +73,8 @@ export class Admissions {
     const lease = leaseResource === null ? undefined : this.#parts.leases.lease(leaseResource);
     const admissible = checkAdmissible(plan, request, lease, now);
     if (admissible.kind === 'refused') {
-      if (leaseResource !== null && admissible.code !== 'deadline_too_long') this.#parts.leases.want(leaseResource);
+      if (leaseResource !== null && admissible.code !== 'deadline_too_long')
+        this.#parts.leases.want(leaseResource);
       throw await this.#refuse(caller, request, admissible);
     }
     const ids = {
@@ -68,14 +85,34 @@ export class Admissions {
       outageId: this.#parts.outages.current()?.outageId ?? null,
     };
     const operation = acceptedOperation(ids, request, plan, admissible, now);
-    const answer = await journal.submit({ type: 'admit', operation, authorityEndsBootMs: admissible.authorityEndsBootMs });
+    const answer = await journal.submit({
+      type: 'admit',
+      operation,
+      authorityEndsBootMs: admissible.authorityEndsBootMs,
+    });
     if (answer.type === 'declined') {
-      if (answer.code === 'idempotency_key_reused') throw new HoldfastError(answer.code, answer.detail);
-      const basis = { rule: operation.rule, policyRevision: operation.policyRevision, basis: operation.basis, stalenessMs: operation.stalenessMs };
-      throw await this.#refuse(caller, request, { kind: 'refused', code: answer.code, detail: answer.detail, ...basis });
+      if (answer.code === 'idempotency_key_reused')
+        throw new HoldfastError(answer.code, answer.detail);
+      const basis = {
+        rule: operation.rule,
+        policyRevision: operation.policyRevision,
+        basis: operation.basis,
+        stalenessMs: operation.stalenessMs,
+      };
+      throw await this.#refuse(caller, request, {
+        kind: 'refused',
+        code: answer.code,
+        detail: answer.detail,
+        ...basis,
+      });
     }
-    if (answer.type !== 'admitted') throw new Error(`the journal answered ${answer.type} to an admission`);
-    this.#parts.onDecision({ decision: answer.replayed ? 'replayed' : 'admitted', reason: 'permitted', basis: answer.operation.basis });
+    if (answer.type !== 'admitted')
+      throw new Error(`the journal answered ${answer.type} to an admission`);
+    this.#parts.onDecision({
+      decision: answer.replayed ? 'replayed' : 'admitted',
+      reason: 'permitted',
+      basis: answer.operation.basis,
+    });
     return { operation: answer.operation, replayed: answer.replayed };
   }
 
@@ -94,7 +131,15 @@ export class Admissions {
   async #plan(request: AdmitRequest): Promise<Exclude<Plan, { kind: 'ask_control' }>> {
     const now = this.#parts.clock.now();
     const { policy, fresh } = this.#parts;
-    const plan = planAdmission({ policy: policy.activePolicy(), revoked: policy.revoked(), stalenessMs: policy.stalenessMs(now), now }, request);
+    const plan = planAdmission(
+      {
+        policy: policy.activePolicy(),
+        revoked: policy.revoked(),
+        stalenessMs: policy.stalenessMs(now),
+        now,
+      },
+      request,
+    );
     if (plan.kind !== 'ask_control') return plan;
     const { deadlineMs: _, ...input } = request;
     const answer = await fresh.decide(input);
@@ -138,7 +183,11 @@ export class Admissions {
       atMs: now.wallMs,
     };
     await journal.submit({ type: 'refuse', refusal });
-    this.#parts.onDecision({ decision: 'refused', reason: refused.code, basis: refused.basis ?? 'none' });
+    this.#parts.onDecision({
+      decision: 'refused',
+      reason: refused.code,
+      basis: refused.basis ?? 'none',
+    });
     const { refusalId, policyRevision, rule, basis, stalenessMs, outageId } = refusal;
     return new HoldfastError(refused.code, refused.detail, {
       refusalId,

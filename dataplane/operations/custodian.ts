@@ -54,15 +54,22 @@ export class Custodian {
   async round(): Promise<void> {
     const { journal, heartbeats, outages, clock } = this.#parts;
     const now = clock.now();
-    const steadyWallMs = Math.max(now.wallMs, this.#started.wallMs + now.bootMs - this.#started.bootMs);
+    const steadyWallMs = Math.max(
+      now.wallMs,
+      this.#started.wallMs + now.bootMs - this.#started.bootMs,
+    );
     const proposals: [string, LifecycleEvent][] = [];
-    for (const operationId of journal.reader.overdue(steadyWallMs, ROUND_OPERATIONS_MAX)) proposals.push([operationId, { kind: 'pass_deadline' }]);
-    for (const { operationId, attempt } of heartbeats.missed(now.bootMs)) proposals.push([operationId, { kind: 'lose_worker', attempt }]);
+    for (const operationId of journal.reader.overdue(steadyWallMs, ROUND_OPERATIONS_MAX))
+      proposals.push([operationId, { kind: 'pass_deadline' }]);
+    for (const { operationId, attempt } of heartbeats.missed(now.bootMs))
+      proposals.push([operationId, { kind: 'lose_worker', attempt }]);
     const outOfReachMs = outages.outOfReachMs(now);
     if (outOfReachMs === null) {
-      for (const { operationId } of journal.reader.withState('paused', RESUMED_PER_ROUND_MAX)) proposals.push([operationId, { kind: 'regain_control' }]);
+      for (const { operationId } of journal.reader.withState('paused', RESUMED_PER_ROUND_MAX))
+        proposals.push([operationId, { kind: 'regain_control' }]);
     } else if (outOfReachMs >= this.#parts.controlLossAfterMs) {
-      for (const operationId of journal.reader.stoppedByControlLoss(ROUND_OPERATIONS_MAX)) proposals.push([operationId, { kind: 'lose_control' }]);
+      for (const operationId of journal.reader.stoppedByControlLoss(ROUND_OPERATIONS_MAX))
+        proposals.push([operationId, { kind: 'lose_control' }]);
     }
     await Promise.all(proposals.map(([operationId, event]) => this.#propose(operationId, event)));
   }
@@ -71,6 +78,9 @@ export class Custodian {
     const { operation, changed } = await this.#parts.executions.apply(operationId, null, event);
     if (!changed) return;
     const { state, reason, attempt } = operation;
-    this.#parts.logger.info({ operationId, event: event.kind, state, reason, attempt }, 'operation moved by the custodian');
+    this.#parts.logger.info(
+      { operationId, event: event.kind, state, reason, attempt },
+      'operation moved by the custodian',
+    );
   }
 }

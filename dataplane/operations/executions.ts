@@ -13,7 +13,11 @@ import type { Heartbeats } from './heartbeats.ts';
 
 const CONFLICT_RETRY_MS = 500;
 
-export type Applied = { readonly operation: StoredOperation; readonly changed: boolean; readonly replayed: boolean };
+export type Applied = {
+  readonly operation: StoredOperation;
+  readonly changed: boolean;
+  readonly replayed: boolean;
+};
 
 export class Executions {
   readonly #journal: Journal;
@@ -21,7 +25,12 @@ export class Executions {
   readonly #heartbeats: Heartbeats;
   readonly #clock: Clock;
 
-  constructor(parts: { journal: Journal; leases: LeaseAuthority; heartbeats: Heartbeats; clock: Clock }) {
+  constructor(parts: {
+    journal: Journal;
+    leases: LeaseAuthority;
+    heartbeats: Heartbeats;
+    clock: Clock;
+  }) {
     this.#journal = parts.journal;
     this.#leases = parts.leases;
     this.#heartbeats = parts.heartbeats;
@@ -35,29 +44,65 @@ export class Executions {
     return operation;
   }
 
-  async startAttempt(operationId: string, app: string | null, request: { supersede: boolean; key: string | null }): Promise<Applied> {
+  async startAttempt(
+    operationId: string,
+    app: string | null,
+    request: { supersede: boolean; key: string | null },
+  ): Promise<Applied> {
     const operation = this.find(operationId, app);
-    return this.apply(operationId, app, { kind: 'start_attempt', ...request, ownership: this.#ownership(operation, true) });
+    return this.apply(operationId, app, {
+      kind: 'start_attempt',
+      ...request,
+      ownership: this.#ownership(operation, true),
+    });
   }
 
-  async beginEffect(operationId: string, app: string | null, request: { attempt: number; name: string; key: string | null }): Promise<Applied> {
+  async beginEffect(
+    operationId: string,
+    app: string | null,
+    request: { attempt: number; name: string; key: string | null },
+  ): Promise<Applied> {
     const operation = this.find(operationId, app);
-    return this.apply(operationId, app, { kind: 'begin_effect', ...request, ownership: this.#ownership(operation, false) });
+    return this.apply(operationId, app, {
+      kind: 'begin_effect',
+      ...request,
+      ownership: this.#ownership(operation, false),
+    });
   }
 
   /** Not journaled, unless there is a checkpoint to save. */
-  async heartbeat(operationId: string, app: string | null, beat: { attempt: number; checkpoint?: unknown }): Promise<StoredOperation> {
+  async heartbeat(
+    operationId: string,
+    app: string | null,
+    beat: { attempt: number; checkpoint?: unknown },
+  ): Promise<StoredOperation> {
     if (beat.checkpoint !== undefined) {
-      const saved = await this.apply(operationId, app, { kind: 'save_checkpoint', attempt: beat.attempt, checkpoint: beat.checkpoint });
+      const saved = await this.apply(operationId, app, {
+        kind: 'save_checkpoint',
+        attempt: beat.attempt,
+        checkpoint: beat.checkpoint,
+      });
       return saved.operation;
     }
     const operation = this.find(operationId, app);
     if (beat.attempt !== operation.attempt) {
       const code = beat.attempt > operation.attempt ? 'attempt_not_found' : 'attempt_stale';
-      throw new HoldfastError(code, `attempt ${beat.attempt} is not the newest of operation ${operationId}, which is ${operation.attempt}`);
+      throw new HoldfastError(
+        code,
+        `attempt ${beat.attempt} is not the newest of operation ${operationId}, which is ${operation.attempt}`,
+      );
     }
-    if (operation.state === 'paused') throw new HoldfastError('operation_paused', `operation ${operationId} is paused: begin nothing new`, { retry_after_ms: CONFLICT_RETRY_MS });
-    if (operation.state !== 'executing') throw new HoldfastError('operation_settled', `operation ${operationId} is ${operation.state} (${operation.reason ?? 'no reason'}): stop`);
+    if (operation.state === 'paused')
+      throw new HoldfastError(
+        'operation_paused',
+        `operation ${operationId} is paused: begin nothing new`,
+        { retry_after_ms: CONFLICT_RETRY_MS },
+      );
+    if (operation.state !== 'executing')
+      throw new HoldfastError(
+        'operation_settled',
+        `operation ${operationId} is ${operation.state} (${operation.reason ?? 'no reason'}): stop`,
+      );
     this.#heartbeats.follow(operation, this.#clock.now().bootMs);
     return operation;
   }
@@ -70,7 +115,10 @@ export class Executions {
   }
 
   /** Durable before it resolves: the comparison and the new high-water mark are one transaction (I6). */
-  async checkFence(resource: string, epoch: number): Promise<{ highestEpoch: number; accepted: boolean }> {
+  async checkFence(
+    resource: string,
+    epoch: number,
+  ): Promise<{ highestEpoch: number; accepted: boolean }> {
     const answer = await this.#journal.submit({ type: 'check_fence', resource, epoch });
     if (answer.type !== 'fence') throw declined(answer, resource);
     return answer;
@@ -89,11 +137,18 @@ export class Executions {
 }
 
 function notFound(operationId: string): HoldfastError {
-  return new HoldfastError('operation_not_found', `there is no operation ${operationId} of this app on this host`);
+  return new HoldfastError(
+    'operation_not_found',
+    `there is no operation ${operationId} of this app on this host`,
+  );
 }
 
 function declined(answer: JournalAnswer, what: string): Error {
-  if (answer.type !== 'declined') return new Error(`the journal answered ${answer.type} about ${what}`);
-  const retry = answer.code === 'attempt_in_progress' || answer.code === 'operation_paused' ? { retry_after_ms: CONFLICT_RETRY_MS } : {};
+  if (answer.type !== 'declined')
+    return new Error(`the journal answered ${answer.type} about ${what}`);
+  const retry =
+    answer.code === 'attempt_in_progress' || answer.code === 'operation_paused'
+      ? { retry_after_ms: CONFLICT_RETRY_MS }
+      : {};
   return new HoldfastError(answer.code, answer.detail, retry);
 }

@@ -17,7 +17,12 @@ export class Heartbeats {
     }
     const known = this.#beats.get(operation.operationId);
     if (known?.attempt === operation.attempt) known.lastBootMs = nowBootMs;
-    else this.#beats.set(operation.operationId, { attempt: operation.attempt, timeoutMs: operation.heartbeatTimeoutMs, lastBootMs: nowBootMs });
+    else
+      this.#beats.set(operation.operationId, {
+        attempt: operation.attempt,
+        timeoutMs: operation.heartbeatTimeoutMs,
+        lastBootMs: nowBootMs,
+      });
   }
 
   /** Attempts whose time-out has passed. */

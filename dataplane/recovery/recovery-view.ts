@@ -14,11 +14,16 @@ const PAGE_ITEMS = 50;
 export function recoveryView(journal: Journal, clock: Clock, outageId: string | null): Recovery {
   const { reader } = journal;
   const found = outageId === null ? reader.latestOutage() : reader.outage(outageId);
-  if (found === null && outageId !== null) throw new HoldfastError('not_found', `this host has no outage ${outageId}: see GET /v1/outages`);
+  if (found === null && outageId !== null)
+    throw new HoldfastError(
+      'not_found',
+      `this host has no outage ${outageId}: see GET /v1/outages`,
+    );
   // Without an outage the span is empty, and so are the lists; `unknown` operations are shown all the same.
   const span: Span = found ?? { afterSeq: Number.MAX_SAFE_INTEGER, beforeSeq: 0 };
   const nowMs = clock.now().wallMs;
-  const acceptedBefore = found === null ? { items: [], count: 0 } : reader.acceptedBefore(span, PAGE_ITEMS);
+  const acceptedBefore =
+    found === null ? { items: [], count: 0 } : reader.acceptedBefore(span, PAGE_ITEMS);
   const refused = reader.refusedDuring(span, PAGE_ITEMS);
   const stopped = reader.stoppedDuring(span, PAGE_ITEMS);
   const unknown = reader.unknown(PAGE_ITEMS);
@@ -32,7 +37,11 @@ export function recoveryView(journal: Journal, clock: Clock, outageId: string | 
     needsReconciliation: unknown.count,
     unreported: journal.head().seq - journal.ackedSeq(),
   };
-  const verdict = verdictOf(found?.outage ?? null, tally, found === null ? 0 : reader.unendedOf(span));
+  const verdict = verdictOf(
+    found?.outage ?? null,
+    tally,
+    found === null ? 0 : reader.unendedOf(span),
+  );
   return {
     outage: found?.outage ?? null,
     verdict,
@@ -48,7 +57,11 @@ export function recoveryView(journal: Journal, clock: Clock, outageId: string | 
 
 const ageOfOperation = (operation: StoredOperation): number => operation.admittedAtMs;
 
-function pageOf<T>(listed: Listed<T>, nowMs: number, startedMs: (item: T) => number): { count: number; oldestMs: number | null; items: T[]; truncated: boolean } {
+function pageOf<T>(
+  listed: Listed<T>,
+  nowMs: number,
+  startedMs: (item: T) => number,
+): { count: number; oldestMs: number | null; items: T[]; truncated: boolean } {
   const first = listed.items[0];
   return {
     count: listed.count,
@@ -58,14 +71,23 @@ function pageOf<T>(listed: Listed<T>, nowMs: number, startedMs: (item: T) => num
   };
 }
 
-function verdictOf(outage: Outage | null, tally: Recovery['tally'], unended: number): Recovery['verdict'] {
+function verdictOf(
+  outage: Outage | null,
+  tally: Recovery['tally'],
+  unended: number,
+): Recovery['verdict'] {
   if (tally.needsReconciliation > 0) return outage?.toMs === null ? 'open' : 'needs_reconciliation';
   if (outage === null) return 'no_outage';
   if (outage.toMs === null) return 'open';
   return unended > 0 || tally.unreported > 0 ? 'settling' : 'settled';
 }
 
-function summaryOf(verdict: Recovery['verdict'], outage: Outage | null, tally: Recovery['tally'], nowMs: number): string {
+function summaryOf(
+  verdict: Recovery['verdict'],
+  outage: Outage | null,
+  tally: Recovery['tally'],
+  nowMs: number,
+): string {
   const lasted = outage === null ? '' : formatDurationMs((outage.toMs ?? nowMs) - outage.fromMs);
   const during = `${tally.admittedDuring} admitted, ${tally.executedDuring} executed, ${tally.refusedDuring} refused, ${tally.stoppedDuring} stopped`;
   switch (verdict) {

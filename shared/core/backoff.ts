@@ -5,8 +5,15 @@ export type BackoffPolicy = {
 };
 
 /** Delay before try number `failures` (1 is the first failure). `unitRandom` is in [0, 1). */
-export function backoffDelayMs(failures: number, policy: BackoffPolicy, unitRandom: number): number {
-  const ceilingMs = Math.min(policy.maxMs, policy.baseMs * 2 ** Math.min(30, Math.max(0, failures - 1)));
+export function backoffDelayMs(
+  failures: number,
+  policy: BackoffPolicy,
+  unitRandom: number,
+): number {
+  const ceilingMs = Math.min(
+    policy.maxMs,
+    policy.baseMs * 2 ** Math.min(30, Math.max(0, failures - 1)),
+  );
   return Math.floor(ceilingMs * unitRandom);
 }
 

@@ -32,7 +32,12 @@ export type HeldLease = {
 };
 
 export type OwnershipVerdict =
-  | { readonly owned: true; readonly epoch: number; readonly inGrace: boolean; readonly endsBootMs: BootMs }
+  | {
+      readonly owned: true;
+      readonly epoch: number;
+      readonly inGrace: boolean;
+      readonly endsBootMs: BootMs;
+    }
   | { readonly owned: false; readonly reason: 'lease_absent' | 'lease_expired' };
 
 /**

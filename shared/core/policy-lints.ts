@@ -16,14 +16,21 @@ export function lintPolicy(document: PolicyDocument): PolicyProblem[] {
     const at = `/rules/${position}`;
     const first = seen.get(rule.name);
     if (first !== undefined) {
-      problems.push({ path: `${at}/name`, message: `rule name ${rule.name} is already used by /rules/${first}: rename one` });
+      problems.push({
+        path: `${at}/name`,
+        message: `rule name ${rule.name} is already used by /rules/${first}: rename one`,
+      });
     }
     seen.set(rule.name, first ?? position);
     problems.push(...lintRule(rule, at, document), ...lintShadowing(document, position));
   });
   const testNames = new Set<string>();
   (document.tests ?? []).forEach((test, index) => {
-    if (testNames.has(test.name)) problems.push({ path: `/tests/${index}/name`, message: `test name "${test.name}" is used twice` });
+    if (testNames.has(test.name))
+      problems.push({
+        path: `/tests/${index}/name`,
+        message: `test name "${test.name}" is used twice`,
+      });
     testNames.add(test.name);
   });
   return problems;
@@ -38,21 +45,36 @@ function lintRule(rule: PolicyRule, at: string, document: PolicyDocument): Polic
       message: `deadline ${formatDurationMs(terms.deadlineMs)} is longer than maxDeadline ${formatDurationMs(terms.maxDeadlineMs)}: shorten the one or lengthen the other`,
     });
   }
-  for (const [field, valueMs] of Object.entries({ deadline: terms.deadlineMs, maxStaleness: terms.maxStalenessMs, heartbeatTimeout: terms.heartbeatTimeoutMs })) {
-    if (valueMs <= 0) problems.push({ path: `${at}/${field}`, message: `${field} must be longer than zero` });
+  for (const [field, valueMs] of Object.entries({
+    deadline: terms.deadlineMs,
+    maxStaleness: terms.maxStalenessMs,
+    heartbeatTimeout: terms.heartbeatTimeoutMs,
+  })) {
+    if (valueMs <= 0)
+      problems.push({ path: `${at}/${field}`, message: `${field} must be longer than zero` });
   }
   if (rule.freshness === 'fresh' && rule.maxStaleness !== undefined) {
-    problems.push({ path: `${at}/maxStaleness`, message: 'a fresh rule rests on no cached authority: remove maxStaleness, or use freshness bounded' });
+    problems.push({
+      path: `${at}/maxStaleness`,
+      message:
+        'a fresh rule rests on no cached authority: remove maxStaleness, or use freshness bounded',
+    });
   }
   const { ownership } = rule;
   if (ownership === undefined) return problems;
   if (ownership.mode === 'strict' && ownership.grace !== undefined) {
-    problems.push({ path: `${at}/ownership/grace`, message: 'strict ownership stops when the lease ends: remove grace, or use mode fenced' });
+    problems.push({
+      path: `${at}/ownership/grace`,
+      message: 'strict ownership stops when the lease ends: remove grace, or use mode fenced',
+    });
   }
   if (ownership.mode === 'fenced') {
     const effects = Object.entries(terms.effects);
     if (effects.length === 0) {
-      problems.push({ path: `${at}/effects`, message: 'fenced ownership needs its effects declared, each with fencing: enforced' });
+      problems.push({
+        path: `${at}/effects`,
+        message: 'fenced ownership needs its effects declared, each with fencing: enforced',
+      });
     }
     for (const [effect, { fencing }] of effects) {
       if (fencing !== 'enforced') {
@@ -65,7 +87,10 @@ function lintRule(rule: PolicyRule, at: string, document: PolicyDocument): Polic
   }
   for (const [, path] of ownership.lease.matchAll(/\{([^}]*)\}/g)) {
     if (!CONTEXT_ROOTS.has(path?.split('.')[0] ?? '')) {
-      problems.push({ path: `${at}/ownership/lease`, message: `{${path}} must begin with principal, action, resource or attributes` });
+      problems.push({
+        path: `${at}/ownership/lease`,
+        message: `{${path}} must begin with principal, action, resource or attributes`,
+      });
     }
   }
   return problems;
@@ -75,7 +100,9 @@ function lintRule(rule: PolicyRule, at: string, document: PolicyDocument): Polic
 function lintShadowing(document: PolicyDocument, position: number): PolicyProblem[] {
   const rule = document.rules[position];
   if (rule === undefined) return [];
-  const earlier = document.rules.slice(0, position).filter((candidate) => (candidate.match ?? []).length === 0);
+  const earlier = document.rules
+    .slice(0, position)
+    .filter((candidate) => (candidate.match ?? []).length === 0);
   const shadow = (pattern: string): PolicyRule | undefined =>
     earlier.find((candidate) => candidate.actions.some((taken) => covers(taken, pattern)));
   const shadows = rule.actions.map(shadow);
@@ -98,11 +125,22 @@ export function runPolicyTests(document: PolicyDocument, policy: CompiledPolicy)
   return (document.tests ?? []).flatMap((test, index): PolicyProblem[] => {
     const { decision, rule, reason, message } = decide(policy, test.given);
     const wrong = [
-      decision === test.expect.decision ? null : `decision ${test.expect.decision}, got ${decision} (${reason}: ${message})`,
-      test.expect.rule === undefined || rule === test.expect.rule ? null : `rule ${test.expect.rule}, got ${rule ?? 'none'}`,
-      test.expect.reason === undefined || reason === test.expect.reason ? null : `reason ${test.expect.reason}, got ${reason}`,
+      decision === test.expect.decision
+        ? null
+        : `decision ${test.expect.decision}, got ${decision} (${reason}: ${message})`,
+      test.expect.rule === undefined || rule === test.expect.rule
+        ? null
+        : `rule ${test.expect.rule}, got ${rule ?? 'none'}`,
+      test.expect.reason === undefined || reason === test.expect.reason
+        ? null
+        : `reason ${test.expect.reason}, got ${reason}`,
     ].filter((line) => line !== null);
     if (wrong.length === 0) return [];
-    return [{ path: `/tests/${index}`, message: `test "${test.name}" expected ${wrong.join('; expected ')}` }];
+    return [
+      {
+        path: `/tests/${index}`,
+        message: `test "${test.name}" expected ${wrong.join('; expected ')}`,
+      },
+    ];
   });
 }

@@ -9,7 +9,12 @@
  *     rule's `enforcement` says.
  * P4  Cost does not grow with rules for other actions: exact actions are indexed.
  */
-import type { DecisionInput, FencingStrength, PolicyDocument, PolicyRule } from '../wire/policy-document.ts';
+import type {
+  DecisionInput,
+  FencingStrength,
+  PolicyDocument,
+  PolicyRule,
+} from '../wire/policy-document.ts';
 import type { OwnershipMode } from './lease.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS, parseDurationMs } from './time.ts';
 
@@ -31,20 +36,29 @@ export const POLICY_DEFAULTS = {
 export type CompiledExpression = {
   readonly source: string;
   /** `ok: false` when it failed at run time or gave something other than a bool. */
-  evaluate(context: ExpressionContext): { readonly ok: true; readonly value: boolean } | { readonly ok: false; readonly problem: string };
+  evaluate(
+    context: ExpressionContext,
+  ):
+    | { readonly ok: true; readonly value: boolean }
+    | { readonly ok: false; readonly problem: string };
 };
 
 export type ExpressionContext = {
   readonly principal: { readonly id: string; readonly roles: readonly string[] };
   readonly action: string;
-  readonly resource: { readonly id: string; readonly attributes: Readonly<Record<string, unknown>> };
+  readonly resource: {
+    readonly id: string;
+    readonly attributes: Readonly<Record<string, unknown>>;
+  };
   readonly attributes: Readonly<Record<string, unknown>>;
 };
 
 /** The port to the expression language; its adapter is in `shared/platform/cel.ts`. */
 export type ExpressionCompiler = (
   source: string,
-) => { readonly ok: true; readonly expression: CompiledExpression } | { readonly ok: false; readonly problem: string };
+) =>
+  | { readonly ok: true; readonly expression: CompiledExpression }
+  | { readonly ok: false; readonly problem: string };
 
 export type EffectTerms = { readonly idempotent: boolean; readonly fencing: FencingStrength };
 
@@ -57,7 +71,11 @@ export type RuleTerms = {
   readonly onControlLoss: OnControlLoss;
   readonly onWorkerLoss: OnWorkerLoss;
   readonly heartbeatTimeoutMs: number;
-  readonly ownership: { readonly lease: string; readonly mode: OwnershipMode; readonly graceMs: number } | null;
+  readonly ownership: {
+    readonly lease: string;
+    readonly mode: OwnershipMode;
+    readonly graceMs: number;
+  } | null;
   readonly effects: Readonly<Record<string, EffectTerms>>;
 };
 
@@ -66,7 +84,10 @@ export type CompiledRule = {
   readonly position: number;
   readonly actions: readonly string[];
   readonly match: readonly CompiledExpression[];
-  readonly permit: readonly { readonly expression: CompiledExpression; readonly message: string | null }[];
+  readonly permit: readonly {
+    readonly expression: CompiledExpression;
+    readonly message: string | null;
+  }[];
   readonly enforcement: 'audit' | 'warn' | 'deny';
   readonly terms: RuleTerms;
 };
@@ -103,14 +124,21 @@ export function ruleTerms(rule: PolicyRule, defaults: PolicyDocument['defaults']
     onWorkerLoss: merged.onWorkerLoss ?? POLICY_DEFAULTS.onWorkerLoss,
     heartbeatTimeoutMs: durationOr(merged.heartbeatTimeout, POLICY_DEFAULTS.heartbeatTimeoutMs),
     ownership: rule.ownership
-      ? { lease: rule.ownership.lease, mode: rule.ownership.mode, graceMs: durationOr(rule.ownership.grace, 0) }
+      ? {
+          lease: rule.ownership.lease,
+          mode: rule.ownership.mode,
+          graceMs: durationOr(rule.ownership.grace, 0),
+        }
       : null,
     effects,
   };
 }
 
 /** Compiles every expression; all problems are returned, each with its JSON Pointer. */
-export function compilePolicy(document: PolicyDocument, compile: ExpressionCompiler): CompileResult {
+export function compilePolicy(
+  document: PolicyDocument,
+  compile: ExpressionCompiler,
+): CompileResult {
   const problems: PolicyProblem[] = [];
   const compileAt = (path: string, source: string): CompiledExpression | null => {
     const result = compile(source);
@@ -120,7 +148,9 @@ export function compilePolicy(document: PolicyDocument, compile: ExpressionCompi
   };
   const rules = document.rules.map((rule, position): CompiledRule => {
     const at = `/rules/${position}`;
-    const match = (rule.match ?? []).map((item, index) => compileAt(`${at}/match/${index}/expression`, item.expression));
+    const match = (rule.match ?? []).map((item, index) =>
+      compileAt(`${at}/match/${index}/expression`, item.expression),
+    );
     const permit = rule.permit.map((item, index) => ({
       expression: compileAt(`${at}/permit/${index}/expression`, item.expression),
       message: item.message ?? null,
@@ -130,18 +160,24 @@ export function compilePolicy(document: PolicyDocument, compile: ExpressionCompi
       position,
       actions: rule.actions,
       match: match.filter((expression) => expression !== null),
-      permit: permit.flatMap(({ expression, message }) => (expression === null ? [] : [{ expression, message }])),
+      permit: permit.flatMap(({ expression, message }) =>
+        expression === null ? [] : [{ expression, message }],
+      ),
       enforcement: rule.enforcement ?? 'deny',
       terms: ruleTerms(rule, document.defaults),
     };
   });
   if (problems.length > 0) return { ok: false, problems };
-  const principals = new Map(Object.entries(document.principals).map(([id, { roles }]) => [id, roles]));
+  const principals = new Map(
+    Object.entries(document.principals).map(([id, { roles }]) => [id, roles]),
+  );
   return { ok: true, policy: { principals, rules, rulesFor: indexByAction(rules) } };
 }
 
 /** P4. Wildcard rules are merged with the exact ones in document order, once for each action asked. */
-function indexByAction(rules: readonly CompiledRule[]): (action: string) => readonly CompiledRule[] {
+function indexByAction(
+  rules: readonly CompiledRule[],
+): (action: string) => readonly CompiledRule[] {
   const exact = new Map<string, CompiledRule[]>();
   const wildcards: CompiledRule[] = [];
   for (const rule of rules) {
@@ -152,7 +188,9 @@ function indexByAction(rules: readonly CompiledRule[]): (action: string) => read
   }
   return (action) => {
     const named = exact.get(action) ?? [];
-    const fitting = wildcards.filter((rule) => rule.actions.some((pattern) => actionFits(pattern, action)));
+    const fitting = wildcards.filter((rule) =>
+      rule.actions.some((pattern) => actionFits(pattern, action)),
+    );
     if (fitting.length === 0) return named;
     return [...new Set([...named, ...fitting])].toSorted((a, b) => a.position - b.position);
   };
@@ -165,7 +203,13 @@ export function actionFits(pattern: string, action: string): boolean {
 }
 
 /** Reasons in order of precedence. */
-export const DECISION_REASONS = ['unknown_principal', 'no_rule', 'rule_error', 'denied', 'permitted'] as const;
+export const DECISION_REASONS = [
+  'unknown_principal',
+  'no_rule',
+  'rule_error',
+  'denied',
+  'permitted',
+] as const;
 export type DecisionReason = (typeof DECISION_REASONS)[number];
 
 export type Decision = {
@@ -193,7 +237,8 @@ export function decide(policy: CompiledPolicy, input: DecisionInput): Decision {
   };
   for (const rule of policy.rulesFor(input.action)) {
     const fits = allTrue(rule.match, context);
-    if (!fits.ok) return refusal('rule_error', rule, `match of rule ${rule.name} failed: ${fits.problem}`);
+    if (!fits.ok)
+      return refusal('rule_error', rule, `match of rule ${rule.name} failed: ${fits.problem}`);
     if (fits.value) return decideByRule(rule, context);
   }
   return refusal('no_rule', null, `no rule of the policy matches action ${input.action}`);
@@ -203,7 +248,8 @@ function decideByRule(rule: CompiledRule, context: ExpressionContext): Decision 
   let failed: string | null = null;
   for (const { expression, message } of rule.permit) {
     const result = expression.evaluate(context);
-    if (!result.ok) return refusal('rule_error', rule, `permit of rule ${rule.name} failed: ${result.problem}`);
+    if (!result.ok)
+      return refusal('rule_error', rule, `permit of rule ${rule.name} failed: ${result.problem}`);
     if (!result.value) {
       failed = message ?? `${expression.source} is false`;
       break;
@@ -224,7 +270,15 @@ function decideByRule(rule: CompiledRule, context: ExpressionContext): Decision 
 }
 
 function refusal(reason: DecisionReason, rule: CompiledRule | null, message: string): Decision {
-  return { decision: 'deny', reason, rule: rule?.name ?? null, message, warnings: [], terms: rule?.terms ?? null, leaseResource: null };
+  return {
+    decision: 'deny',
+    reason,
+    rule: rule?.name ?? null,
+    message,
+    warnings: [],
+    terms: rule?.terms ?? null,
+    leaseResource: null,
+  };
 }
 
 function allTrue(
@@ -250,7 +304,10 @@ function fillLeaseTemplate(
   const resource = template.replaceAll(/\{([A-Za-z0-9_.]+)\}/g, (_, path: string) => {
     let value: unknown = context;
     for (const key of path.split('.')) {
-      value = typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
+      value =
+        typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+          ? (value as Record<string, unknown>)[key]
+          : undefined;
     }
     const text = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
     if (typeof text === 'string' && RESOURCE_VALUE.test(text)) return text;

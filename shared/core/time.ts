@@ -64,7 +64,12 @@ export function formatDurationMs(durationMs: number): string {
   let restMs = Math.max(0, Math.round(durationMs));
   if (restMs < SECOND_MS) return `${restMs}ms`;
   let text = '';
-  for (const [unit, sizeMs] of [['d', DAY_MS], ['h', HOUR_MS], ['m', MINUTE_MS], ['s', SECOND_MS]] as const) {
+  for (const [unit, sizeMs] of [
+    ['d', DAY_MS],
+    ['h', HOUR_MS],
+    ['m', MINUTE_MS],
+    ['s', SECOND_MS],
+  ] as const) {
     const count = Math.floor(restMs / sizeMs);
     restMs -= count * sizeMs;
     if (count > 0) text += `${count}${unit}`;

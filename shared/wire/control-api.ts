@@ -1,7 +1,14 @@
 /** Bodies of control's HTTP API for operators. What hosts send and get is in `statements.ts`. */
 import Type, { type Static } from 'typebox';
 import { ActionSchema, PolicyDocumentSchema, PrincipalSchema } from './policy-document.ts';
-import { EffectSchema, JournalEventSchema, OperationStateSchema, OutageSchema, OutcomeSchema, RefusalSchema } from './operation.ts';
+import {
+  EffectSchema,
+  JournalEventSchema,
+  OperationStateSchema,
+  OutageSchema,
+  OutcomeSchema,
+  RefusalSchema,
+} from './operation.ts';
 import { PublicKeySchema, ResourceSchema } from './statements.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -43,11 +50,17 @@ export type PublishedPolicy = Static<typeof PublishedPolicySchema>;
 
 export const PublishAnswerSchema = Type.Object(
   { ...PolicyRevisionSchema.properties, outcome: Type.Enum(['published', 'unchanged', 'valid']) },
-  { $id: 'PublishAnswer', description: '`valid` answers a dry run; the revision is then the one it would have got' },
+  {
+    $id: 'PublishAnswer',
+    description: '`valid` answers a dry run; the revision is then the one it would have got',
+  },
 );
 export type PublishAnswer = Static<typeof PublishAnswerSchema>;
 
-export const HostNameSchema = Type.String({ pattern: '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$', description: 'lower case, digits, dots and hyphens' });
+export const HostNameSchema = Type.String({
+  pattern: '^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$',
+  description: 'lower case, digits, dots and hyphens',
+});
 
 export const OperatorNameSchema = Type.String({
   pattern: '^[a-z0-9]([a-z0-9._@-]{0,61}[a-z0-9])?$',
@@ -57,19 +70,30 @@ export const OperatorNameSchema = Type.String({
 export const OperatorRequestSchema = Type.Object(
   {
     name: OperatorNameSchema,
-    roles: Type.Array(Type.Enum([...OPERATOR_ROLES]), { minItems: 1, maxItems: 5, uniqueItems: true }),
+    roles: Type.Array(Type.Enum([...OPERATOR_ROLES]), {
+      minItems: 1,
+      maxItems: 5,
+      uniqueItems: true,
+    }),
   },
   { ...closed, $id: 'OperatorRequest' },
 );
 
 export const OperatorSchema = Type.Object(
-  { name: OperatorNameSchema, roles: Type.Array(Type.Enum([...OPERATOR_ROLES])), createdAtMs: wallMs },
+  {
+    name: OperatorNameSchema,
+    roles: Type.Array(Type.Enum([...OPERATOR_ROLES])),
+    createdAtMs: wallMs,
+  },
   { $id: 'Operator' },
 );
 export type Operator = Static<typeof OperatorSchema>;
 
 export const OperatorTokenSchema = Type.Object(
-  { ...OperatorSchema.properties, token: Type.String({ description: 'shown once; only its SHA-256 is kept' }) },
+  {
+    ...OperatorSchema.properties,
+    token: Type.String({ description: 'shown once; only its SHA-256 is kept' }),
+  },
   { $id: 'OperatorToken' },
 );
 export type OperatorToken = Static<typeof OperatorTokenSchema>;
@@ -112,7 +136,9 @@ export const HostSchema = Type.Object(
     enrolledAtMs: wallMs,
     lastSyncAtMs: nullable(wallMs),
     policyRevision: nullable(Type.Integer()),
-    policyRejected: nullable(Type.Object({ policyRevision: Type.Integer(), reason: Type.String() })),
+    policyRejected: nullable(
+      Type.Object({ policyRevision: Type.Integer(), reason: Type.String() }),
+    ),
     ackedSeq: Type.Integer(),
     journalSeq: Type.Integer(),
     operations: Type.Record(Type.String(), Type.Integer()),
@@ -131,7 +157,9 @@ export const ControlLeaseSchema = Type.Object(
     holderName: nullable(Type.String()),
     grantedAtMs: wallMs,
     renewedAtMs: wallMs,
-    remainingMs: Type.Integer({ description: 'until control may grant it again; 0 when it is free' }),
+    remainingMs: Type.Integer({
+      description: 'until control may grant it again; 0 when it is free',
+    }),
     transitions: Type.Integer({ description: 'how often it changed hands' }),
   },
   { $id: 'ControlLease' },
@@ -191,7 +219,12 @@ export const ReportedOperationsQuerySchema = Type.Object(
 );
 
 export const ReportedOperationDetailSchema = Type.Object(
-  { operation: ReportedOperationSchema, events: Type.Array(JournalEventSchema, { description: 'in the order of the journal; at most 1000' }) },
+  {
+    ...ReportedOperationSchema.properties,
+    events: Type.Array(JournalEventSchema, {
+      description: 'in the order of the journal; at most 1000',
+    }),
+  },
   { $id: 'ReportedOperationDetail' },
 );
 export type ReportedOperationDetail = Static<typeof ReportedOperationDetailSchema>;
@@ -216,7 +249,13 @@ export const REPORT_EVENTS_MAX = 500;
 export const REPORT_BYTES_MAX = 8 * 1024 * 1024;
 
 export const ReportRequestSchema = Type.Object(
-  { events: Type.Array(JournalEventSchema, { minItems: 1, maxItems: REPORT_EVENTS_MAX, description: 'consecutive, in order' }) },
+  {
+    events: Type.Array(JournalEventSchema, {
+      minItems: 1,
+      maxItems: REPORT_EVENTS_MAX,
+      description: 'consecutive, in order',
+    }),
+  },
   { ...closed, $id: 'ReportRequest' },
 );
 export type ReportRequest = Static<typeof ReportRequestSchema>;

@@ -34,7 +34,9 @@ export type Health = Static<typeof HealthSchema>;
 export const ProbeSchema = Type.Object(
   {
     status: Type.Enum(['ok', 'failed']),
-    checks: Type.Optional(Type.Array(Type.Object({ name: Type.String(), ok: Type.Boolean(), detail: Type.String() }))),
+    checks: Type.Optional(
+      Type.Array(Type.Object({ name: Type.String(), ok: Type.Boolean(), detail: Type.String() })),
+    ),
   },
   { $id: 'Probe' },
 );

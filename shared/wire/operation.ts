@@ -66,7 +66,10 @@ export const OperationSchema = Type.Object(
     fingerprint: Type.String({ description: 'SHA-256 of the canonical payload (RFC 8785), hex' }),
     principal: PrincipalSchema,
     action: ActionSchema,
-    resource: Type.Object({ id: Type.String(), attributes: Type.Record(Type.String(), Type.Unknown()) }),
+    resource: Type.Object({
+      id: Type.String(),
+      attributes: Type.Record(Type.String(), Type.Unknown()),
+    }),
     attributes: Type.Record(Type.String(), Type.Unknown()),
 
     state: OperationStateSchema,
@@ -89,7 +92,10 @@ export const OperationSchema = Type.Object(
     ownershipGraceMs: Type.Integer(),
     effectTerms: Type.Record(
       Type.String(),
-      Type.Object({ idempotent: Type.Boolean(), fencing: Type.Enum(['enforced', 'dispatch', 'none']) }),
+      Type.Object({
+        idempotent: Type.Boolean(),
+        fencing: Type.Enum(['enforced', 'dispatch', 'none']),
+      }),
     ),
 
     admittedAtMs: wallMs,
@@ -99,7 +105,9 @@ export const OperationSchema = Type.Object(
 
     attempt: Type.Integer({ description: 'number of the newest attempt; 0 before the first' }),
     attemptStartedAtMs: nullable(wallMs),
-    attemptLeaseEpoch: nullable(Type.Integer({ description: 'fencing token of the newest attempt' })),
+    attemptLeaseEpoch: nullable(
+      Type.Integer({ description: 'fencing token of the newest attempt' }),
+    ),
     effects: Type.Array(EffectSchema),
     checkpoint: Type.Unknown(),
     outcome: nullable(OutcomeSchema),
@@ -112,7 +120,11 @@ export const AdmitRequestSchema = Type.Object(
   {
     ...DecisionInputSchema.properties,
     deadlineMs: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 30 * 86_400_000, description: 'time to live from admission; default and bound come from the rule' }),
+      Type.Integer({
+        minimum: 1,
+        maximum: 30 * 86_400_000,
+        description: 'time to live from admission; default and bound come from the rule',
+      }),
     ),
   },
   { additionalProperties: false, $id: 'AdmitRequest' },
@@ -189,7 +201,15 @@ export const JournalEventSchema = Type.Object(
 export type JournalEvent = Static<typeof JournalEventSchema>;
 export const FIRST_PREVIOUS_HASH = '0'.repeat(64);
 
-export const OUTAGE_CAUSES = ['refused', 'timeout', 'dns', 'tls', 'reset', 'server_error', 'bad_answer'] as const;
+export const OUTAGE_CAUSES = [
+  'refused',
+  'timeout',
+  'dns',
+  'tls',
+  'reset',
+  'server_error',
+  'bad_answer',
+] as const;
 
 export const OutageSchema = Type.Object(
   {

@@ -13,9 +13,20 @@ export const POLICY_BYTES_MAX = 1024 * 1024;
 export const POLICY_RULES_MAX = 10_000;
 
 const closed = { additionalProperties: false } as const;
-const name = Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$', description: 'lower case, digits and hyphens' });
-const duration = Type.String({ pattern: DURATION_PATTERN, description: 'a duration with a unit, as 250ms, 5s, 15m, 1h30m' });
-const expression = Type.String({ minLength: 1, maxLength: 2_000, pattern: '\\S', description: 'a CEL expression that gives a bool' });
+const name = Type.String({
+  pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$',
+  description: 'lower case, digits and hyphens',
+});
+const duration = Type.String({
+  pattern: DURATION_PATTERN,
+  description: 'a duration with a unit, as 250ms, 5s, 15m, 1h30m',
+});
+const expression = Type.String({
+  minLength: 1,
+  maxLength: 2_000,
+  pattern: '\\S',
+  description: 'a CEL expression that gives a bool',
+});
 
 /** `payments.capture`, `payments.*`, or `*`. */
 export const ActionPatternSchema = Type.String({
@@ -39,10 +50,13 @@ const role = Type.String({ pattern: '^[a-z][a-z0-9-]*$', maxLength: 100 });
 
 const EffectRuleSchema = Type.Object(
   {
-    idempotent: Type.Optional(Type.Boolean({ description: 'running it twice is as running it once; default false' })),
+    idempotent: Type.Optional(
+      Type.Boolean({ description: 'running it twice is as running it once; default false' }),
+    ),
     fencing: Type.Optional(
       Type.Enum(['enforced', 'dispatch', 'none'], {
-        description: 'enforced: the target compares tokens; dispatch: only Holdfast checks, before the call; none (default)',
+        description:
+          'enforced: the target compares tokens; dispatch: only Holdfast checks, before the call; none (default)',
       }),
     ),
   },
@@ -55,10 +69,12 @@ const OwnershipRuleSchema = Type.Object(
       minLength: 1,
       maxLength: 200,
       pattern: '^[A-Za-z0-9._/-]*(\\{[A-Za-z0-9_.]+\\}[A-Za-z0-9._/-]*)*$',
-      description: 'resource name; {path} is filled from the request, as orders/{resource.attributes.shard}',
+      description:
+        'resource name; {path} is filled from the request, as orders/{resource.attributes.shard}',
     }),
     mode: Type.Enum(['strict', 'fenced'], {
-      description: 'strict: stops when the lease ends; fenced: goes on for `grace`, because the target compares tokens',
+      description:
+        'strict: stops when the lease ends; fenced: goes on for `grace`, because the target compares tokens',
     }),
     grace: Type.Optional(duration),
   },
@@ -82,22 +98,35 @@ const RuleSchema = Type.Object(
     actions: Type.Array(ActionPatternSchema, { minItems: 1, maxItems: 100, uniqueItems: true }),
     match: Type.Optional(Type.Array(Type.Object({ expression }, closed), { maxItems: 16 })),
     permit: Type.Array(
-      Type.Object({ expression, message: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: '\\S' })) }, closed),
+      Type.Object(
+        {
+          expression,
+          message: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: '\\S' })),
+        },
+        closed,
+      ),
       { minItems: 1, maxItems: 16, description: 'all must be true' },
     ),
     ...ruleSettings,
     ownership: Type.Optional(OwnershipRuleSchema),
     effects: Type.Optional(
-      Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, { ...closed, maxProperties: 32 }),
+      Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, {
+        ...closed,
+        maxProperties: 32,
+      }),
     ),
     enforcement: Type.Optional(
-      Type.Enum(['audit', 'warn', 'deny'], { description: 'what a false permit does; default deny' }),
+      Type.Enum(['audit', 'warn', 'deny'], {
+        description: 'what a false permit does; default deny',
+      }),
     ),
   },
   closed,
 );
 
-const attributes = Type.Record(Type.String({ minLength: 1, maxLength: 100 }), Type.Unknown(), { maxProperties: 100 });
+const attributes = Type.Record(Type.String({ minLength: 1, maxLength: 100 }), Type.Unknown(), {
+  maxProperties: 100,
+});
 
 /** What policy decides on. The same shape is in an admission, in a policy test, and in a fresh decision. */
 export const DecisionInputSchema = Type.Object(
@@ -142,7 +171,10 @@ export const PolicyDocumentSchema = Type.Object(
     defaults: Type.Optional(Type.Object(ruleSettings, closed)),
     principals: Type.Record(
       PrincipalSchema,
-      Type.Object({ roles: Type.Array(role, { minItems: 1, maxItems: 50, uniqueItems: true }) }, closed),
+      Type.Object(
+        { roles: Type.Array(role, { minItems: 1, maxItems: 50, uniqueItems: true }) },
+        closed,
+      ),
       { ...closed, minProperties: 1, maxProperties: 100_000 },
     ),
     rules: Type.Array(RuleSchema, { minItems: 1, maxItems: POLICY_RULES_MAX }),

@@ -6,7 +6,11 @@ import Type, { type Static } from 'typebox';
 
 type ErrorRow = { readonly status: number; readonly title: string; readonly retryable: boolean };
 
-const row = (status: number, title: string, retryable = false): ErrorRow => ({ status, title, retryable });
+const row = (status: number, title: string, retryable = false): ErrorRow => ({
+  status,
+  title,
+  retryable,
+});
 
 export const ERRORS = {
   // What is wrong with the request itself.
@@ -63,7 +67,11 @@ export const ERRORS = {
 
   // The journal and the daemon.
   journal_busy: row(503, 'The journal queue is full', true),
-  outcome_unknown: row(503, 'The commit failed and its outcome is not known; ask again with the same key', true),
+  outcome_unknown: row(
+    503,
+    'The commit failed and its outcome is not known; ask again with the same key',
+    true,
+  ),
   journal_full: row(507, 'The journal has no room for new operations', true),
   overloaded: row(503, 'The daemon serves as many as it can', true),
   shutting_down: row(503, 'The daemon is stopping', true),
@@ -99,7 +107,12 @@ export const ProblemSchema = Type.Object(
     retryable: Type.Boolean(),
     retry_after_ms: Type.Optional(Type.Integer({ minimum: 0 })),
     errors: Type.Optional(
-      Type.Array(Type.Object({ path: Type.String({ description: 'JSON Pointer, or header:<name>, query:<name>' }), message: Type.String() })),
+      Type.Array(
+        Type.Object({
+          path: Type.String({ description: 'JSON Pointer, or header:<name>, query:<name>' }),
+          message: Type.String(),
+        }),
+      ),
     ),
     operationId: Type.Optional(Type.String()),
     refusalId: Type.Optional(Type.String()),
@@ -114,7 +127,9 @@ export const ProblemSchema = Type.Object(
 );
 
 export type Problem = Static<typeof ProblemSchema>;
-type ProblemExtras = Partial<Omit<Problem, 'type' | 'title' | 'status' | 'detail' | 'code' | 'retryable'>>;
+type ProblemExtras = Partial<
+  Omit<Problem, 'type' | 'title' | 'status' | 'detail' | 'code' | 'retryable'>
+>;
 
 /** An operating failure with a code of the table; `http/` turns it into a problem document, nobody else does. */
 export class HoldfastError extends Error {
@@ -122,7 +137,11 @@ export class HoldfastError extends Error {
   readonly code: ErrorCode;
   readonly extras: ProblemExtras;
 
-  constructor(code: ErrorCode, detail: string, extras: ProblemExtras & { readonly cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    extras: ProblemExtras & { readonly cause?: unknown } = {},
+  ) {
     const { cause, ...rest } = extras;
     super(detail, cause === undefined ? undefined : { cause });
     this.code = code;

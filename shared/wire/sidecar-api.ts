@@ -1,6 +1,13 @@
 /** Bodies of the sidecar's HTTP API. */
 import Type, { type Static } from 'typebox';
-import { EffectSchema, JournalEventSchema, OperationSchema, OperationStateSchema, OutageSchema, RefusalSchema } from './operation.ts';
+import {
+  EffectSchema,
+  JournalEventSchema,
+  OperationSchema,
+  OperationStateSchema,
+  OutageSchema,
+  RefusalSchema,
+} from './operation.ts';
 import { ResourceSchema } from './statements.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -16,7 +23,10 @@ export const RESULT_BYTES_MAX = 32 * 1024;
 export const StartAttemptRequestSchema = Type.Object(
   {
     supersede: Type.Optional(
-      Type.Boolean({ description: 'the caller asserts that the executing attempt is gone; it becomes stale at once' }),
+      Type.Boolean({
+        description:
+          'the caller asserts that the executing attempt is gone; it becomes stale at once',
+      }),
     ),
   },
   { ...closed, $id: 'StartAttemptRequest' },
@@ -55,9 +65,13 @@ export const EffectAnswerSchema = Type.Object(
     operationId: Type.String(),
     attempt: Type.Integer(),
     effect: EffectSchema,
-    replayed: Type.Boolean({ description: 'true: the recorded result is returned; do not run the effect again' }),
+    replayed: Type.Boolean({
+      description: 'true: the recorded result is returned; do not run the effect again',
+    }),
     leaseEpoch: nullable(Type.Integer({ description: 'the fencing token to send to the target' })),
-    idempotencyKey: Type.String({ description: 'a stable key for the target, the same for every try of this effect' }),
+    idempotencyKey: Type.String({
+      description: 'a stable key for the target, the same for every try of this effect',
+    }),
   },
   { $id: 'EffectAnswer' },
 );
@@ -113,7 +127,14 @@ export const ExplanationSchema = Type.Object(
 export type Explanation = Static<typeof ExplanationSchema>;
 
 export const FenceCheckRequestSchema = Type.Object(
-  { epoch: Type.Optional(Type.Integer({ minimum: 1, description: 'the fencing token presented; 428 where it is missing' })) },
+  {
+    epoch: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description: 'the fencing token presented; 428 where it is missing',
+      }),
+    ),
+  },
   { ...closed, $id: 'FenceCheckRequest' },
 );
 export const FenceSchema = Type.Object(
@@ -136,7 +157,11 @@ export const HeldLeaseSchema = Type.Object(
 export type HeldLeaseView = Static<typeof HeldLeaseSchema>;
 
 export const LeaseActionQuerySchema = Type.Object(
-  { wait: Type.Optional(Type.String({ description: 'how long to wait for control, as 5s; at most 30s' })) },
+  {
+    wait: Type.Optional(
+      Type.String({ description: 'how long to wait for control, as 5s; at most 30s' }),
+    ),
+  },
   closed,
 );
 
@@ -155,14 +180,22 @@ export const RecoverySchema = Type.Object(
     verdict: Type.Enum(['no_outage', 'open', 'needs_reconciliation', 'settling', 'settled']),
     summary: Type.String(),
     tally: Type.Object({
-      acceptedBefore: Type.Integer({ description: 'accepted before the outage and unfinished when it began' }),
+      acceptedBefore: Type.Integer({
+        description: 'accepted before the outage and unfinished when it began',
+      }),
       admittedDuring: Type.Integer(),
-      executedDuring: Type.Integer({ description: 'operations that reached an end during the outage' }),
+      executedDuring: Type.Integer({
+        description: 'operations that reached an end during the outage',
+      }),
       refusedDuring: Type.Integer(),
       refusedByReason: Type.Record(Type.String(), Type.Integer()),
-      stoppedDuring: Type.Integer({ description: 'paused, cancelled or expired during the outage' }),
+      stoppedDuring: Type.Integer({
+        description: 'paused, cancelled or expired during the outage',
+      }),
       needsReconciliation: Type.Integer(),
-      unreported: Type.Integer({ description: 'journal entries that control has not acknowledged' }),
+      unreported: Type.Integer({
+        description: 'journal entries that control has not acknowledged',
+      }),
     }),
     acceptedBefore: listing(OperationSchema),
     continued: listing(OperationSchema),
@@ -183,7 +216,9 @@ export const OutageBudgetSchema = Type.Object(
       Type.Object({
         rule: Type.String(),
         actions: Type.Array(Type.String()),
-        admissionMs: Type.Integer({ description: 'how long from now new work is admitted if control is lost this instant' }),
+        admissionMs: Type.Integer({
+          description: 'how long from now new work is admitted if control is lost this instant',
+        }),
         limitedBy: Type.Enum(['freshness', 'max_staleness', 'lease', 'policy_absent']),
         onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
       }),
@@ -214,7 +249,12 @@ export const SidecarStatusSchema = Type.Object(
       rejected: nullable(Type.Object({ policyRevision: Type.Integer(), reason: Type.String() })),
     }),
     leases: Type.Object({ held: Type.Integer(), wanted: Type.Integer() }),
-    journal: Type.Object({ seq: Type.Integer(), hash: Type.String(), ackedSeq: Type.Integer(), operations: Type.Record(Type.String(), Type.Integer()) }),
+    journal: Type.Object({
+      seq: Type.Integer(),
+      hash: Type.String(),
+      ackedSeq: Type.Integer(),
+      operations: Type.Record(Type.String(), Type.Integer()),
+    }),
   },
   { $id: 'SidecarStatus' },
 );

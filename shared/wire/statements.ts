@@ -70,8 +70,14 @@ export const HostRequestSchema = Type.Object({
 export type HostRequest = Static<typeof HostRequestSchema>;
 
 /** Names of owned resources: path-like words. */
-export const ResourceSchema = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$', description: 'a resource that can be leased, as orders/7' });
-const LeaseRefSchema = Type.Object({ resource: ResourceSchema, epoch: Type.Integer({ minimum: 1 }) }, closed);
+export const ResourceSchema = Type.String({
+  pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$',
+  description: 'a resource that can be leased, as orders/7',
+});
+const LeaseRefSchema = Type.Object(
+  { resource: ResourceSchema, epoch: Type.Integer({ minimum: 1 }) },
+  closed,
+);
 
 export const SYNC_LEASES_MAX = 10_000;
 
@@ -81,11 +87,16 @@ export const SyncRequestSchema = Type.Object(
     sidecarVersion: Type.String({ maxLength: 50 }),
     policyRevision: nullable(Type.Integer()),
     policyRejected: nullable(
-      Type.Object({ policyRevision: Type.Integer(), reason: Type.String({ maxLength: 1_000 }) }, closed),
+      Type.Object(
+        { policyRevision: Type.Integer(), reason: Type.String({ maxLength: 1_000 }) },
+        closed,
+      ),
     ),
     highWater: Type.Object(
       {
-        policyRevision: Type.Integer({ description: 'highest revision this host has ever activated' }),
+        policyRevision: Type.Integer({
+          description: 'highest revision this host has ever activated',
+        }),
         epoch: Type.Integer({ description: 'highest fencing token this host has ever seen' }),
       },
       closed,
@@ -102,7 +113,9 @@ export const SyncRequestSchema = Type.Object(
       {
         seq: Type.Integer({ minimum: 0 }),
         hash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
-        operations: Type.Record(Type.String(), Type.Integer(), { description: 'operations by state' }),
+        operations: Type.Record(Type.String(), Type.Integer(), {
+          description: 'operations by state',
+        }),
       },
       closed,
     ),
@@ -118,9 +131,18 @@ export const SyncAnswerSchema = Type.Object({
   policyRevision: nullable(Type.Integer({ description: 'the newest published for this host' })),
   leases: Type.Array(
     Type.Object({ resource: ResourceSchema, epoch: Type.Integer(), ttlMs: Type.Integer() }),
-    { description: 'granted or renewed by this answer; a duration, counted by the host from when it sent the request' },
+    {
+      description:
+        'granted or renewed by this answer; a duration, counted by the host from when it sent the request',
+    },
   ),
-  lost: Type.Array(Type.Object({ resource: ResourceSchema, epoch: Type.Integer(), reason: Type.Enum(['superseded', 'expired', 'unknown']) })),
+  lost: Type.Array(
+    Type.Object({
+      resource: ResourceSchema,
+      epoch: Type.Integer(),
+      reason: Type.Enum(['superseded', 'expired', 'unknown']),
+    }),
+  ),
   pending: Type.Array(
     Type.Object({
       resource: ResourceSchema,
@@ -131,7 +153,9 @@ export const SyncAnswerSchema = Type.Object({
     { description: 'asked for and not granted' },
   ),
   drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
-  ackedSeq: Type.Integer({ description: 'reports up to this journal position are held by control' }),
+  ackedSeq: Type.Integer({
+    description: 'reports up to this journal position are held by control',
+  }),
 });
 export type SyncAnswer = Static<typeof SyncAnswerSchema>;
 

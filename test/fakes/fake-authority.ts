@@ -38,23 +38,45 @@ export const TEST_POLICY: PolicyDocument = {
       onWorkerLoss: 'retry',
       effects: { send: { idempotent: true }, log: {} },
     },
-    { name: 'refund', actions: ['payments.refund'], permit: [{ expression: 'attributes.amount <= 100' }], freshness: 'fresh' },
-    { name: 'report', actions: ['reports.build'], permit: [{ expression: 'true' }], onControlLoss: 'pause' },
-    { name: 'sweep', actions: ['sweeps.run'], permit: [{ expression: 'true' }], onControlLoss: 'abort' },
+    {
+      name: 'refund',
+      actions: ['payments.refund'],
+      permit: [{ expression: 'attributes.amount <= 100' }],
+      freshness: 'fresh',
+    },
+    {
+      name: 'report',
+      actions: ['reports.build'],
+      permit: [{ expression: 'true' }],
+      onControlLoss: 'pause',
+    },
+    {
+      name: 'sweep',
+      actions: ['sweeps.run'],
+      permit: [{ expression: 'true' }],
+      onControlLoss: 'abort',
+    },
   ],
 };
 
 export function activePolicy(document: PolicyDocument, policyRevision = 1): ActivePolicy {
   const result = compilePolicy(document, compileCel);
   assert(result.ok, 'the test policy compiles');
-  return { policyRevision, policyDigest: digestOf(document), activatedAtMs: 0, document, compiled: result.policy };
+  return {
+    policyRevision,
+    policyDigest: digestOf(document),
+    activatedAtMs: 0,
+    document,
+    compiled: result.policy,
+  };
 }
 
 export class FakeAuthority implements PolicyAuthority, FreshAuthority {
   active: ActivePolicy | null = activePolicy(TEST_POLICY);
   staleness: number | null = 1_000;
   revocation: { reason: string } | null = null;
-  freshAnswer: (input: DecisionInput) => Promise<FreshAnswer> = () => Promise.resolve({ ok: false, reason: 'control_unreachable', detail: 'no answer' });
+  freshAnswer: (input: DecisionInput) => Promise<FreshAnswer> = () =>
+    Promise.resolve({ ok: false, reason: 'control_unreachable', detail: 'no answer' });
   outage: Outage | null = null;
   outOfReach: number | null = null;
   readonly held = new Map<string, HeldLease>();
@@ -81,15 +103,32 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
   }
 
   hold(resource: string, epoch: number, now: Instant, lastsMs = 30_000): void {
-    this.held.set(resource, { resource, epoch, bootId: now.bootId, endsBootMs: now.bootMs + lastsMs });
+    this.held.set(resource, {
+      resource,
+      epoch,
+      bootId: now.bootId,
+      endsBootMs: now.bootMs + lastsMs,
+    });
   }
 
   readonly leases: LeaseAuthority = {
     lease: (resource) => this.held.get(resource),
-    statuses: () => [...this.held.values()].map((lease): LeaseStatus => ({ resource: lease.resource, lease, reason: null, holder: null })),
+    statuses: () =>
+      [...this.held.values()].map((lease): LeaseStatus => ({
+        resource: lease.resource,
+        lease,
+        reason: null,
+        holder: null,
+      })),
     want: (resource) => void this.wanted.push(resource),
     release: (resource) => void this.held.delete(resource),
-    settled: (resource) => Promise.resolve({ resource, lease: this.held.get(resource) ?? null, reason: null, holder: null }),
+    settled: (resource) =>
+      Promise.resolve({
+        resource,
+        lease: this.held.get(resource) ?? null,
+        reason: null,
+        holder: null,
+      }),
   };
 
   readonly outages: OutageAuthority = {

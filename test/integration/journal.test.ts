@@ -5,9 +5,17 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
-import { acceptedOperation, checkAdmissible, planAdmission } from '../../dataplane/core/admission.ts';
+import {
+  acceptedOperation,
+  checkAdmissible,
+  planAdmission,
+} from '../../dataplane/core/admission.ts';
 import type { StoredOperation } from '../../dataplane/core/operation-lifecycle.ts';
-import type { BatchAnswer, JournalCommand, JournalWriter } from '../../dataplane/journal/journal-command.ts';
+import type {
+  BatchAnswer,
+  JournalCommand,
+  JournalWriter,
+} from '../../dataplane/journal/journal-command.ts';
 import { JournalEngine } from '../../dataplane/journal/journal-engine.ts';
 import { JournalReader } from '../../dataplane/journal/journal-reader.ts';
 import { Journal } from '../../dataplane/journal/journal.ts';
@@ -42,11 +50,23 @@ function operation(key: string, attributes: Record<string, unknown> = {}): Store
   if (plan.kind !== 'decided') throw new Error(plan.kind);
   const admissible = checkAdmissible(plan, request, undefined, now);
   if (admissible.kind !== 'admissible') throw new Error(admissible.code);
-  const ids = { operationId: `op_${key}`, hostId: 'h', app: 'demo', idempotencyKey: key, fingerprint: JSON.stringify(attributes), outageId: null };
+  const ids = {
+    operationId: `op_${key}`,
+    hostId: 'h',
+    app: 'demo',
+    idempotencyKey: key,
+    fingerprint: JSON.stringify(attributes),
+    outageId: null,
+  };
   return acceptedOperation(ids, request, plan, admissible, now);
 }
 
-const admit = (key: string, attributes: Record<string, unknown> = {}) => ({ type: 'admit', operation: operation(key, attributes), authorityEndsBootMs: Number.MAX_SAFE_INTEGER }) as const;
+const admit = (key: string, attributes: Record<string, unknown> = {}) =>
+  ({
+    type: 'admit',
+    operation: operation(key, attributes),
+    authorityEndsBootMs: Number.MAX_SAFE_INTEGER,
+  }) as const;
 
 describe('I1: durable before acknowledged', () => {
   test('what was answered is there for another process that opens the files', async () => {
@@ -68,10 +88,18 @@ describe('I1: durable before acknowledged', () => {
       },
       close: async () => engine.close(),
     };
-    const journal = new Journal({ writer, reader: new JournalReader(`${directory}/journal.db`), snapshot: engine.snapshot(), clock });
+    const journal = new Journal({
+      writer,
+      reader: new JournalReader(`${directory}/journal.db`),
+      snapshot: engine.snapshot(),
+      clock,
+    });
     await journal.submit(admit('a'));
     fail = true;
-    const outcomes = await Promise.allSettled([journal.submit(admit('b')), journal.submit(admit('c'))]);
+    const outcomes = await Promise.allSettled([
+      journal.submit(admit('b')),
+      journal.submit(admit('c')),
+    ]);
     expect(outcomes).toMatchObject([
       { status: 'rejected', reason: { code: 'outcome_unknown' } },
       { status: 'rejected', reason: { code: 'outcome_unknown' } },
@@ -86,26 +114,47 @@ describe('I1: durable before acknowledged', () => {
 describe('I2: once per key', () => {
   test('fifty callers with one key at the same time get one operation', async () => {
     const journal = await opened();
-    const answers = await Promise.all(Array.from({ length: 50 }, () => journal.submit(admit('same'))));
-    expect(new Set(answers.map((answer) => (answer.type === 'admitted' ? answer.operation.operationId : answer.type)))).toEqual(new Set(['op_same']));
-    expect(answers.filter((answer) => answer.type === 'admitted' && !answer.replayed)).toHaveLength(1);
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => journal.submit(admit('same'))),
+    );
+    expect(
+      new Set(
+        answers.map((answer) =>
+          answer.type === 'admitted' ? answer.operation.operationId : answer.type,
+        ),
+      ),
+    ).toEqual(new Set(['op_same']));
+    expect(answers.filter((answer) => answer.type === 'admitted' && !answer.replayed)).toHaveLength(
+      1,
+    );
     expect(journal.operationCounts()).toEqual({ accepted: 1 });
   });
 
   test('another payload under the key is declined, also after a restart', async () => {
     const first = await opened();
     await first.submit(admit('k', { n: 1 }));
-    expect(await first.submit(admit('k', { n: 2 }))).toMatchObject({ type: 'declined', code: 'idempotency_key_reused' });
+    expect(await first.submit(admit('k', { n: 2 }))).toMatchObject({
+      type: 'declined',
+      code: 'idempotency_key_reused',
+    });
     await first.close();
     open = [];
     const second = await opened();
-    expect(await second.submit(admit('k', { n: 2 }))).toMatchObject({ type: 'declined', code: 'idempotency_key_reused' });
-    expect(await second.submit(admit('k', { n: 1 }))).toMatchObject({ type: 'admitted', replayed: true });
+    expect(await second.submit(admit('k', { n: 2 }))).toMatchObject({
+      type: 'declined',
+      code: 'idempotency_key_reused',
+    });
+    expect(await second.submit(admit('k', { n: 1 }))).toMatchObject({
+      type: 'admitted',
+      replayed: true,
+    });
   });
 
   test('authority that ended while the request waited admits nothing', async () => {
     const journal = await opened();
-    expect(await journal.submit({ ...admit('late'), authorityEndsBootMs: clock.now().bootMs - 1 })).toMatchObject({ type: 'declined', code: 'policy_expired' });
+    expect(
+      await journal.submit({ ...admit('late'), authorityEndsBootMs: clock.now().bootMs - 1 }),
+    ).toMatchObject({ type: 'declined', code: 'policy_expired' });
     expect(journal.operationCounts()).toEqual({});
   });
 });
@@ -131,15 +180,24 @@ describe('group commit', () => {
       close: () => Promise.resolve(),
     };
     new JournalEngine(`${directory}/journal.db`, clock).close();
-    const journal = new Journal({ writer, reader: new JournalReader(`${directory}/journal.db`), snapshot: answers([]), clock });
+    const journal = new Journal({
+      writer,
+      reader: new JournalReader(`${directory}/journal.db`),
+      snapshot: answers([]),
+      clock,
+    });
     const finish = async (): Promise<void> => {
       await new Promise((resolve) => setImmediate(resolve));
       release?.();
     };
     const first = journal.submit({ type: 'acknowledge', seq: 1 });
     await new Promise((resolve) => setImmediate(resolve));
-    const rest = Array.from({ length: 8_192 }, () => journal.submit({ type: 'acknowledge', seq: 1 }));
-    await expect(journal.submit({ type: 'acknowledge', seq: 1 })).rejects.toMatchObject({ code: 'journal_busy' });
+    const rest = Array.from({ length: 8_192 }, () =>
+      journal.submit({ type: 'acknowledge', seq: 1 }),
+    );
+    await expect(journal.submit({ type: 'acknowledge', seq: 1 })).rejects.toMatchObject({
+      code: 'journal_busy',
+    });
     await finish();
     await first;
     for (let batch = 0; batch < 16; batch += 1) await finish();
@@ -153,7 +211,12 @@ describe('the chain', () => {
   test('every entry follows the one before it, and what is read back is what was hashed', async () => {
     const journal = await opened();
     await journal.submit(admit('a', { text: 'ünïcødé', nested: { b: 1, a: undefined } }));
-    await journal.submit({ type: 'apply', operationId: 'op_a', app: 'demo', event: { kind: 'cancel', reason: 'no longer wanted' } });
+    await journal.submit({
+      type: 'apply',
+      operationId: 'op_a',
+      app: 'demo',
+      event: { kind: 'cancel', reason: 'no longer wanted' },
+    });
     const events = journal.eventsAfter(0, 10);
     expect(events.map(({ kind }) => kind)).toEqual(['admitted', 'cancelled']);
     let previous = FIRST_PREVIOUS_HASH;
@@ -167,12 +230,18 @@ describe('the chain', () => {
 
   test('I6: a fence is durable and never goes back', async () => {
     const first = await opened();
-    expect(await first.submit({ type: 'check_fence', resource: 'orders/1', epoch: 7 })).toMatchObject({ accepted: true, highestEpoch: 7 });
+    expect(
+      await first.submit({ type: 'check_fence', resource: 'orders/1', epoch: 7 }),
+    ).toMatchObject({ accepted: true, highestEpoch: 7 });
     await first.close();
     open = [];
     const second = await opened();
-    expect(await second.submit({ type: 'check_fence', resource: 'orders/1', epoch: 6 })).toMatchObject({ accepted: false, highestEpoch: 7 });
-    expect(await second.submit({ type: 'check_fence', resource: 'orders/1', epoch: 7 })).toMatchObject({ accepted: true });
+    expect(
+      await second.submit({ type: 'check_fence', resource: 'orders/1', epoch: 6 }),
+    ).toMatchObject({ accepted: false, highestEpoch: 7 });
+    expect(
+      await second.submit({ type: 'check_fence', resource: 'orders/1', epoch: 7 }),
+    ).toMatchObject({ accepted: true });
   });
 
   test('a journal of a newer schema is refused with the way out', async () => {
@@ -181,6 +250,9 @@ describe('the chain', () => {
     const database = new DatabaseSync(`${directory}/journal.db`);
     database.exec("INSERT INTO schema_migrations VALUES (99, 'from the future', 'x')");
     database.close();
-    await expect(openJournal(directory, clock)).rejects.toMatchObject({ code: 'schema_newer', message: expect.stringContaining('run the newer program') });
+    await expect(openJournal(directory, clock)).rejects.toMatchObject({
+      code: 'schema_newer',
+      message: expect.stringContaining('run the newer program'),
+    });
   });
 });

@@ -16,26 +16,52 @@ export type OperationsRoutes = {
 };
 
 /** Paths that need neither credentials nor the request header: probes and scrapers cannot send them. */
-export const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz', '/startupz', '/metrics', '/openapi.json']);
+export const OPEN_PATHS: ReadonlySet<string> = new Set([
+  '/livez',
+  '/readyz',
+  '/startupz',
+  '/metrics',
+  '/openapi.json',
+]);
 
 export function installOperationsRoutes(app: App, routes: OperationsRoutes): void {
   app.addSchema(ProbeSchema);
-  const verbose = Type.Object({ verbose: Type.Optional(Type.String({ maxLength: 10 })) }, { additionalProperties: false });
+  const verbose = Type.Object(
+    { verbose: Type.Optional(Type.String({ maxLength: 10 })) },
+    { additionalProperties: false },
+  );
   const probe = (path: string, summary: string, checks: () => readonly Check[]): void => {
-    app.get(path, { schema: { summary, querystring: verbose, response: { 200: Type.Ref('Probe'), 503: Type.Ref('Probe') } } }, async (request, reply) => {
-      const results = checks();
-      const ok = results.every((check) => check.ok);
-      const body: Probe = { status: ok ? 'ok' : 'failed' };
-      if (request.query.verbose !== undefined) body.checks = results.map((check) => ({ ...check }));
-      return reply.code(ok ? 200 : 503).send(body);
-    });
+    app.get(
+      path,
+      {
+        schema: {
+          summary,
+          querystring: verbose,
+          response: { 200: Type.Ref('Probe'), 503: Type.Ref('Probe') },
+        },
+      },
+      async (request, reply) => {
+        const results = checks();
+        const ok = results.every((check) => check.ok);
+        const body: Probe = { status: ok ? 'ok' : 'failed' };
+        if (request.query.verbose !== undefined)
+          body.checks = results.map((check) => ({ ...check }));
+        return reply.code(ok ? 200 : 503).send(body);
+      },
+    );
   };
   probe('/livez', 'The process answers', routes.live);
   probe('/readyz', 'It can serve now', routes.ready);
   probe('/startupz', 'It has come up', routes.started);
-  app.get('/metrics', { schema: { summary: 'Prometheus metrics', produces: ['text/plain'] } }, async (_request, reply) => {
-    const { contentType, body } = await routes.expose();
-    return reply.header('content-type', contentType).send(body);
-  });
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => reply.send(app.swagger()));
+  app.get(
+    '/metrics',
+    { schema: { summary: 'Prometheus metrics', produces: ['text/plain'] } },
+    async (_request, reply) => {
+      const { contentType, body } = await routes.expose();
+      return reply.header('content-type', contentType).send(body);
+    },
+  );
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
+    reply.send(app.swagger()),
+  );
 }

@@ -2,7 +2,12 @@
  * A Fastify instance with everything that is off by default and must not be: time-outs, bounds, problem
  * details for every error, request ids, trace context in the log, strict content types.
  */
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify';
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type RawServerDefault,
+} from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import swagger from '@fastify/swagger';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -12,7 +17,13 @@ import { randomText, type Random } from '../random.ts';
 import { installProblems } from './problems.ts';
 import { convertTextValues } from './text-values.ts';
 
-export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
 
 export type ServerOptions = {
   readonly logger: Logger;
@@ -49,7 +60,14 @@ export function buildServer(options: ServerOptions): App {
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 300, caseSensitive: true, ignoreTrailingSlash: false },
     // Ajv's coercion would turn a null of a body into 0 or ''. Text is converted where everything is text.
-    ajv: { customOptions: { removeAdditional: false, useDefaults: true, coerceTypes: false, allErrors: true } },
+    ajv: {
+      customOptions: {
+        removeAdditional: false,
+        useDefaults: true,
+        coerceTypes: false,
+        allErrors: true,
+      },
+    },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX;
   app.server.headersTimeout = BODY_TIMEOUT_MS;
@@ -57,8 +75,19 @@ export function buildServer(options: ServerOptions): App {
   installProblems(app);
   app.addSchema(ProblemSchema);
   void app.register(swagger, {
-    openapi: { openapi: '3.1.0', info: { title: options.title, description: options.description, version: options.version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } } },
-    refResolver: { buildLocalReference: (json, _base, _fragment, index) => (typeof json.$id === 'string' ? json.$id : `def-${index}`) },
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: options.title,
+        description: options.description,
+        version: options.version,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+    },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) =>
+        typeof json.$id === 'string' ? json.$id : `def-${index}`,
+    },
   });
   app.addHook('onRequest', async (request) => {
     const traceparent = request.headers.traceparent;
@@ -73,7 +102,15 @@ export function buildServer(options: ServerOptions): App {
   });
   app.addHook('onResponse', async (request, reply) => {
     const level = reply.statusCode >= 500 ? 'warn' : 'debug';
-    request.log[level]({ method: request.method, route: request.routeOptions.url ?? '', status: reply.statusCode, ms: Math.round(reply.elapsedTime) }, 'request');
+    request.log[level](
+      {
+        method: request.method,
+        route: request.routeOptions.url ?? '',
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      },
+      'request',
+    );
   });
   return app;
 }

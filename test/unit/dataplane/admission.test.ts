@@ -1,12 +1,24 @@
 import { describe, expect, test } from 'vitest';
 import type { Instant } from '../../../shared/core/time.ts';
 import type { AdmitRequest } from '../../../shared/wire/operation.ts';
-import { acceptedOperation, checkAdmissible, planAdmission, planFromControl, type AuthorityAtHand, type Plan } from '../../../dataplane/core/admission.ts';
+import {
+  acceptedOperation,
+  checkAdmissible,
+  planAdmission,
+  planFromControl,
+  type AuthorityAtHand,
+  type Plan,
+} from '../../../dataplane/core/admission.ts';
 import { outageBudget } from '../../../dataplane/core/outage-budget.ts';
 import { TEST_POLICY, activePolicy } from '../../fakes/fake-authority.ts';
 
 const NOW: Instant = { wallMs: 1_000_000, bootMs: 500_000, bootId: 'boot-1' };
-const CAPTURE: AdmitRequest = { principal: 'agent:billing', action: 'payments.capture', resource: { id: 'order-1', attributes: { shard: 3 } }, attributes: { amount: 20 } };
+const CAPTURE: AdmitRequest = {
+  principal: 'agent:billing',
+  action: 'payments.capture',
+  resource: { id: 'order-1', attributes: { shard: 3 } },
+  attributes: { amount: 20 },
+};
 const policy = activePolicy(TEST_POLICY);
 
 function authority(change: Partial<AuthorityAtHand> = {}): AuthorityAtHand {
@@ -20,9 +32,19 @@ function decided(plan: Plan): Plan & { kind: 'decided' } {
 
 describe('reasons, in order of precedence', () => {
   const cases: [string, Partial<AuthorityAtHand>, Partial<AdmitRequest>, string][] = [
-    ['withdrawn authority comes before everything', { revoked: { reason: 'host_unknown' }, policy: null, stalenessMs: null }, {}, 'control_rejected'],
+    [
+      'withdrawn authority comes before everything',
+      { revoked: { reason: 'host_unknown' }, policy: null, stalenessMs: null },
+      {},
+      'control_rejected',
+    ],
     ['no policy', { policy: null }, {}, 'policy_absent'],
-    ['an unknown principal', { stalenessMs: null }, { principal: 'agent:nobody' }, 'unknown_principal'],
+    [
+      'an unknown principal',
+      { stalenessMs: null },
+      { principal: 'agent:nobody' },
+      'unknown_principal',
+    ],
     ['an action without rule', {}, { action: 'payments.unheard' }, 'no_rule'],
     ['an expression that fails', {}, { attributes: {} }, 'rule_error'],
     ['a permit that is false', { stalenessMs: null }, { attributes: { amount: 501 } }, 'denied'],
@@ -30,18 +52,32 @@ describe('reasons, in order of precedence', () => {
     ['authority of unknown age', { stalenessMs: null }, {}, 'policy_expired'],
   ];
   test.each(cases)('%s', (_title, at, change, code) => {
-    expect(planAdmission(authority(at), { ...CAPTURE, ...change })).toMatchObject({ kind: 'refused', code });
+    expect(planAdmission(authority(at), { ...CAPTURE, ...change })).toMatchObject({
+      kind: 'refused',
+      code,
+    });
   });
 
   test('I5: at exactly maxStaleness it is still good, one millisecond later it is not', () => {
     expect(planAdmission(authority({ stalenessMs: 300_000 }), CAPTURE).kind).toBe('decided');
-    expect(planAdmission(authority({ stalenessMs: 300_001 }), CAPTURE)).toMatchObject({ code: 'policy_expired', basis: 'cached', stalenessMs: 300_001 });
+    expect(planAdmission(authority({ stalenessMs: 300_001 }), CAPTURE)).toMatchObject({
+      code: 'policy_expired',
+      basis: 'cached',
+      stalenessMs: 300_001,
+    });
   });
 
   test('I4: a fresh rule is never decided from cache, neither to permit nor to refuse', () => {
-    const refund: AdmitRequest = { principal: 'agent:billing', action: 'payments.refund', attributes: { amount: 20 } };
+    const refund: AdmitRequest = {
+      principal: 'agent:billing',
+      action: 'payments.refund',
+      attributes: { amount: 20 },
+    };
     expect(planAdmission(authority(), refund)).toEqual({ kind: 'ask_control', rule: 'refund' });
-    expect(planAdmission(authority(), { ...refund, attributes: { amount: 5_000 } })).toEqual({ kind: 'ask_control', rule: 'refund' });
+    expect(planAdmission(authority(), { ...refund, attributes: { amount: 5_000 } })).toEqual({
+      kind: 'ask_control',
+      rule: 'refund',
+    });
     expect(planAdmission(authority({ stalenessMs: null }), refund).kind).toBe('ask_control');
   });
 });
@@ -52,32 +88,57 @@ describe('owner and deadline', () => {
 
   test('the lease template is filled from the request', () => {
     expect(plan.decision.leaseResource).toBe('orders/3');
-    const odd = planAdmission(authority(), { ...CAPTURE, resource: { id: 'x', attributes: { shard: '../../etc' } } });
+    const odd = planAdmission(authority(), {
+      ...CAPTURE,
+      resource: { id: 'x', attributes: { shard: '../../etc' } },
+    });
     expect(odd).toMatchObject({ kind: 'refused', code: 'rule_error' });
   });
 
   test('I7: without the lease, or with one of another boot, nothing is admitted', () => {
     expect(checkAdmissible(plan, CAPTURE, undefined, NOW)).toMatchObject({ code: 'lease_absent' });
-    expect(checkAdmissible(plan, CAPTURE, { ...lease, bootId: 'boot-0' }, NOW)).toMatchObject({ code: 'lease_expired' });
+    expect(checkAdmissible(plan, CAPTURE, { ...lease, bootId: 'boot-0' }, NOW)).toMatchObject({
+      code: 'lease_expired',
+    });
   });
 
   test('fenced ownership goes on for its grace, marked, and not a millisecond longer', () => {
-    expect(checkAdmissible(plan, CAPTURE, lease, NOW)).toMatchObject({ ownership: { epoch: 9, inGrace: false } });
-    expect(checkAdmissible(plan, CAPTURE, lease, { ...NOW, bootMs: 510_000 })).toMatchObject({ ownership: { inGrace: true } });
-    expect(checkAdmissible(plan, CAPTURE, lease, { ...NOW, bootMs: 510_000 + 120_000 - 1 })).toMatchObject({ ownership: { inGrace: true } });
-    expect(checkAdmissible(plan, CAPTURE, lease, { ...NOW, bootMs: 510_000 + 120_000 })).toMatchObject({ code: 'lease_expired' });
+    expect(checkAdmissible(plan, CAPTURE, lease, NOW)).toMatchObject({
+      ownership: { epoch: 9, inGrace: false },
+    });
+    expect(checkAdmissible(plan, CAPTURE, lease, { ...NOW, bootMs: 510_000 })).toMatchObject({
+      ownership: { inGrace: true },
+    });
+    expect(
+      checkAdmissible(plan, CAPTURE, lease, { ...NOW, bootMs: 510_000 + 120_000 - 1 }),
+    ).toMatchObject({ ownership: { inGrace: true } });
+    expect(
+      checkAdmissible(plan, CAPTURE, lease, { ...NOW, bootMs: 510_000 + 120_000 }),
+    ).toMatchObject({ code: 'lease_expired' });
   });
 
   test('a deadline beyond the rule is refused, one at the bound is not', () => {
-    expect(checkAdmissible(plan, { ...CAPTURE, deadlineMs: 3_600_000 }, lease, NOW)).toMatchObject({ kind: 'admissible', deadlineMs: 3_600_000 });
-    expect(checkAdmissible(plan, { ...CAPTURE, deadlineMs: 3_600_001 }, lease, NOW)).toMatchObject({ code: 'deadline_too_long' });
+    expect(checkAdmissible(plan, { ...CAPTURE, deadlineMs: 3_600_000 }, lease, NOW)).toMatchObject({
+      kind: 'admissible',
+      deadlineMs: 3_600_000,
+    });
+    expect(checkAdmissible(plan, { ...CAPTURE, deadlineMs: 3_600_001 }, lease, NOW)).toMatchObject({
+      code: 'deadline_too_long',
+    });
   });
 
   test('I3: the record carries its whole basis, and when that basis ends', () => {
     const admissible = checkAdmissible(plan, CAPTURE, lease, NOW);
     if (admissible.kind !== 'admissible') throw new Error(admissible.code);
     expect(admissible.authorityEndsBootMs).toBe(510_000);
-    const ids = { operationId: 'op_1', hostId: 'h', app: 'demo', idempotencyKey: 'k', fingerprint: 'f', outageId: 'out_1' };
+    const ids = {
+      operationId: 'op_1',
+      hostId: 'h',
+      app: 'demo',
+      idempotencyKey: 'k',
+      fingerprint: 'f',
+      outageId: 'out_1',
+    };
     expect(acceptedOperation(ids, CAPTURE, plan, admissible, NOW)).toMatchObject({
       policyRevision: 1,
       rule: 'capture',
@@ -92,8 +153,15 @@ describe('owner and deadline', () => {
   });
 
   test('I3: a fresh decision says that it is', () => {
-    const fresh = planFromControl(plan.decision, { policyRevision: 7, stalenessMs: 12, endsBootMs: 1 });
-    expect(fresh).toMatchObject({ kind: 'decided', basis: { basis: 'fresh', policyRevision: 7, stalenessMs: 12 } });
+    const fresh = planFromControl(plan.decision, {
+      policyRevision: 7,
+      stalenessMs: 12,
+      endsBootMs: 1,
+    });
+    expect(fresh).toMatchObject({
+      kind: 'decided',
+      basis: { basis: 'fresh', policyRevision: 7, stalenessMs: 12 },
+    });
   });
 });
 
@@ -103,14 +171,21 @@ describe('the outage budget', () => {
     { resource: 'orders/4', epoch: 9, bootId: 'boot-1', endsBootMs: 520_000 },
     { resource: 'others/4', epoch: 9, bootId: 'boot-1', endsBootMs: 500_001 },
   ];
-  const item = (rule: string, stalenessMs: number | null, leases = held) => outageBudget(policy.compiled, leases, stalenessMs, NOW).find((entry) => entry.rule === rule);
+  const item = (rule: string, stalenessMs: number | null, leases = held) =>
+    outageBudget(policy.compiled, leases, stalenessMs, NOW).find((entry) => entry.rule === rule);
 
   test('says what ends each rule first', () => {
     expect(item('refund', 0)).toMatchObject({ admissionMs: 0, limitedBy: 'freshness' });
-    expect(item('notify', 60_000)).toMatchObject({ admissionMs: 840_000, limitedBy: 'max_staleness' });
+    expect(item('notify', 60_000)).toMatchObject({
+      admissionMs: 840_000,
+      limitedBy: 'max_staleness',
+    });
     expect(item('notify', null)).toMatchObject({ admissionMs: 0 });
     expect(item('capture', 0)).toMatchObject({ admissionMs: 130_000, limitedBy: 'lease' });
-    expect(item('capture', 200_000)).toMatchObject({ admissionMs: 100_000, limitedBy: 'max_staleness' });
+    expect(item('capture', 200_000)).toMatchObject({
+      admissionMs: 100_000,
+      limitedBy: 'max_staleness',
+    });
     expect(item('capture', 0, [])).toMatchObject({ admissionMs: 0, limitedBy: 'lease' });
   });
 });

@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest';
 import type { OwnershipVerdict } from '../../../shared/core/lease.ts';
 import type { Instant } from '../../../shared/core/time.ts';
 import { OPERATION_STATES, type OperationState } from '../../../shared/wire/operation.ts';
-import { TRANSITIONS, applyLifecycleEvent, type LifecycleEvent, type StoredEffect, type StoredOperation } from '../../../dataplane/core/operation-lifecycle.ts';
+import {
+  TRANSITIONS,
+  applyLifecycleEvent,
+  type LifecycleEvent,
+  type StoredEffect,
+  type StoredOperation,
+} from '../../../dataplane/core/operation-lifecycle.ts';
 
 const NOW: Instant = { wallMs: 1_000_000, bootMs: 50_000, bootId: 'boot-1' };
 const LATE: Instant = { wallMs: 2_000_000, bootMs: 1_050_000, bootId: 'boot-1' };
@@ -34,7 +40,10 @@ function operation(change: Partial<StoredOperation> = {}): StoredOperation {
     heartbeatTimeoutMs: 30_000,
     ownershipMode: null,
     ownershipGraceMs: 0,
-    effectTerms: { charge: { idempotent: false, fencing: 'enforced' }, send: { idempotent: true, fencing: 'none' } },
+    effectTerms: {
+      charge: { idempotent: false, fencing: 'enforced' },
+      send: { idempotent: true, fencing: 'none' },
+    },
     admittedAtMs: 900_000,
     deadlineAtMs: 1_500_000,
     updatedAtMs: 900_000,
@@ -52,14 +61,62 @@ function operation(change: Partial<StoredOperation> = {}): StoredOperation {
 }
 
 function effect(change: Partial<StoredEffect> = {}): StoredEffect {
-  return { name: 'charge', state: 'begun', attempt: 1, idempotent: false, fencing: 'enforced', leaseEpoch: null, begunAtMs: 1, settledAtMs: null, result: null, beginKey: null, ...change };
+  return {
+    name: 'charge',
+    state: 'begun',
+    attempt: 1,
+    idempotent: false,
+    fencing: 'enforced',
+    leaseEpoch: null,
+    begunAtMs: 1,
+    settledAtMs: null,
+    result: null,
+    beginKey: null,
+    ...change,
+  };
 }
 
-const executing = (change: Partial<StoredOperation> = {}): StoredOperation => operation({ state: 'executing', attempt: 1, ...change });
-const start = (change: Partial<LifecycleEvent & { kind: 'start_attempt' }> = {}): LifecycleEvent => ({ kind: 'start_attempt', supersede: false, key: null, ownership: null, ...change });
-const begin = (change: Partial<LifecycleEvent & { kind: 'begin_effect' }> = {}): LifecycleEvent => ({ kind: 'begin_effect', attempt: 1, name: 'charge', key: null, ownership: null, ...change });
-const settle = (change: Partial<LifecycleEvent & { kind: 'settle_effect' }> = {}): LifecycleEvent => ({ kind: 'settle_effect', attempt: 1, name: 'charge', outcome: 'succeeded', result: null, ...change });
-const report = (change: Partial<LifecycleEvent & { kind: 'report_outcome' }> = {}): LifecycleEvent => ({ kind: 'report_outcome', attempt: 1, outcome: 'succeeded', result: null, reason: null, ...change });
+const executing = (change: Partial<StoredOperation> = {}): StoredOperation =>
+  operation({ state: 'executing', attempt: 1, ...change });
+const start = (
+  change: Partial<LifecycleEvent & { kind: 'start_attempt' }> = {},
+): LifecycleEvent => ({
+  kind: 'start_attempt',
+  supersede: false,
+  key: null,
+  ownership: null,
+  ...change,
+});
+const begin = (
+  change: Partial<LifecycleEvent & { kind: 'begin_effect' }> = {},
+): LifecycleEvent => ({
+  kind: 'begin_effect',
+  attempt: 1,
+  name: 'charge',
+  key: null,
+  ownership: null,
+  ...change,
+});
+const settle = (
+  change: Partial<LifecycleEvent & { kind: 'settle_effect' }> = {},
+): LifecycleEvent => ({
+  kind: 'settle_effect',
+  attempt: 1,
+  name: 'charge',
+  outcome: 'succeeded',
+  result: null,
+  ...change,
+});
+const report = (
+  change: Partial<LifecycleEvent & { kind: 'report_outcome' }> = {},
+): LifecycleEvent => ({
+  kind: 'report_outcome',
+  attempt: 1,
+  outcome: 'succeeded',
+  result: null,
+  reason: null,
+  ...change,
+});
 
 function after(record: StoredOperation, event: LifecycleEvent, now = NOW): StoredOperation {
   const result = applyLifecycleEvent(record, event, now);
@@ -89,15 +146,28 @@ describe('the transition table', () => {
     { kind: 'lose_control' },
     { kind: 'regain_control' },
     { kind: 'pass_deadline' },
-    { kind: 'resolve', outcome: 'succeeded', provenance: 'verified', reason: 'looked', result: null },
+    {
+      kind: 'resolve',
+      outcome: 'succeeded',
+      provenance: 'verified',
+      reason: 'looked',
+      result: null,
+    },
     { kind: 'resolve', outcome: 'failed', provenance: 'verified', reason: 'looked', result: null },
   ];
   const variants: Partial<StoredOperation>[] = [];
   for (const attempt of [0, 1]) {
     for (const onWorkerLoss of ['retry', 'unknown', 'fail'] as const) {
       for (const onControlLoss of ['finish', 'pause', 'abort'] as const) {
-        for (const effects of [[], [effect()], [effect({ state: 'succeeded' })], [effect({ state: 'unknown' })], [effect({ name: 'send', idempotent: true })]]) {
-          for (const effectTerms of [operation().effectTerms, {}]) variants.push({ attempt, onWorkerLoss, onControlLoss, effects, effectTerms });
+        for (const effects of [
+          [],
+          [effect()],
+          [effect({ state: 'succeeded' })],
+          [effect({ state: 'unknown' })],
+          [effect({ name: 'send', idempotent: true })],
+        ]) {
+          for (const effectTerms of [operation().effectTerms, {}])
+            variants.push({ attempt, onWorkerLoss, onControlLoss, effects, effectTerms });
         }
       }
     }
@@ -122,10 +192,17 @@ describe('the transition table', () => {
   test('lists every change that the code makes, and the code makes every change it lists', () => {
     const listed = new Map<string, Set<OperationState>>();
     for (const [state, row] of Object.entries(TRANSITIONS)) {
-      for (const [kind, targets] of Object.entries(row)) listed.set(`${state} ${kind}`, new Set(targets));
+      for (const [kind, targets] of Object.entries(row))
+        listed.set(`${state} ${kind}`, new Set(targets));
     }
-    expect(Object.fromEntries([...seen].map(([key, targets]) => [key, [...targets].toSorted()]).toSorted())).toEqual(
-      Object.fromEntries([...listed].map(([key, targets]) => [key, [...targets].toSorted()]).toSorted()),
+    expect(
+      Object.fromEntries(
+        [...seen].map(([key, targets]) => [key, [...targets].toSorted()]).toSorted(),
+      ),
+    ).toEqual(
+      Object.fromEntries(
+        [...listed].map(([key, targets]) => [key, [...targets].toSorted()]).toSorted(),
+      ),
     );
   });
 
@@ -138,18 +215,25 @@ describe('the transition table', () => {
 
 describe('I9: one effect, one outcome', () => {
   test('a recorded success is returned to a retry instead of being run again', () => {
-    const record = executing({ attempt: 2, effects: [effect({ state: 'succeeded', result: { id: 7 } })] });
+    const record = executing({
+      attempt: 2,
+      effects: [effect({ state: 'succeeded', result: { id: 7 } })],
+    });
     const result = applyLifecycleEvent(record, begin({ attempt: 2 }), NOW);
     expect(result).toMatchObject({ ok: true, replayed: true, note: null });
   });
 
   test('an effect begun by an earlier attempt and not reported is not begun again', () => {
-    expect(codeOf(executing({ attempt: 2, effects: [effect()] }), begin({ attempt: 2 }))).toBe('effect_unknown');
+    expect(codeOf(executing({ attempt: 2, effects: [effect()] }), begin({ attempt: 2 }))).toBe(
+      'effect_unknown',
+    );
   });
 
   test('unless its rule declares it idempotent', () => {
     const record = executing({ attempt: 2, effects: [effect({ name: 'send', idempotent: true })] });
-    expect(after(record, begin({ attempt: 2, name: 'send' })).effects).toMatchObject([{ name: 'send', state: 'begun', attempt: 2 }]);
+    expect(after(record, begin({ attempt: 2, name: 'send' })).effects).toMatchObject([
+      { name: 'send', state: 'begun', attempt: 2 },
+    ]);
   });
 
   test('a failed effect did not happen, and may be begun again', () => {
@@ -158,7 +242,10 @@ describe('I9: one effect, one outcome', () => {
 
   test('the same call, its answer lost, gets the same answer; another call does not', () => {
     const begun = after(executing(), begin({ key: 'call-1' }));
-    expect(applyLifecycleEvent(begun, begin({ key: 'call-1' }), NOW)).toMatchObject({ ok: true, note: null });
+    expect(applyLifecycleEvent(begun, begin({ key: 'call-1' }), NOW)).toMatchObject({
+      ok: true,
+      note: null,
+    });
     expect(codeOf(begun, begin({ key: 'call-2' }))).toBe('effect_in_progress');
     expect(codeOf(begun, begin({ key: null }))).toBe('effect_in_progress');
   });
@@ -175,7 +262,11 @@ describe('I9: one effect, one outcome', () => {
   });
 
   test('what an attempt did is recorded even after the operation has ended', () => {
-    const record = operation({ state: 'unknown', attempt: 1, effects: [effect({ state: 'unknown' })] });
+    const record = operation({
+      state: 'unknown',
+      attempt: 1,
+      effects: [effect({ state: 'unknown' })],
+    });
     expect(after(record, settle()).effects).toMatchObject([{ state: 'succeeded' }]);
   });
 });
@@ -183,13 +274,20 @@ describe('I9: one effect, one outcome', () => {
 describe('I8: every accepted operation ends, and none is done when that is not known', () => {
   test('an outcome needs every begun effect reported', () => {
     expect(codeOf(executing({ effects: [effect()] }), report())).toBe('effect_in_progress');
-    expect(codeOf(executing({ effects: [effect({ state: 'unknown' })] }), report({ outcome: 'failed' }))).toBe('effect_unknown');
-    expect(after(executing({ effects: [effect()] }), report({ outcome: 'unknown' }))).toMatchObject({ state: 'unknown', effects: [{ state: 'unknown' }] });
+    expect(
+      codeOf(executing({ effects: [effect({ state: 'unknown' })] }), report({ outcome: 'failed' })),
+    ).toBe('effect_unknown');
+    expect(after(executing({ effects: [effect()] }), report({ outcome: 'unknown' }))).toMatchObject(
+      { state: 'unknown', effects: [{ state: 'unknown' }] },
+    );
   });
 
   test('a worker lost inside an effect leaves its outcome unknown, whatever the rule says', () => {
     for (const onWorkerLoss of ['retry', 'unknown', 'fail'] as const) {
-      const lost = after(executing({ onWorkerLoss, effects: [effect()] }), { kind: 'lose_worker', attempt: 1 });
+      const lost = after(executing({ onWorkerLoss, effects: [effect()] }), {
+        kind: 'lose_worker',
+        attempt: 1,
+      });
       expect(lost).toMatchObject({ state: 'unknown', reason: 'worker_lost_in_effect_charge' });
     }
   });
@@ -205,8 +303,12 @@ describe('I8: every accepted operation ends, and none is done when that is not k
   test('a deadline that passes before anything was begun expires; inside an effect it is unknown', () => {
     expect(after(operation(), { kind: 'pass_deadline' }, LATE).state).toBe('expired');
     expect(after(executing(), { kind: 'pass_deadline' }, LATE).state).toBe('expired');
-    expect(after(executing({ effects: [effect()] }), { kind: 'pass_deadline' }, LATE).state).toBe('unknown');
-    expect(after(executing({ effectTerms: {} }), { kind: 'pass_deadline' }, LATE).state).toBe('unknown');
+    expect(after(executing({ effects: [effect()] }), { kind: 'pass_deadline' }, LATE).state).toBe(
+      'unknown',
+    );
+    expect(after(executing({ effectTerms: {} }), { kind: 'pass_deadline' }, LATE).state).toBe(
+      'unknown',
+    );
     expect(after(operation(), { kind: 'pass_deadline' }, NOW).state).toBe('accepted');
   });
 
@@ -224,13 +326,33 @@ describe('I8: every accepted operation ends, and none is done when that is not k
   test('an unknown operation can be settled late by its attempt, or resolved by a person', () => {
     const record = operation({ state: 'unknown', reason: 'worker_lost', attempt: 1 });
     expect(after(record, report()).outcome).toMatchObject({ late: true, provenance: 'asserted' });
-    const resolved = after(record, { kind: 'resolve', outcome: 'failed', provenance: 'verified', reason: 'ledger has no entry', result: null });
-    expect(resolved).toMatchObject({ state: 'failed', outcome: { provenance: 'verified' }, settledAtMs: NOW.wallMs });
-    expect(codeOf(executing(), { kind: 'resolve', outcome: 'failed', provenance: 'verified', reason: 'x', result: null })).toBe('operation_not_unknown');
+    const resolved = after(record, {
+      kind: 'resolve',
+      outcome: 'failed',
+      provenance: 'verified',
+      reason: 'ledger has no entry',
+      result: null,
+    });
+    expect(resolved).toMatchObject({
+      state: 'failed',
+      outcome: { provenance: 'verified' },
+      settledAtMs: NOW.wallMs,
+    });
+    expect(
+      codeOf(executing(), {
+        kind: 'resolve',
+        outcome: 'failed',
+        provenance: 'verified',
+        reason: 'x',
+        result: null,
+      }),
+    ).toBe('operation_not_unknown');
   });
 
   test('an effect under way cannot be called back', () => {
-    expect(codeOf(executing({ effects: [effect()] }), { kind: 'cancel', reason: 'x' })).toBe('effect_in_progress');
+    expect(codeOf(executing({ effects: [effect()] }), { kind: 'cancel', reason: 'x' })).toBe(
+      'effect_in_progress',
+    );
     expect(after(executing(), { kind: 'cancel', reason: 'x' }).state).toBe('cancelled');
   });
 });
@@ -241,7 +363,9 @@ describe('losing control', () => {
     expect(after(operation({ onControlLoss: 'finish' }), lose).state).toBe('accepted');
     expect(after(operation({ onControlLoss: 'pause' }), lose).state).toBe('paused');
     expect(after(operation({ onControlLoss: 'abort' }), lose).state).toBe('cancelled');
-    expect(after(executing({ onControlLoss: 'abort', effects: [effect()] }), lose).state).toBe('unknown');
+    expect(after(executing({ onControlLoss: 'abort', effects: [effect()] }), lose).state).toBe(
+      'unknown',
+    );
   });
 
   test('a paused operation begins nothing, but what it did is still recorded', () => {
@@ -253,18 +377,29 @@ describe('losing control', () => {
 });
 
 describe('I6: a step needs the lease of its attempt', () => {
-  const owned = (epoch: number): OwnershipVerdict => ({ owned: true, epoch, inGrace: false, endsBootMs: 99_999 });
-  const leased = (change: Partial<StoredOperation> = {}): StoredOperation => operation({ leaseResource: 'orders/1', leaseEpoch: 5, ownershipMode: 'strict', ...change });
+  const owned = (epoch: number): OwnershipVerdict => ({
+    owned: true,
+    epoch,
+    inGrace: false,
+    endsBootMs: 99_999,
+  });
+  const leased = (change: Partial<StoredOperation> = {}): StoredOperation =>
+    operation({ leaseResource: 'orders/1', leaseEpoch: 5, ownershipMode: 'strict', ...change });
 
   test('an attempt carries the epoch under which it began', () => {
-    expect(after(leased(), start({ ownership: owned(6) }))).toMatchObject({ attempt: 1, attemptLeaseEpoch: 6 });
+    expect(after(leased(), start({ ownership: owned(6) }))).toMatchObject({
+      attempt: 1,
+      attemptLeaseEpoch: 6,
+    });
   });
 
   test('a lost lease, or one that came back at another epoch, stops the next effect', () => {
     const record = leased({ state: 'executing', attempt: 1, attemptLeaseEpoch: 5 });
     expect(codeOf(record, begin({ ownership: owned(5) }))).toBeNull();
     expect(codeOf(record, begin({ ownership: owned(7) }))).toBe('lease_lost');
-    expect(codeOf(record, begin({ ownership: { owned: false, reason: 'lease_expired' } }))).toBe('lease_lost');
+    expect(codeOf(record, begin({ ownership: { owned: false, reason: 'lease_expired' } }))).toBe(
+      'lease_lost',
+    );
     expect(codeOf(record, begin({ ownership: null }))).toBe('lease_lost');
   });
 });
@@ -273,12 +408,19 @@ describe('attempts', () => {
   test('only one executes; a lost answer can be asked for again with its key', () => {
     const first = after(operation(), start({ key: 'k1' }));
     expect(first).toMatchObject({ state: 'executing', attempt: 1 });
-    expect(applyLifecycleEvent(first, start({ key: 'k1' }), NOW)).toMatchObject({ ok: true, note: null, replayed: true });
+    expect(applyLifecycleEvent(first, start({ key: 'k1' }), NOW)).toMatchObject({
+      ok: true,
+      note: null,
+      replayed: true,
+    });
     expect(codeOf(first, start({ key: 'k2' }))).toBe('attempt_in_progress');
   });
 
   test('an executing attempt is superseded only where its rule lets work be retried', () => {
     expect(codeOf(executing(), start({ supersede: true }))).toBe('attempt_in_progress');
-    expect(after(executing({ onWorkerLoss: 'retry' }), start({ supersede: true }))).toMatchObject({ attempt: 2, state: 'executing' });
+    expect(after(executing({ onWorkerLoss: 'retry' }), start({ supersede: true }))).toMatchObject({
+      attempt: 2,
+      state: 'executing',
+    });
   });
 });

@@ -1,0 +1,140 @@
+/** The sidecar's HTTP API over a real journal and authority set by hand, without a network. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { VERSION } from '../../shared/core/version.ts';
+import { SystemClock } from '../../shared/platform/clock.ts';
+import type { App } from '../../shared/platform/http/server.ts';
+import { createLogger } from '../../shared/platform/logger.ts';
+import { SystemRandom } from '../../shared/platform/random.ts';
+import { sidecarHealth } from '../../dataplane/health.ts';
+import type { GuardOptions } from '../../dataplane/http/guards.ts';
+import { buildSidecarApp, type Parts } from '../../dataplane/http/sidecar-app.ts';
+import type { Journal } from '../../dataplane/journal/journal.ts';
+import { openJournal } from '../../dataplane/journal/open-journal.ts';
+import { Admissions } from '../../dataplane/operations/admissions.ts';
+import { Custodian } from '../../dataplane/operations/custodian.ts';
+import { Executions } from '../../dataplane/operations/executions.ts';
+import { Heartbeats } from '../../dataplane/operations/heartbeats.ts';
+import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
+import type { Clock } from '../../shared/platform/clock.ts';
+import { FakeAuthority } from './fake-authority.ts';
+
+export const APP_TOKEN = 'app-token-0123456789';
+export const OPERATOR_TOKEN = 'operator-token-0123456789';
+
+export type TestSidecar = {
+  readonly app: App;
+  readonly authority: FakeAuthority;
+  readonly journal: Journal;
+  readonly custodian: Custodian;
+  readonly clock: Clock;
+  readonly rejected: string[];
+  close(): Promise<void>;
+};
+
+export async function openTestSidecar(
+  options: { guard?: Partial<GuardOptions>; clock?: Clock } = {},
+): Promise<TestSidecar> {
+  const directory = mkdtempSync(`${tmpdir()}/sidecar-`);
+  const clock = options.clock ?? new SystemClock();
+  const random = new SystemRandom();
+  const logger = createLogger({ name: 'test', level: 'silent' });
+  const authority = new FakeAuthority();
+  const journal = await openJournal(directory, clock);
+  journal.useOutages(() => authority.outage?.outageId ?? null);
+  const heartbeats = new Heartbeats();
+  const executions = new Executions({ journal, leases: authority.leases, heartbeats, clock });
+  const admissions = new Admissions({
+    journal,
+    policy: authority,
+    leases: authority.leases,
+    fresh: authority,
+    outages: authority.outages,
+    clock,
+    random,
+    hostId: () => 'host_test',
+    onDecision: () => undefined,
+  });
+  const custodian = new Custodian({
+    journal,
+    executions,
+    heartbeats,
+    outages: authority.outages,
+    clock,
+    logger,
+    controlLossAfterMs: 1_000,
+  });
+  const status = (): SidecarStatus => ({
+    hostId: 'host_test',
+    hostName: 'test',
+    version: VERSION,
+    control: {
+      url: 'http://127.0.0.1:1',
+      state: authority.outage === null ? 'connected' : 'disconnected',
+      lastAttemptMs: null,
+      lastSuccessMs: null,
+      lastError: null,
+      outage: authority.outage,
+    },
+    policy: {
+      activeRevision: 1,
+      digest: 'd',
+      activatedAtMs: 0,
+      stalenessMs: authority.staleness,
+      rejected: null,
+    },
+    leases: { held: authority.held.size, wanted: 0 },
+    journal: {
+      ...journal.head(),
+      ackedSeq: journal.ackedSeq(),
+      operations: { ...journal.operationCounts() },
+    },
+  });
+  const parts: Parts = {
+    admissions,
+    executions,
+    journal,
+    leases: authority.leases,
+    clock,
+    random,
+    logger,
+    version: VERSION,
+    operations: {
+      live: () => [],
+      ready: () => [{ name: 'policy', ok: true, detail: 'revision 1' }],
+      started: () => [],
+      expose: () => Promise.resolve({ contentType: 'text/plain', body: '' }),
+    },
+    budget: () => ({ atMs: 0, policyRevision: 1, stalenessMs: 0, items: [] }),
+    health: () =>
+      sidecarHealth({ status: status(), stuck: 0, queueLength: 0, nowMs: clock.now().wallMs }),
+    status,
+    onResponse: () => undefined,
+  };
+  const rejected: string[] = [];
+  const tokens = (token: string) => {
+    if (token === APP_TOKEN) return { name: 'demo', principals: ['agent:*'], operator: false };
+    return token === OPERATOR_TOKEN ? { name: 'ops', principals: ['*'], operator: true } : null;
+  };
+  const app = await buildSidecarApp(parts, {
+    transport: 'tcp',
+    allowedHosts: [],
+    tokens,
+    onRejected: (reason) => rejected.push(reason),
+    ...options.guard,
+  });
+  await app.ready();
+  return {
+    app,
+    authority,
+    journal,
+    custodian,
+    clock,
+    rejected,
+    async close() {
+      await app.close();
+      await journal.close();
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
