@@ -32,7 +32,7 @@ export async function ask<T>(question: () => Promise<T>): Promise<Asked<T>> {
     return { ok: true, value: await question() };
   } catch (error) {
     const failure = failureOf(error);
-    if (failure.code === 'internal') throw error;
+    if (failure.code === 'internal' || failure.exitCode === EXIT.usage) throw error;
     return { ok: false, failure };
   }
 }

@@ -1,0 +1,352 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { runCommand } from '../../../control/cli/program.ts';
+import { checkPolicy } from '../../../shared/platform/policy-gate.ts';
+import { openStandIn, problem, type Answer, type StandIn } from '../../fakes/http-stand-in.ts';
+
+let cwd: string;
+let standIn: StandIn | undefined;
+
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'holdfast-'));
+});
+
+afterEach(async () => {
+  await standIn?.close();
+  standIn = undefined;
+  rmSync(cwd, { recursive: true });
+});
+
+async function run(...argv: string[]): Promise<{ exitCode: number; out: string; err: string }> {
+  const written = { out: '', err: '' };
+  const env =
+    standIn === undefined
+      ? {}
+      : { HOLDFAST_CONTROL_URL: standIn.url, HOLDFAST_SIDECAR_URL: standIn.url };
+  const exitCode = await runCommand({
+    argv,
+    env,
+    cwd,
+    stdout: { write: (text) => (written.out += text) },
+    stderr: { write: (text) => (written.err += text) },
+  });
+  return { exitCode, ...written };
+}
+
+async function answering(answers: Readonly<Record<string, Answer>>): Promise<void> {
+  standIn = await openStandIn(
+    ({ method, path }) => answers[`${method} ${path.split('?')[0]}`] ?? problem('not_found'),
+  );
+}
+
+const LEASE = {
+  resource: 'orders/7',
+  state: 'held',
+  epoch: 3,
+  remainingMs: 9_500,
+  reason: null,
+  holder: null,
+};
+
+describe('usage', () => {
+  test('help is asked for: it is data, and no failure', async () => {
+    const { exitCode, out, err } = await run('--help');
+    expect(exitCode).toBe(0);
+    expect(out).toContain('Usage: holdfast');
+    expect(err).toBe('');
+  });
+
+  test('nothing to do: help on standard error, and 2', async () => {
+    const { exitCode, out, err } = await run();
+    expect(exitCode).toBe(2);
+    expect(out).toBe('');
+    expect(err).toContain('Usage: holdfast');
+  });
+
+  test.each([
+    [['stat'], 'Did you mean status?'],
+    [['op', 'list', '--stat', 'unknown'], 'Did you mean --state?'],
+    [['op', 'list', '--state', 'done'], 'Allowed choices are accepted'],
+    [['op', 'list', '--limit', '0'], 'whole number from 1'],
+    [['op', 'resolve', 'op_1', '--outcome', 'failed'], '--reason'],
+    [['status', '--timeout', 'soon'], 'is not a duration'],
+    [['dev', '--control-port', '70000'], 'must be a port'],
+    [['-o', 'xml', 'status'], 'Allowed choices are table'],
+  ])('%j is 2, and names the way out', async (argv, text) => {
+    const { exitCode, out, err } = await run(...argv);
+    expect(exitCode).toBe(2);
+    expect(out).toBe('');
+    expect(err).toContain('error: ');
+    expect(err).toContain(text);
+    expect(err).toContain('(usage)');
+  });
+
+  test('every command describes itself', async () => {
+    for (const group of [
+      'policy',
+      'op',
+      'lease',
+      'host',
+      'outage',
+      'operator',
+      'audit',
+      'refusal',
+      'dev',
+    ]) {
+      expect((await run(group, '--help')).exitCode, group).toBe(0);
+    }
+  });
+});
+
+describe('global flags', () => {
+  test('stand before or after the command', async () => {
+    await answering({ 'GET /v1/leases': { status: 200, body: { items: [LEASE] } } });
+
+    expect((await run('-o', 'name', 'lease', 'list')).out).toBe('orders/7\n');
+    expect((await run('lease', 'list', '-o', 'name')).out).toBe('orders/7\n');
+  });
+});
+
+describe('lists', () => {
+  test('go over as many pages as --limit asks for', async () => {
+    let page = 0;
+    standIn = await openStandIn(() => {
+      page += 1;
+      const items = Array.from({ length: page === 1 ? 500 : 100 }, (_, index) => ({
+        seq: page * 1_000 + index,
+        atMs: 0,
+        actor: 'ann',
+        action: 'policy.published',
+        target: '1',
+        detail: {},
+        previousHash: '',
+        hash: 'f'.repeat(64),
+      }));
+      return { status: 200, body: { items, nextCursor: `c${page}` } };
+    });
+
+    const { exitCode, out, err } = await run('audit', 'list', '--limit', '600', '-o', 'name');
+
+    expect(exitCode).toBe(0);
+    expect(out.trim().split('\n')).toHaveLength(600);
+    expect(err).toContain('--cursor c2');
+    expect(standIn.asked.map(({ path }) => path)).toEqual([
+      '/v1/audit?limit=500',
+      '/v1/audit?limit=100&cursor=c1',
+    ]);
+  });
+});
+
+describe('policy apply', () => {
+  const published = {
+    policyRevision: 4,
+    policyDigest: 'a'.repeat(64),
+    rules: 2,
+    publishedAtMs: 0,
+    publishedBy: 'ann',
+    comment: null,
+  };
+
+  beforeEach(() => {
+    writeFileSync(join(cwd, 'policy.yaml'), 'kind: Policy\n');
+  });
+
+  test('replaces what it found in force', async () => {
+    await answering({
+      'GET /v1/policy': { status: 200, body: { ...published, policyRevision: 3, policy: {} } },
+      'PUT /v1/policy': { status: 200, body: { ...published, outcome: 'published' } },
+    });
+
+    const { exitCode, out } = await run('policy', 'apply', 'policy.yaml', '--comment', 'why');
+
+    expect(exitCode).toBe(0);
+    expect(out).toBe('policy revision 4 published (2 rules, digest aaaaaaaaaaaa)\n');
+    expect(standIn?.asked.at(-1)?.headers).toMatchObject({
+      'if-match': '"3"',
+      'holdfast-comment': 'why',
+    });
+  });
+
+  test('is the first where nothing is in force', async () => {
+    await answering({
+      'GET /v1/policy': problem('not_found'),
+      'PUT /v1/policy': {
+        status: 200,
+        body: { ...published, policyRevision: 1, outcome: 'published' },
+      },
+    });
+
+    expect((await run('policy', 'apply', 'policy.yaml')).exitCode).toBe(0);
+    expect(standIn?.asked.at(-1)?.headers['if-none-match']).toBe('*');
+  });
+
+  test('a conflict is 5, and says how to go on', async () => {
+    await answering({ 'PUT /v1/policy': problem('revision_conflict') });
+
+    const { exitCode, err } = await run('policy', 'apply', 'policy.yaml', '--if-revision', '2');
+
+    expect(exitCode).toBe(5);
+    expect(err).toContain('(revision_conflict)');
+    expect(err).toContain('holdfast policy get');
+  });
+
+  test('a document that does not validate shows every place', async () => {
+    const errors = [{ path: '/rules/0/permit/0/expression', message: 'found no such overload' }];
+    await answering({
+      'GET /v1/policy': problem('not_found'),
+      'PUT /v1/policy': problem('policy_invalid', { errors }),
+    });
+
+    const { exitCode, err } = await run('policy', 'apply', 'policy.yaml');
+
+    expect(exitCode).toBe(1);
+    expect(err).toContain('  /rules/0/permit/0/expression: found no such overload\n');
+    expect(err).toContain('hint: ');
+  });
+});
+
+describe('policy validate', () => {
+  test('works offline, and shows each place', async () => {
+    writeFileSync(
+      join(cwd, 'policy.yaml'),
+      'apiVersion: holdfast/v1\nkind: Policy\nprincipals: {}\nrules: []\nextra: 1\n',
+    );
+
+    const { exitCode, err } = await run('policy', 'validate', 'policy.yaml');
+
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^ {2}\/rules: /m);
+    expect(err).toMatch(/^ {2}\/extra: unknown field/m);
+  });
+
+  test('the sample policy passes, with its own tests', async () => {
+    const { exitCode, out } = await run(
+      'policy',
+      'validate',
+      join(import.meta.dirname, '../../../deploy/examples/policy.yaml'),
+    );
+
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/rules: 4, tests passed: \d\d/);
+  });
+});
+
+test('what policy get prints, policy apply takes', async () => {
+  const policy = {
+    apiVersion: 'holdfast/v1',
+    kind: 'Policy',
+    principals: { 'agent:a': { roles: ['agent'] } },
+    rules: [{ name: 'one', actions: ['a.b'], permit: [{ expression: 'true' }] }],
+  };
+  const body = {
+    policyRevision: 3,
+    policyDigest: 'a',
+    publishedAtMs: 0,
+    publishedBy: 'ann',
+    comment: null,
+    rules: 1,
+    policy,
+  };
+  await answering({ 'GET /v1/policy': { status: 200, body } });
+
+  for (const format of ['table', 'yaml']) {
+    const { out, err } = await run('policy', 'get', '-o', format);
+    expect(checkPolicy(out, 'yaml')).toMatchObject({ ok: true, document: policy });
+    expect(err).toContain('revision 3');
+  }
+});
+
+describe('lease acquire', () => {
+  test('prints what is held', async () => {
+    await answering({ 'POST /v1/leases/orders%2F7:acquire': { status: 200, body: LEASE } });
+
+    const { exitCode, out } = await run('lease', 'acquire', 'orders/7', '--wait', '1s');
+
+    expect(exitCode).toBe(0);
+    expect(out).toContain('orders/7   held    3       9s');
+    expect(standIn?.asked[0]?.path).toBe('/v1/leases/orders%2F7:acquire?wait=1000ms');
+  });
+
+  test('is 6 where somebody else has it, and names them', async () => {
+    const body = { ...LEASE, state: 'wanted', epoch: null, reason: 'held', holder: 'host-b' };
+    await answering({ 'POST /v1/leases/orders%2F7:acquire': { status: 200, body } });
+
+    const { exitCode, err } = await run('lease', 'acquire', 'orders/7');
+
+    expect(exitCode).toBe(6);
+    expect(err).toContain('held; host-b has it');
+  });
+});
+
+describe('with nobody there', () => {
+  beforeEach(async () => {
+    standIn = await openStandIn(() => 'silence');
+    await standIn.close();
+  });
+
+  test('status says what is unreachable, and does not fail', async () => {
+    const { exitCode, out } = await run('status');
+    expect(exitCode).toBe(0);
+    expect(out.match(/state: +unreachable/g)).toHaveLength(2);
+  });
+
+  test('status says so to programs as well', async () => {
+    const { out } = await run('status', '-o', 'json');
+    expect(JSON.parse(out)).toMatchObject({
+      control: { error: { code: 'unreachable' } },
+      sidecar: { error: { code: 'unreachable' } },
+    });
+  });
+
+  test('health fails with 6', async () => {
+    const { exitCode, out, err } = await run('health');
+    expect(exitCode).toBe(6);
+    expect(out).toContain('unreachable');
+    expect(err).toContain('(unreachable)');
+  });
+
+  test('healthcheck fails with 1, as containers expect', async () => {
+    expect((await run('healthcheck', '--url', `${standIn?.url}/readyz`)).exitCode).toBe(1);
+  });
+
+  test('errors are one JSON object under -o json', async () => {
+    const { exitCode, out, err } = await run('op', 'list', '-o', 'json');
+    expect(exitCode).toBe(6);
+    expect(out).toBe('');
+    expect(JSON.parse(err)).toMatchObject({ code: 'unreachable', retryable: true, exitCode: 6 });
+  });
+});
+
+test('healthcheck is silent when all is well', async () => {
+  await answering({
+    'GET /readyz': { status: 200, body: { status: 'ok' } },
+    'GET /livez': { status: 503, body: {} },
+  });
+
+  expect(await run('healthcheck', '--url', `${standIn?.url}/readyz`)).toEqual({
+    exitCode: 0,
+    out: '',
+    err: '',
+  });
+  expect((await run('healthcheck', '--url', `${standIn?.url}/livez`)).exitCode).toBe(1);
+});
+
+describe('completion', () => {
+  test.each([
+    [[''], 'status'],
+    [['op', ''], 'resolve'],
+    [['op', 'list', '--st'], '--state'],
+    [['op', 'list', '--state', 'u'], 'unknown'],
+    [['status', '-o', ''], 'yaml'],
+    [['dev', 'kill', ''], 'sidecar'],
+    [['completion', 'b'], 'bash'],
+  ])('%j offers %s', async (words, candidate) => {
+    expect((await run('complete', '--', ...words)).out.split('\n')).toContain(candidate);
+  });
+
+  test.each(['bash', 'zsh', 'fish'])('there is a script for %s', async (shell) => {
+    expect((await run('completion', shell)).out).toContain('holdfast complete --');
+  });
+});
