@@ -279,8 +279,9 @@ export class SidecarClient {
     return this.#get('/v1/recovery', { outage: options.outageId });
   }
 
-  async outages(): Promise<readonly Outage[]> {
-    return (await this.#get<{ items: Outage[] }>('/v1/outages')).items;
+  /** Newest first. */
+  async outages(options: { limit?: number } = {}): Promise<readonly Outage[]> {
+    return (await this.#get<{ items: Outage[] }>('/v1/outages', options)).items;
   }
 
   /** How long each kind of work goes on being admitted if control is lost this instant. */
@@ -288,6 +289,7 @@ export class SidecarClient {
     return this.#get('/v1/outage-budget');
   }
 
+  /** Newest first. */
   async refusals(options: { limit?: number } = {}): Promise<readonly Refusal[]> {
     return (await this.#get<{ items: Refusal[] }>('/v1/refusals', options)).items;
   }

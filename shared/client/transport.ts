@@ -51,7 +51,10 @@ export class UndiciTransport implements Transport {
     this.#agent = new Agent({
       connections: options.connections ?? 64,
       pipelining: 1,
-      connect: { timeout: 5_000, ...(target.socketPath === undefined ? {} : { socketPath: target.socketPath }) },
+      connect: {
+        timeout: 5_000,
+        ...(target.socketPath === undefined ? {} : { socketPath: target.socketPath }),
+      },
       maxResponseSize: RESPONSE_BYTES_MAX,
     });
   }
@@ -73,8 +76,13 @@ export class UndiciTransport implements Transport {
       });
       body = await response.body.text();
     } catch (error) {
-      if (request.signal?.aborted) throw new UnreachableError('timeout', 'the call was given up', error);
-      throw unreachable(error, `${request.method} ${this.#target.url}${request.path}`, timeout.aborted ? request.timeoutMs : null);
+      if (request.signal?.aborted)
+        throw new UnreachableError('timeout', 'the call was given up', error);
+      throw unreachable(
+        error,
+        `${request.method} ${this.#target.url}${request.path}`,
+        timeout.aborted ? request.timeoutMs : null,
+      );
     }
     const headers: Record<string, string> = {};
     for (const [name, value] of Object.entries(response.headers)) {
@@ -106,12 +114,26 @@ const KINDS: Readonly<Record<string, OutageCause>> = {
   UND_ERR_RES_EXCEEDED_MAX_SIZE: 'bad_answer',
 };
 
-function unreachable(error: unknown, what: string, timedOutAfterMs: number | null): UnreachableError {
+function unreachable(
+  error: unknown,
+  what: string,
+  timedOutAfterMs: number | null,
+): UnreachableError {
   const code = codeOf(error);
-  if (timedOutAfterMs !== null) return new UnreachableError('timeout', `${what} gave no answer in ${timedOutAfterMs} ms`, error);
-  if (/CERT|TLS|SSL|SELF_SIGNED/.test(code)) return new UnreachableError('tls', `${what}: ${code}`, error);
+  if (timedOutAfterMs !== null)
+    return new UnreachableError(
+      'timeout',
+      `${what} gave no answer in ${timedOutAfterMs} ms`,
+      error,
+    );
+  if (/CERT|TLS|SSL|SELF_SIGNED/.test(code))
+    return new UnreachableError('tls', `${what}: ${code}`, error);
   const kind = KINDS[code] ?? (code.startsWith('HPE_') ? 'bad_answer' : 'reset');
-  return new UnreachableError(kind, `${what}: ${code || (error instanceof Error ? error.message : String(error))}`, error);
+  return new UnreachableError(
+    kind,
+    `${what}: ${code || (error instanceof Error ? error.message : String(error))}`,
+    error,
+  );
 }
 
 function codeOf(error: unknown): string {

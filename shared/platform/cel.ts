@@ -7,7 +7,13 @@ import { Environment } from '@marcbachmann/cel-js';
 import type { ExpressionCompiler, ExpressionContext } from '../core/policy.ts';
 
 const environment = new Environment({
-  limits: { maxAstNodes: 256, maxDepth: 32, maxListElements: 128, maxMapEntries: 64, maxCallArguments: 8 },
+  limits: {
+    maxAstNodes: 256,
+    maxDepth: 32,
+    maxListElements: 128,
+    maxMapEntries: 64,
+    maxCallArguments: 8,
+  },
 })
   .registerVariable('principal', { schema: { id: 'string', roles: 'list<string>' } })
   .registerVariable('action', 'string')
@@ -18,7 +24,10 @@ const REFUSED_FUNCTIONS = /\.\s*matches\s*\(|(^|[^.\w])matches\s*\(/;
 
 export const compileCel: ExpressionCompiler = (source) => {
   if (REFUSED_FUNCTIONS.test(source)) {
-    return { ok: false, problem: 'matches() is not allowed: use ==, in, startsWith, endsWith or contains' };
+    return {
+      ok: false,
+      problem: 'matches() is not allowed: use ==, in, startsWith, endsWith or contains',
+    };
   }
   let evaluateSource: (context: Record<string, unknown>) => unknown;
   try {
@@ -64,13 +73,18 @@ function toCelValue(value: unknown): unknown {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
   if (Array.isArray(value)) return value.map(toCelValue);
   if (typeof value === 'object' && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, toCelValue(member)]));
+    return Object.fromEntries(
+      Object.entries(value).map(([key, member]) => [key, toCelValue(member)]),
+    );
   }
   return value;
 }
 
 /** The library's message, then a caret under the place: both lines help, the rest does not. */
 function firstLines(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n').slice(0, 3).join('\n').trim();
+  return (error instanceof Error ? error.message : String(error))
+    .split('\n')
+    .slice(0, 3)
+    .join('\n')
+    .trim();
 }
-

@@ -40,14 +40,21 @@ export class SystemClock implements Clock {
       this.#offsetMs = Math.max(this.#offsetMs, uptime() * 1_000 - runningMs);
     }
     const bootMs = Math.floor(runningMs + this.#offsetMs);
-    assert(bootMs >= this.#lastBootMs, `the boot clock went back from ${this.#lastBootMs} to ${bootMs}`);
+    assert(
+      bootMs >= this.#lastBootMs,
+      `the boot clock went back from ${this.#lastBootMs} to ${bootMs}`,
+    );
     this.#lastBootMs = bootMs;
     return { wallMs: Date.now(), bootMs, bootId: this.#bootId };
   }
 
   async sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
     try {
-      await delay(Math.min(Math.max(0, durationMs), TIMEOUT_MS_MAX), undefined, signal ? { signal } : {});
+      await delay(
+        Math.min(Math.max(0, durationMs), TIMEOUT_MS_MAX),
+        undefined,
+        signal ? { signal } : {},
+      );
     } catch (error) {
       if (!(error instanceof Error && error.name === 'AbortError')) throw error;
     }

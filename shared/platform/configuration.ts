@@ -46,16 +46,27 @@ export type Sources = {
   readonly env: Readonly<Record<string, string | undefined>>;
 };
 
-type Field = TSchema & { type?: string; default?: unknown; description?: string; enum?: readonly unknown[] };
+type Field = TSchema & {
+  type?: string;
+  default?: unknown;
+  description?: string;
+  enum?: readonly unknown[];
+};
 
 /** Durations are written with a unit and kept as text in the schema; read them with this. */
 export function durationMs(text: string): number {
   const parsed = parseDurationMs(text);
-  if (parsed === null) throw new ConfigurationError([`${text} is not a duration: write it with a unit, as 500ms, 5s, 15m`]);
+  if (parsed === null)
+    throw new ConfigurationError([
+      `${text} is not a duration: write it with a unit, as 500ms, 5s, 15m`,
+    ]);
   return parsed;
 }
 
-export function loadConfiguration<T extends TObject>(schema: T, sources: Sources): Loaded<Static<T>> {
+export function loadConfiguration<T extends TObject>(
+  schema: T,
+  sources: Sources,
+): Loaded<Static<T>> {
   const fields = schema.properties as unknown as Record<string, Field>;
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
@@ -81,10 +92,18 @@ export function loadConfiguration<T extends TObject>(schema: T, sources: Sources
   }
   const byVariable = new Map(Object.keys(fields).map((key) => [variableOf(key), key]));
   for (const [variable, text] of Object.entries(sources.env)) {
-    if (!variable.startsWith(ENV_PREFIX) || text === undefined || variable === `${ENV_PREFIX}CONFIG`) continue;
+    if (
+      !variable.startsWith(ENV_PREFIX) ||
+      text === undefined ||
+      variable === `${ENV_PREFIX}CONFIG`
+    )
+      continue;
     const key = byVariable.get(variable);
     if (key !== undefined) take(key, fromText(fields[key], text), 'environment');
-    else if (!OTHER_PROGRAMS.has(variable)) problems.push(`unknown environment variable ${variable}${nearest(variable, [...byVariable.keys()])}`);
+    else if (!OTHER_PROGRAMS.has(variable))
+      problems.push(
+        `unknown environment variable ${variable}${nearest(variable, [...byVariable.keys()])}`,
+      );
   }
   for (const [flag, text] of flags.values) {
     if (flag !== 'config') take(flag, fromText(fields[flag], text), 'flag');
@@ -96,10 +115,14 @@ export function loadConfiguration<T extends TObject>(schema: T, sources: Sources
       const key = error.instancePath.split('/')[1] ?? '';
       const origin = origins[key];
       if (error.keyword === 'required') {
-        const missing = (error.params as { requiredProperties?: string[] }).requiredProperties ?? [];
-        for (const name of missing) problems.push(`${name} is required: set --${flagOf(name)} or ${variableOf(name)}`);
+        const missing =
+          (error.params as { requiredProperties?: string[] }).requiredProperties ?? [];
+        for (const name of missing)
+          problems.push(`${name} is required: set --${flagOf(name)} or ${variableOf(name)}`);
       } else {
-        problems.push(`${key} (from ${origin ?? 'nowhere'}) is ${JSON.stringify(values[key])}: it ${error.message}; ${fields[key]?.description ?? ''}`);
+        problems.push(
+          `${key} (from ${origin ?? 'nowhere'}) is ${JSON.stringify(values[key])}: it ${error.message}; ${fields[key]?.description ?? ''}`,
+        );
       }
     }
   }
@@ -107,7 +130,10 @@ export function loadConfiguration<T extends TObject>(schema: T, sources: Sources
   return { kind: 'run', config: Object.freeze(values) as Static<T>, origins };
 }
 
-function readFlags(fields: Record<string, Field>, sources: Sources): { values: Map<string, string>; help: boolean; problems: string[] } {
+function readFlags(
+  fields: Record<string, Field>,
+  sources: Sources,
+): { values: Map<string, string>; help: boolean; problems: string[] } {
   const keyOf = new Map(Object.keys(fields).map((key) => [flagOf(key), key]));
   const { tokens } = parseArgs({
     args: [...sources.argv],
@@ -124,11 +150,13 @@ function readFlags(fields: Record<string, Field>, sources: Sources): { values: M
   const problems: string[] = [];
   let help = false;
   for (const token of tokens) {
-    if (token.kind === 'positional') problems.push(`unexpected argument ${token.value}: see --help`);
+    if (token.kind === 'positional')
+      problems.push(`unexpected argument ${token.value}: see --help`);
     if (token.kind !== 'option') continue;
     if (token.name === 'help' || token.name === 'h') help = true;
     else if (token.name === 'config') values.set('config', token.value ?? '');
-    else if (!keyOf.has(token.name)) problems.push(`unknown flag ${token.rawName}${nearest(token.name, [...keyOf.keys()], '--')}`);
+    else if (!keyOf.has(token.name))
+      problems.push(`unknown flag ${token.rawName}${nearest(token.name, [...keyOf.keys()], '--')}`);
     else if (token.value === undefined) problems.push(`${token.rawName} needs a value`);
     else values.set(keyOf.get(token.name) ?? '', token.value);
   }
@@ -148,7 +176,8 @@ function readFile(path: string, problems: string[]): [string, unknown][] {
 }
 
 function fromText(field: Field | undefined, text: string): unknown {
-  if (field?.type === 'integer' || field?.type === 'number') return text.trim() === '' ? text : Number(text);
+  if (field?.type === 'integer' || field?.type === 'number')
+    return text.trim() === '' ? text : Number(text);
   if (field?.type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;
   if (field?.type === 'array') return text === '' ? [] : text.split(',').map((item) => item.trim());
   return text;
@@ -159,10 +188,19 @@ const flagOf = (key: string): string => words(key).join('-');
 const variableOf = (key: string): string => `${ENV_PREFIX}${words(key).join('_').toUpperCase()}`;
 
 function describe(fields: Record<string, Field>, program: string): string {
-  const lines = [`${program} [--config FILE] [flags]`, '', 'Flags override environment variables, those the file (YAML), and that the defaults.', ''];
+  const lines = [
+    `${program} [--config FILE] [flags]`,
+    '',
+    'Flags override environment variables, those the file (YAML), and that the defaults.',
+    '',
+  ];
   for (const [key, field] of Object.entries(fields)) {
-    const standard = field.default === undefined ? '' : ` (default ${JSON.stringify(field.default)})`;
-    lines.push(`  --${flagOf(key)}  ${variableOf(key)}`, `      ${field.description ?? ''}${standard}`);
+    const standard =
+      field.default === undefined ? '' : ` (default ${JSON.stringify(field.default)})`;
+    lines.push(
+      `  --${flagOf(key)}  ${variableOf(key)}`,
+      `      ${field.description ?? ''}${standard}`,
+    );
   }
   return `${lines.join('\n')}\n`;
 }

@@ -1,8 +1,20 @@
 /** Small files replaced whole: a reader sees the old one or the new one, after any crash. */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 
-export function writeDurableFile(path: string, data: string, options: { mode?: number } = {}): void {
+export function writeDurableFile(
+  path: string,
+  data: string,
+  options: { mode?: number } = {},
+): void {
   const temporary = `${path}.new`;
   const file = openSync(temporary, 'w', options.mode ?? 0o600);
   try {

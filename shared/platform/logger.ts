@@ -18,7 +18,11 @@ const REDACTED = [
 ];
 
 /** JSON lines on standard output: constant `msg`, facts in fields, ISO time. */
-export function createLogger(options: { name: string; level: LogLevel; destination?: DestinationStream }): Logger {
+export function createLogger(options: {
+  name: string;
+  level: LogLevel;
+  destination?: DestinationStream;
+}): Logger {
   return pino(
     {
       name: options.name,

@@ -13,7 +13,9 @@ export type MetricTable = Readonly<Record<string, MetricDefinition>>;
 type Labels = Readonly<Record<string, string | number>>;
 
 /** Seconds; dense where an fsync and an HTTP call live. */
-export const LATENCY_BUCKETS_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10] as const;
+export const LATENCY_BUCKETS_SECONDS = [
+  0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10,
+] as const;
 
 export type Metrics<T extends MetricTable> = {
   /** Adds to a counter. */
@@ -35,10 +37,19 @@ export function createMetrics<T extends MetricTable>(table: T): Metrics<T> {
   const gauges = new Map<string, Gauge<string>>();
   const histograms = new Map<string, Histogram<string>>();
   for (const [name, definition] of Object.entries(table)) {
-    const common = { name, help: definition.help, labelNames: [...(definition.labels ?? [])], registers: [registry] };
+    const common = {
+      name,
+      help: definition.help,
+      labelNames: [...(definition.labels ?? [])],
+      registers: [registry],
+    };
     if (definition.kind === 'counter') counters.set(name, new Counter(common));
     else if (definition.kind === 'gauge') gauges.set(name, new Gauge(common));
-    else histograms.set(name, new Histogram({ ...common, buckets: [...(definition.buckets ?? LATENCY_BUCKETS_SECONDS)] }));
+    else
+      histograms.set(
+        name,
+        new Histogram({ ...common, buckets: [...(definition.buckets ?? LATENCY_BUCKETS_SECONDS)] }),
+      );
   }
   const collectors: (() => void | Promise<void>)[] = [];
   return {

@@ -22,7 +22,10 @@ export class StartError extends Error {
   override name = 'StartError';
 }
 
-export async function runDaemon<T>(load: () => Loaded<T>, start: (config: T) => Promise<RunningDaemon>): Promise<void> {
+export async function runDaemon<T>(
+  load: () => Loaded<T>,
+  start: (config: T) => Promise<RunningDaemon>,
+): Promise<void> {
   let daemon: RunningDaemon;
   try {
     const loaded = load();
@@ -47,8 +50,14 @@ export async function runDaemon<T>(load: () => Loaded<T>, start: (config: T) => 
 }
 
 function exitWith(error: unknown): never {
-  const mendable = error instanceof ConfigurationError || error instanceof StoreError || error instanceof StartError || listenProblem(error) !== null;
-  const text = listenProblem(error) ?? (error instanceof Error ? (mendable ? error.message : error.stack) : String(error));
+  const mendable =
+    error instanceof ConfigurationError ||
+    error instanceof StoreError ||
+    error instanceof StartError ||
+    listenProblem(error) !== null;
+  const text =
+    listenProblem(error) ??
+    (error instanceof Error ? (mendable ? error.message : error.stack) : String(error));
   process.stderr.write(`${text}\n`);
   process.exit(error instanceof ConfigurationError ? 2 : mendable ? 3 : 1);
 }
@@ -56,8 +65,11 @@ function exitWith(error: unknown): never {
 function listenProblem(error: unknown): string | null {
   const { code, address, port } = error as { code?: string; address?: string; port?: number };
   const where = `${address ?? ''}${port === undefined ? '' : `:${port}`}`;
-  if (code === 'EADDRINUSE') return `${where} is in use: stop the other program, or choose another address with --listen`;
-  if (code === 'EACCES' && address !== undefined) return `${where} may not be used by this user: choose another address with --listen`;
-  if (code === 'EADDRNOTAVAIL') return `${where} is not an address of this machine: choose another with --listen`;
+  if (code === 'EADDRINUSE')
+    return `${where} is in use: stop the other program, or choose another address with --listen`;
+  if (code === 'EACCES' && address !== undefined)
+    return `${where} may not be used by this user: choose another address with --listen`;
+  if (code === 'EADDRNOTAVAIL')
+    return `${where} is not an address of this machine: choose another with --listen`;
   return null;
 }

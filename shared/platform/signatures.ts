@@ -5,7 +5,16 @@
  * ours), `algorithm_not_allowed`, `type_mismatch`, `key_unknown`, `signature_invalid`, `payload_invalid`.
  * What a payload means (audience, nonce, revision, age) is checked by whoever asked, after that.
  */
-import { CompactSign, calculateJwkThumbprint, compactVerify, decodeProtectedHeader, exportJWK, generateKeyPair, importJWK, type CryptoKey } from 'jose';
+import {
+  CompactSign,
+  calculateJwkThumbprint,
+  compactVerify,
+  decodeProtectedHeader,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  type CryptoKey,
+} from 'jose';
 import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { PublicKey, StatementType } from '../wire/statements.ts';
@@ -48,7 +57,14 @@ export async function openSigner(key: SigningKey): Promise<Signer> {
   };
 }
 
-export const VERIFY_REASONS = ['malformed', 'algorithm_not_allowed', 'type_mismatch', 'key_unknown', 'signature_invalid', 'payload_invalid'] as const;
+export const VERIFY_REASONS = [
+  'malformed',
+  'algorithm_not_allowed',
+  'type_mismatch',
+  'key_unknown',
+  'signature_invalid',
+  'payload_invalid',
+] as const;
 export type VerifyReason = (typeof VERIFY_REASONS)[number];
 
 export type Verified<T> =
@@ -57,7 +73,10 @@ export type Verified<T> =
 
 /** Verifies statements under a fixed set of keys. */
 export interface Verifier {
-  verify<T extends TSchema>(statement: string, expected: { type: StatementType; schema: T }): Promise<Verified<Static<T>>>;
+  verify<T extends TSchema>(
+    statement: string,
+    expected: { type: StatementType; schema: T },
+  ): Promise<Verified<Static<T>>>;
 }
 
 export async function openVerifier(keys: readonly PublicKey[]): Promise<Verifier> {
@@ -72,15 +91,24 @@ async function verifyStatement<T extends TSchema>(
   keys: ReadonlyMap<string, CryptoKey>,
 ): Promise<Verified<Static<T>>> {
   const failed = (reason: VerifyReason, detail: string) => ({ ok: false, reason, detail }) as const;
-  if (statement.length > STATEMENT_BYTES_MAX) return failed('malformed', `${statement.length} bytes are over the bound of ${STATEMENT_BYTES_MAX}`);
+  if (statement.length > STATEMENT_BYTES_MAX)
+    return failed(
+      'malformed',
+      `${statement.length} bytes are over the bound of ${STATEMENT_BYTES_MAX}`,
+    );
   let header: ReturnType<typeof decodeProtectedHeader>;
   try {
     header = decodeProtectedHeader(statement);
   } catch {
     return failed('malformed', 'not a compact JWS');
   }
-  if (header.alg !== ALGORITHM) return failed('algorithm_not_allowed', `alg is ${String(header.alg)}, only ${ALGORITHM} is allowed`);
-  if (header.typ !== expected.type) return failed('type_mismatch', `typ is ${String(header.typ)}, expected ${expected.type}`);
+  if (header.alg !== ALGORITHM)
+    return failed(
+      'algorithm_not_allowed',
+      `alg is ${String(header.alg)}, only ${ALGORITHM} is allowed`,
+    );
+  if (header.typ !== expected.type)
+    return failed('type_mismatch', `typ is ${String(header.typ)}, expected ${expected.type}`);
   const kid = header.kid ?? '';
   const key = keys.get(kid);
   if (key === undefined) return failed('key_unknown', `no trusted key has id ${kid || '(none)'}`);
@@ -95,12 +123,20 @@ async function verifyStatement<T extends TSchema>(
   const check = checkerOf(expected.schema);
   if (check.Check(payload)) return { ok: true, payload, kid };
   const first = check.Errors(payload)[0];
-  return failed('payload_invalid', first ? `${first.instancePath || '/'} ${first.message}` : 'does not fit its schema');
+  return failed(
+    'payload_invalid',
+    first ? `${first.instancePath || '/'} ${first.message}` : 'does not fit its schema',
+  );
 }
 
 const checkers = new WeakMap<TSchema, ReturnType<typeof Compile>>();
 
-function checkerOf<T extends TSchema>(schema: T): { Check(value: unknown): value is Static<T>; Errors(value: unknown): { instancePath: string; message: string }[] } {
+function checkerOf<T extends TSchema>(
+  schema: T,
+): {
+  Check(value: unknown): value is Static<T>;
+  Errors(value: unknown): { instancePath: string; message: string }[];
+} {
   let checker = checkers.get(schema);
   if (checker === undefined) {
     checker = Compile(schema);
@@ -110,5 +146,5 @@ function checkerOf<T extends TSchema>(schema: T): { Check(value: unknown): value
 }
 
 async function importKey(key: PublicKey | PrivateKey): Promise<CryptoKey> {
-  return (await importJWK({ ...key }, ALGORITHM)) as CryptoKey;
+  return importJWK({ ...key }, ALGORITHM);
 }

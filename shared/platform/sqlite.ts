@@ -12,7 +12,13 @@ const SQLITE_VERSION_MIN = [3, 51, 3] as const;
 
 export class StoreError extends Error {
   override name = 'StoreError';
-  readonly code: 'sqlite_too_old' | 'setting_refused' | 'schema_newer' | 'schema_changed' | 'not_writable' | 'corrupt';
+  readonly code:
+    | 'sqlite_too_old'
+    | 'setting_refused'
+    | 'schema_newer'
+    | 'schema_changed'
+    | 'not_writable'
+    | 'corrupt';
 
   constructor(code: StoreError['code'], message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
@@ -33,7 +39,11 @@ export function openDatabase(path: string, options: OpenOptions = {}): Database 
       allowExtension: false,
     });
   } catch (error) {
-    throw new StoreError('not_writable', `cannot open ${path}: ${messageOf(error)}; check that its directory exists and is writable`, error);
+    throw new StoreError(
+      'not_writable',
+      `cannot open ${path}: ${messageOf(error)}; check that its directory exists and is writable`,
+      error,
+    );
   }
   try {
     checkVersion(readText(database, 'SELECT sqlite_version()'));
@@ -46,7 +56,11 @@ export function openDatabase(path: string, options: OpenOptions = {}): Database 
   } catch (error) {
     database.close();
     if (error instanceof StoreError) throw error;
-    throw new StoreError('corrupt', `cannot use ${path}: ${messageOf(error)}; keep the file and restore from a backup`, error);
+    throw new StoreError(
+      'corrupt',
+      `cannot use ${path}: ${messageOf(error)}; keep the file and restore from a backup`,
+      error,
+    );
   }
 }
 
@@ -56,21 +70,32 @@ function checkVersion(version: string): void {
     const part = parts[index] ?? 0;
     if (part > least) return;
     if (part < least) {
-      throw new StoreError('sqlite_too_old', `SQLite ${version} can lose commits: run on Node 26, which carries a fixed one`);
+      throw new StoreError(
+        'sqlite_too_old',
+        `SQLite ${version} can lose commits: run on Node 26, which carries a fixed one`,
+      );
     }
   }
 }
 
 function readText(database: Database, sql: string): string {
-  const row = database.prepare(sql).get() as Record<string, unknown> | undefined;
+  const row = database.prepare(sql).get() as Record<string, string | number> | undefined;
   return String(Object.values(row ?? {})[0] ?? '');
 }
 
-function setAndReadBack(database: Database, setting: string, value: string, expected: string): void {
+function setAndReadBack(
+  database: Database,
+  setting: string,
+  value: string,
+  expected: string,
+): void {
   database.exec(`PRAGMA ${setting}=${value}`);
   const actual = readText(database, `PRAGMA ${setting}`).toLowerCase();
   if (actual !== expected) {
-    throw new StoreError('setting_refused', `SQLite kept ${setting}=${actual} instead of ${expected}: the file system may not support it`);
+    throw new StoreError(
+      'setting_refused',
+      `SQLite kept ${setting}=${actual} instead of ${expected}: the file system may not support it`,
+    );
   }
 }
 
@@ -81,7 +106,8 @@ export function transaction<T>(database: Database, work: () => T): T {
   try {
     result = work();
   } catch (error) {
-    database.exec('ROLLBACK');
+    // A full disk or an I/O error has rolled back already; a second failure here would hide the first.
+    if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
   database.exec('COMMIT');
@@ -99,7 +125,9 @@ export function migrate(database: Database, migrations: readonly Migration[]): v
   database.exec(
     'CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT',
   );
-  const applied = database.prepare('SELECT version, name, checksum FROM schema_migrations ORDER BY version').all() as {
+  const applied = database
+    .prepare('SELECT version, name, checksum FROM schema_migrations ORDER BY version')
+    .all() as {
     version: number;
     name: string;
     checksum: string;
@@ -114,13 +142,18 @@ export function migrate(database: Database, migrations: readonly Migration[]): v
     }
     const known = migrations.find(({ version }) => version === row.version);
     if (known === undefined || sha256Hex(known.sql) !== row.checksum) {
-      throw new StoreError('schema_changed', `migration ${row.version} (${row.name}) was applied in another form: restore the program that wrote this data`);
+      throw new StoreError(
+        'schema_changed',
+        `migration ${row.version} (${row.name}) was applied in another form: restore the program that wrote this data`,
+      );
     }
   }
   for (const { version, name, sql } of migrations.slice(applied.length)) {
     transaction(database, () => {
       database.exec(sql);
-      database.prepare('INSERT INTO schema_migrations VALUES (?, ?, ?)').run(version, name, sha256Hex(sql));
+      database
+        .prepare('INSERT INTO schema_migrations VALUES (?, ?, ?)')
+        .run(version, name, sha256Hex(sql));
     });
   }
 }

@@ -7,12 +7,12 @@ export type Check = { readonly name: string; readonly ok: boolean; readonly deta
 
 export type OperationsRoutes = {
   /** Is the process able to answer at all? Never depends on control or on a disk. */
-  live(): readonly Check[];
+  readonly live: () => readonly Check[];
   /** Can it serve what it is there for, now? */
-  ready(): readonly Check[];
+  readonly ready: () => readonly Check[];
   /** Has it come up once? */
-  started(): readonly Check[];
-  expose(): Promise<{ contentType: string; body: string }>;
+  readonly started: () => readonly Check[];
+  readonly expose: () => Promise<{ contentType: string; body: string }>;
 };
 
 /** Paths that need neither credentials nor the request header: probes and scrapers cannot send them. */

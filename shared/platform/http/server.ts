@@ -42,8 +42,9 @@ export const BODY_TIMEOUT_MS = 30_000;
 const CONNECTIONS_MAX = 4_096;
 
 export function buildServer(options: ServerOptions): App {
+  const baseLogger: FastifyBaseLogger = options.logger;
   const app = Fastify({
-    loggerInstance: options.logger as FastifyBaseLogger,
+    loggerInstance: baseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId: () => randomText(options.random, 9),
