@@ -120,3 +120,14 @@ export async function collectPages<T>(
     cursor = nextCursor;
   }
 }
+
+/** For the lists of the sidecar that have no pages: it gives the newest, at most `PAGE_ITEMS_MAX`. */
+export async function newestOnly<T>(
+  fetchNewest: (limit: number) => Promise<readonly T[]>,
+  wanted: { readonly limit: number; readonly cursor?: string },
+): Promise<Listed<T>> {
+  if (wanted.cursor !== undefined) {
+    throw usageError('--cursor has no meaning here: the sidecar gives its newest in one answer');
+  }
+  return { items: await fetchNewest(Math.min(PAGE_ITEMS_MAX, wanted.limit)), nextCursor: null };
+}

@@ -188,11 +188,20 @@ export class SidecarClient {
 
   /**
    * Begins to execute. Send `leaseEpoch` of the answer to each target that compares fencing tokens.
-   * After `UnreachableError` an attempt may have begun: starting again answers `attempt_in_progress` until its
-   * heartbeat is missed, or at once with `supersede`, by which the caller asserts that no other worker runs.
+   * After `UnreachableError` an attempt may have begun: start again with the same `idempotencyKey`, made by this
+   * worker for this start, and the same attempt comes back. Without it, `attempt_in_progress` is answered until
+   * its heartbeat is missed, or `supersede` asserts that no other worker runs.
    */
-  startAttempt(operationId: string, options: { supersede?: boolean } = {}): Promise<Attempt> {
-    return this.#send('POST', `${operationPath(operationId)}/attempts`, options);
+  startAttempt(
+    operationId: string,
+    { idempotencyKey, ...request }: { supersede?: boolean; idempotencyKey?: string } = {},
+  ): Promise<Attempt> {
+    return this.#send(
+      'POST',
+      `${operationPath(operationId)}/attempts`,
+      request,
+      keyHeader(idempotencyKey),
+    );
   }
 
   /**
@@ -209,10 +218,14 @@ export class SidecarClient {
   /**
    * Asks before doing something visible outside. Do it only when this returns with `replayed: false`; with
    * `replayed: true` it was done before and `effect.result` is what came of it. After any error do not do it:
-   * after `UnreachableError` ask again first, since the sidecar may have written it down as begun.
+   * after `UnreachableError` ask again with the same `idempotencyKey`, made by this worker for this try; without
+   * it the sidecar cannot tell this worker, who did nothing yet, from another who may have.
    */
-  beginEffect(effect: OneEffect): Promise<EffectAnswer> {
-    return this.#send('POST', effectPath(effect));
+  beginEffect(
+    effect: OneEffect,
+    { idempotencyKey }: { idempotencyKey?: string } = {},
+  ): Promise<EffectAnswer> {
+    return this.#send('POST', effectPath(effect), undefined, keyHeader(idempotencyKey));
   }
 
   /** Records what came of an effect. Where the target gave no answer, the truth is `unknown`. */
@@ -313,9 +326,23 @@ export class SidecarClient {
     return this.#caller.body<T>({ method: 'GET', path, query });
   }
 
-  #send<T>(method: 'POST' | 'PUT', path: string, body?: unknown): Promise<T> {
-    return this.#caller.body<T>({ method, path, ...(body === undefined ? {} : { body }) });
+  #send<T>(
+    method: 'POST' | 'PUT',
+    path: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<T> {
+    return this.#caller.body<T>({
+      method,
+      path,
+      headers,
+      ...(body === undefined ? {} : { body }),
+    });
   }
+}
+
+function keyHeader(idempotencyKey: string | undefined): Readonly<Record<string, string>> {
+  return idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey };
 }
 
 /** Least wait before the same question may be put again; `null` where putting it again is no use. */

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { Argument, InvalidArgumentError, Option, type Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
-import { runDev, type DevOptions } from '../dev/dev-run.ts';
+import type { DevOptions } from '../dev/dev-run.ts';
 import { DEV_DIR_NAME } from '../dev/dev-state.ts';
 import { askSupervisor, type DevAction } from '../dev/switchboard.ts';
 
@@ -46,6 +46,7 @@ export function addDevCommand(program: Command, context: CommandContext): void {
         isFresh: fresh === true,
       };
       const chosen = policy === undefined ? {} : { policyFile: resolve(cwd, policy) };
+      const { runDev } = await import('../dev/dev-run.ts');
       await runDev({ ...options, ...chosen }, context.surroundings);
     });
   addPlayCommand(

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { ReportedOutage } from '../../../shared/wire/control-api.ts';
 import type { Operation, Outage, Refusal } from '../../../shared/wire/operation.ts';
 import type { OutageBudget, Recovery } from '../../../shared/wire/sidecar-api.ts';
-import { collectPages, type CommandContext } from '../command-context.ts';
+import { collectPages, newestOnly, type CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
 import type { Column, View } from '../output.ts';
 import { ageText, durationText, timeText } from '../time-text.ts';
@@ -28,7 +28,7 @@ export function addOutageCommands(program: Command, context: CommandContext): vo
           columns,
         });
       } else {
-        output.list({ items: await context.sidecar.outages(), nextCursor: null }, view);
+        output.list(await newestOnly((limit) => context.sidecar.outages({ limit }), flags), view);
       }
     });
   program

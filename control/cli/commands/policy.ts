@@ -3,7 +3,7 @@ import { extname, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { stringify as toYaml } from 'yaml';
 import { ProblemError } from '../../../shared/client/index.ts';
-import { checkPolicy, type PolicyFormat } from '../../../shared/platform/policy-gate.ts';
+import type { PolicyFormat } from '../../../shared/platform/policy-gate.ts';
 import type { PolicyRevision, PublishAnswer } from '../../../shared/wire/control-api.ts';
 import { collectPages, type CommandContext } from '../command-context.ts';
 import { CommandError } from '../failures.ts';
@@ -108,8 +108,10 @@ async function getPolicy(context: CommandContext, revision: number | undefined):
   }
 }
 
-function validatePolicy(context: CommandContext, file: string): void {
+async function validatePolicy(context: CommandContext, file: string): Promise<void> {
   const { text, format } = readDocument(context, file);
+  // Loaded only here: compiling schemas and expressions takes longer than most commands.
+  const { checkPolicy } = await import('../../../shared/platform/policy-gate.ts');
   const checked = checkPolicy(text, format);
   if (!checked.ok) {
     const count = checked.problems.length;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Refusal } from '../../../shared/wire/operation.ts';
-import { collectPages, type CommandContext } from '../command-context.ts';
+import { collectPages, newestOnly, type CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
 import type { View } from '../output.ts';
 import { timeText } from '../time-text.ts';
@@ -17,16 +17,10 @@ export function addRefusalCommands(program: Command, context: CommandContext): v
         const { control } = context;
         output.list(await collectPages((query) => control.refusals(query), flags), view);
       } else {
-        const items = await context.sidecar.refusals({
-          limit: Math.min(flags.limit, REFUSALS_MAX),
-        });
-        output.list({ items, nextCursor: null }, view);
+        output.list(await newestOnly((limit) => context.sidecar.refusals({ limit }), flags), view);
       }
     });
 }
-
-/** The sidecar gives its newest refusals in one answer. */
-const REFUSALS_MAX = 500;
 
 export function refusalView(context: CommandContext): View<Refusal> {
   return {

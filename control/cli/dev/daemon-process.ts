@@ -22,7 +22,7 @@ const READY_POLL_MS = 50;
 const PROBE_TIMEOUT_MS = 2_000;
 
 /** Of each stream, to say why a daemon ended. */
-const LAST_LINES_MAX = 10;
+const LAST_LINES_MAX = 20;
 
 export type OutputStream = 'stdout' | 'stderr';
 

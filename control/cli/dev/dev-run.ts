@@ -8,6 +8,7 @@
 import { SystemClock } from '../../../shared/platform/clock.ts';
 import { randomText, SystemRandom } from '../../../shared/platform/random.ts';
 import type { DaemonName } from '../connections.ts';
+import { inert } from '../output.ts';
 import { CommandError, EXIT } from '../failures.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { endingText, type Ending, type OutputStream } from './daemon-process.ts';
@@ -55,13 +56,17 @@ export async function runDev(
   makeDataDir(files);
 
   const say = (text: string): void => void stderr.write(`${text}\n`);
+  let isUp = false;
   const onLine = (daemon: DaemonName, stream: OutputStream, line: string): void => {
-    if (stream === 'stderr') stderr.write(`${daemon}: ${line}\n`);
-    else if (options.logs === 'json') stdout.write(`${line}\n`);
+    if (stream === 'stderr') {
+      // Before that it is part of the failure, if it comes to one.
+      if (isUp) stderr.write(`${daemon}: ${inert(line)}\n`);
+    } else if (options.logs === 'json') stdout.write(`${line}\n`);
     else if (options.logs === 'short') stdout.write(`${logLine(daemon, line)}\n`);
   };
   const onEnd = (daemon: DaemonName, ending: Ending): void => {
-    if (ending.isExpected) return;
+    // While both are being set up, the end of one is the failure of the whole, and is reported as that.
+    if (ending.isExpected || !isUp) return;
     say(`${daemon} ended unexpectedly, ${endingText(ending)}: ${WHAT_GOES_ON[daemon]}`);
     say(`start it again with: holdfast dev start ${daemon}`);
   };
@@ -90,6 +95,7 @@ export async function runDev(
   try {
     writeDevState(options.dataDir, state);
     await supervisor.up(stop.signal);
+    isUp = true;
     const block = firstSteps(supervisor, cwd);
     // The block is for people: with raw logs standard output carries nothing but those.
     if (options.logs === 'json') say(block);

@@ -59,6 +59,7 @@ export class Supervisor {
   readonly files: DevFiles;
   readonly #options: SupervisorOptions;
   readonly #daemons: Readonly<Record<DaemonName, DaemonProcess>>;
+  #isDown = false;
 
   /** Fails where a port is taken, before anything is started. */
   static async open(options: SupervisorOptions): Promise<Supervisor> {
@@ -130,6 +131,8 @@ export class Supervisor {
 
   /** Starts one daemon unless it runs, and returns when it is ready. */
   async start(name: DaemonName, signal?: AbortSignal): Promise<void> {
+    // V2: whoever asks from another terminal while both are being stopped comes too late.
+    if (this.#isDown) throw new CommandError('shutting_down', 'both daemons are being stopped');
     this.#daemons[name].start();
     await this.#daemons[name].untilReady(signal);
   }
@@ -144,6 +147,7 @@ export class Supervisor {
   }
 
   async down(): Promise<void> {
+    this.#isDown = true;
     await this.stop('sidecar');
     await this.stop('control');
   }
