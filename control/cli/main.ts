@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The `holdfast` command: arguments and environment in, an exit code out; nothing else. */
-import { runCommand } from './program.ts';
 
 // `holdfast op list | head` closes the pipe early, and that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -8,8 +7,11 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+const argv = process.argv.slice(2);
+const { runCommand } =
+  argv[0] === 'healthcheck' ? await import('./healthcheck.ts') : await import('./program.ts');
 process.exitCode = await runCommand({
-  argv: process.argv.slice(2),
+  argv,
   env: process.env,
   cwd: process.cwd(),
   stdout: process.stdout,

@@ -1,11 +1,9 @@
 import type { Command } from 'commander';
-import { UnreachableError } from '../../../shared/client/index.ts';
-import { parseEndpoint } from '../../../shared/client/json-caller.ts';
-import { UndiciTransport } from '../../../shared/client/transport.ts';
 import type { Health, PlaneHealth } from '../../../shared/wire/health.ts';
 import type { CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
-import { CommandError, EXIT, failureOf, usageError, type Failure } from '../failures.ts';
+import { CommandError, EXIT, failureOf, type Failure } from '../failures.ts';
+import { healthProblem } from '../healthcheck.ts';
 import { timeText } from '../time-text.ts';
 
 export function addHealthCommands(program: Command, context: CommandContext): void {
@@ -126,27 +124,6 @@ function failOn(daemon: DaemonName, asked: Asked<Health>): void {
 
 /** Prints nothing when all is well. Any trouble is exit code 1: container runtimes keep 2 for themselves. */
 async function healthcheck(context: CommandContext, url: string): Promise<void> {
-  const target = parseEndpoint(url);
-  if (target === null)
-    throw usageError(`${url} is not a URL: use http://host:port/readyz or unix:/path`);
-  const { pathname, search } =
-    target.socketPath === undefined ? new URL(url) : { pathname: '/readyz', search: '' };
-  const path = `${pathname === '/' ? '/readyz' : pathname}${search}`;
-  const transport = new UndiciTransport(target);
-  try {
-    const { status, body } = await transport.send({
-      method: 'GET',
-      path,
-      timeoutMs: context.timeoutMs,
-    });
-    if (status < 200 || status > 299) {
-      throw new CommandError('unhealthy', `${url} answered ${status}: ${body.slice(0, 200)}`);
-    }
-  } catch (error) {
-    if (error instanceof UnreachableError)
-      throw new CommandError('unhealthy', error.message, { cause: error });
-    throw error;
-  } finally {
-    await transport.close();
-  }
+  const problem = await healthProblem(url, context.timeoutMs);
+  if (problem !== null) throw new CommandError('unhealthy', problem);
 }
