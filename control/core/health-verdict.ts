@@ -1,0 +1,76 @@
+/** Health of both planes as control sees them: two verdicts that never mix (DESIGN 8). */
+import type { HealthPart, PlaneHealth } from '../../shared/wire/health.ts';
+
+export type PlaneParts = Readonly<Record<string, HealthPart>>;
+
+/** `failed` in any part: down. `degraded` in any: impaired. Not knowing is no verdict by itself. */
+export function judgePlane(parts: PlaneParts, fine: string): PlaneHealth {
+  const entries = Object.entries(parts);
+  const failed = entries.filter(([, part]) => part.state === 'failed');
+  const degraded = entries.filter(([, part]) => part.state === 'degraded');
+  const worst = failed.length > 0 ? failed : degraded;
+  const verdict = failed.length > 0 ? 'down' : degraded.length > 0 ? 'impaired' : 'ok';
+  const summary = worst.map(([name, { detail }]) => `${name}: ${detail}`).join('; ');
+  return { verdict, summary: summary === '' ? fine : summary, parts: { ...parts } };
+}
+
+export function part(
+  state: HealthPart['state'],
+  detail: string,
+  known: Partial<HealthPart> = {},
+): HealthPart {
+  return { state, detail, sinceMs: null, lastSuccessMs: null, lastError: null, ...known };
+}
+
+export type FleetView = {
+  readonly states: Readonly<Record<'enrolled' | 'connected' | 'late' | 'lost', number>>;
+  readonly lastSyncAtMs: number | null;
+  /** Hosts in contact that run another revision than the newest, and those of them that refused it. */
+  readonly behind: number;
+  readonly rejecting: number;
+  readonly unreported: number;
+  /** Operations by state, as hosts last said. */
+  readonly operations: Readonly<Record<string, number>>;
+};
+
+export function judgeHosts({ states, lastSyncAtMs }: FleetView): HealthPart {
+  const known = { lastSuccessMs: lastSyncAtMs };
+  const total = states.connected + states.late + states.lost;
+  if (total === 0) return part('unknown', 'no host has synced yet', known);
+  const detail = `${states.connected} connected, ${states.late} late, ${states.lost} lost`;
+  if (states.lost === total) return part('failed', detail, known);
+  return part(states.late + states.lost > 0 ? 'degraded' : 'ok', detail, known);
+}
+
+export function judgePublication(newest: number | null, fleet: FleetView): HealthPart {
+  if (newest === null) return part('degraded', 'no policy was ever published');
+  if (fleet.rejecting > 0) {
+    return part('degraded', `${fleet.rejecting} hosts could not apply revision ${newest}`);
+  }
+  const behind = fleet.behind > 0 ? `, ${fleet.behind} hosts are on another` : '';
+  return part('ok', `revision ${newest} is in force${behind}`);
+}
+
+/** Of work itself: what is unknown needs a person, what is unreported is not known here yet. */
+export function judgeWork(fleet: FleetView): PlaneParts {
+  const count = (state: string): number => fleet.operations[state] ?? 0;
+  const { states, unreported } = fleet;
+  return {
+    executing: part('ok', `${count('executing')} executing, ${count('accepted')} accepted`),
+    paused: part(count('paused') > 0 ? 'degraded' : 'ok', `${count('paused')} paused`),
+    unknown: part(
+      count('unknown') > 0 ? 'degraded' : 'ok',
+      `${count('unknown')} operations whose outcome is not known`,
+    ),
+    unreported: part(
+      states.lost > 0 && unreported > 0 ? 'degraded' : 'ok',
+      `${unreported} events that hosts have and control has not got`,
+    ),
+    outOfSight: part(
+      states.lost > 0 ? 'unknown' : 'ok',
+      states.lost > 0
+        ? `${states.lost} hosts are out of sight: they go on by the policy they hold`
+        : 'every host that ever synced is in sight',
+    ),
+  };
+}

@@ -1,0 +1,201 @@
+/**
+ * The life of a lease as control sees it (promises I6, I7). A record is `held` or `released`; a held one whose
+ * time has passed is `expired`, which is not stored: it is what the clock says.
+ *
+ *     free --grant--> held --release--> released --grant--> held (a new epoch, always)
+ *                      | renew (same epoch)
+ *                      +--time--> expired --renew by its holder--> held (same epoch)
+ *                                    +--lock delay--> free for others
+ *
+ * T1  Every grant has an epoch higher than every grant before it, of any resource.
+ * T2  Another host gets a resource only after the grantor's end of the one before, and its lock delay.
+ * T3  A boot reading means something only in the run of control that took it. A lease of an earlier run counts
+ *     as held until this run has lasted as long as that lease may: its holder may have been renewed at the very
+ *     last moment.
+ * T4  After a rollback (the store is an older copy) somebody may hold what the copy does not know. Until every
+ *     lease of before must have ended nothing is granted or renewed, and what the copy says was held is not
+ *     renewed even afterwards: its holder asks anew and gets a higher epoch.
+ *
+ * The grantor counts from the moment it decides, which is after the holder sent its request; the holder counts
+ * from the sending. So the holder's end is the earlier one, however long the commit and the answer take.
+ */
+import { grantorEndMs } from '../../shared/core/lease.ts';
+import type { Instant } from '../../shared/core/time.ts';
+
+export type Holder = { readonly hostId: string; readonly hostEpoch: number };
+
+export type LeaseRecord = {
+  readonly resource: string;
+  readonly epoch: number;
+  readonly state: 'held' | 'released';
+  readonly holder: Holder;
+  /** The run of control in which `endsBootMs` was read. */
+  readonly run: number;
+  readonly endsBootMs: number;
+  /** The grantor's length of it, so that a shorter `leaseTtl` after a restart does not shorten this one. */
+  readonly termMs: number;
+  readonly grantedAtMs: number;
+  readonly renewedAtMs: number;
+  readonly transitions: number;
+  /** Raised by every write; a write names the one that it replaces. */
+  readonly version: number;
+};
+
+export type Recovery = { readonly kind: 'restart' | 'rollback'; readonly startedBootMs: number };
+
+export type Lessor = {
+  readonly now: Instant;
+  readonly run: number;
+  readonly recovery: Recovery;
+  readonly ttlMs: number;
+  readonly drift: number;
+  readonly lockDelayMs: number;
+  /** The longest lease that may still be held from before this run. */
+  readonly longestTermMs: number;
+};
+
+export type Claim = { readonly resource: string; readonly epoch: number; readonly holder: Holder };
+
+export type LostReason = 'superseded' | 'expired' | 'unknown';
+export type Pending = {
+  readonly kind: 'pending';
+  readonly reason: 'held' | 'lock_delay' | 'recovering' | 'limit';
+  readonly holder: string | null;
+  readonly retryAfterMs: number;
+};
+
+export type RenewOutcome =
+  | { readonly kind: 'renewed'; readonly record: LeaseRecord }
+  | { readonly kind: 'lost'; readonly reason: LostReason }
+  | Pending;
+export type AcquireOutcome = { readonly kind: 'granted'; readonly record: LeaseRecord } | Pending;
+export type ReleaseOutcome =
+  | { readonly kind: 'released'; readonly record: LeaseRecord }
+  | { readonly kind: 'ignored' };
+
+const sameHolder = (a: Holder, b: Holder): boolean =>
+  a.hostId === b.hostId && a.hostEpoch === b.hostEpoch;
+
+export function grantorTermMs(terms: { readonly ttlMs: number; readonly drift: number }): number {
+  return grantorEndMs(0, terms.ttlMs, terms.drift);
+}
+
+/** T4: when this run may grant again; `0` where it is not coming from a rollback. */
+function rollbackEndMs(lessor: Lessor): number {
+  if (lessor.recovery.kind !== 'rollback') return 0;
+  return lessor.recovery.startedBootMs + lessor.longestTermMs;
+}
+
+/** The grantor's end of a lease on this run's boot clock; T3. */
+export function leaseEndMs(record: LeaseRecord, lessor: Lessor): number {
+  if (record.state === 'released') return 0;
+  return record.run === lessor.run
+    ? record.endsBootMs
+    : lessor.recovery.startedBootMs + record.termMs;
+}
+
+export type LeaseView = {
+  readonly state: 'held' | 'released' | 'expired';
+  /** Until another host may have it. */
+  readonly remainingMs: number;
+};
+
+export function viewLease(record: LeaseRecord, lessor: Lessor): LeaseView {
+  const endMs = leaseEndMs(record, lessor);
+  const nowMs = lessor.now.bootMs;
+  const freeMs = record.state === 'released' ? 0 : endMs + lessor.lockDelayMs;
+  const remainingMs = Math.max(0, Math.max(freeMs, rollbackEndMs(lessor)) - nowMs);
+  if (record.state === 'released') return { state: 'released', remainingMs };
+  return { state: nowMs < endMs ? 'held' : 'expired', remainingMs };
+}
+
+export function renewLease(
+  record: LeaseRecord | undefined,
+  claim: Claim,
+  lessor: Lessor,
+): RenewOutcome {
+  if (record === undefined || record.epoch < claim.epoch)
+    return { kind: 'lost', reason: 'unknown' };
+  if (record.epoch > claim.epoch) return { kind: 'lost', reason: 'superseded' };
+  if (!sameHolder(record.holder, claim.holder)) return { kind: 'lost', reason: 'unknown' };
+  if (record.state === 'released') return { kind: 'lost', reason: 'expired' };
+  if (lessor.recovery.kind === 'rollback' && record.run !== lessor.run) {
+    const waitMs = rollbackEndMs(lessor) - lessor.now.bootMs;
+    // T4. It is not told that the lease is lost while it may still be in time: it ends by its own clock.
+    return waitMs > 0 ? pending('recovering', null, waitMs) : { kind: 'lost', reason: 'expired' };
+  }
+  // Also when it has expired: nobody had the resource in between, so no higher token exists, and work that goes
+  // on in its grace keeps the token under which it began. A write in between would have raised the version.
+  const { now, run } = lessor;
+  const termMs = grantorTermMs(lessor);
+  return {
+    kind: 'renewed',
+    record: {
+      ...record,
+      run,
+      endsBootMs: now.bootMs + termMs,
+      termMs,
+      renewedAtMs: now.wallMs,
+      version: record.version + 1,
+    },
+  };
+}
+
+/**
+ * The present holder that asks again gets it at once, under a new epoch: it has lost its memory (a restart), and
+ * workers that survived the restart must not be taken for those that come after it.
+ */
+export function acquireLease(
+  record: LeaseRecord | undefined,
+  asked: { readonly resource: string; readonly holder: Holder; readonly epoch: number },
+  lessor: Lessor,
+): AcquireOutcome {
+  const nowMs = lessor.now.bootMs;
+  const recoveringMs = rollbackEndMs(lessor) - nowMs;
+  if (recoveringMs > 0) return pending('recovering', null, recoveringMs);
+  if (record?.state === 'held' && !sameHolder(record.holder, asked.holder)) {
+    const endMs = leaseEndMs(record, lessor);
+    const holder = record.holder.hostId;
+    if (nowMs < endMs) {
+      const reason = record.run === lessor.run ? 'held' : 'recovering';
+      return pending(reason, holder, endMs - nowMs);
+    }
+    const delayedMs = endMs + lessor.lockDelayMs - nowMs;
+    if (delayedMs > 0) return pending('lock_delay', holder, delayedMs);
+  }
+  const termMs = grantorTermMs(lessor);
+  const changesHands = record !== undefined && record.holder.hostId !== asked.holder.hostId;
+  return {
+    kind: 'granted',
+    record: {
+      resource: asked.resource,
+      epoch: asked.epoch,
+      state: 'held',
+      holder: asked.holder,
+      run: lessor.run,
+      endsBootMs: nowMs + termMs,
+      termMs,
+      grantedAtMs: lessor.now.wallMs,
+      renewedAtMs: lessor.now.wallMs,
+      transitions: (record?.transitions ?? 0) + (changesHands ? 1 : 0),
+      version: (record?.version ?? 0) + 1,
+    },
+  };
+}
+
+/** Only its holder, and only of the epoch it names: a late release must not free what was granted since. */
+export function releaseLease(record: LeaseRecord | undefined, claim: Claim): ReleaseOutcome {
+  const isTheirs =
+    record?.state === 'held' &&
+    record.epoch === claim.epoch &&
+    sameHolder(record.holder, claim.holder);
+  if (!isTheirs) return { kind: 'ignored' };
+  return {
+    kind: 'released',
+    record: { ...record, state: 'released', endsBootMs: 0, version: record.version + 1 },
+  };
+}
+
+function pending(reason: Pending['reason'], holder: string | null, retryAfterMs: number): Pending {
+  return { kind: 'pending', reason, holder, retryAfterMs };
+}

@@ -1,0 +1,197 @@
+/**
+ * The control daemon from its ports. `openControl` takes them from the disk and the machine; a simulation hands
+ * `buildControl` its own, and gets the same daemon.
+ *
+ * D1  Nothing is served before the run has begun in the store, the floor is on disk, and the end of the audit
+ *     trail has been verified.
+ * D2  When the store fails the daemon ends: what it would say from memory could be untrue.
+ */
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
+import type { AddressInfo } from 'node:net';
+import { makeId } from '../shared/core/ids.ts';
+import { SystemClock, type Clock } from '../shared/platform/clock.ts';
+import { makeDirectory, writeDurableFile } from '../shared/platform/durable-file.ts';
+import type { App } from '../shared/platform/http/server.ts';
+import { createLogger, type Logger } from '../shared/platform/logger.ts';
+import { createMetrics } from '../shared/platform/metrics.ts';
+import { SystemRandom, type Random } from '../shared/platform/random.ts';
+import { StartError, type RunningDaemon } from '../shared/platform/shutdown.ts';
+import { openSigner, publicPart } from '../shared/platform/signatures.ts';
+import { checkAuditChain } from './audit-check.ts';
+import type { ControlConfig } from './config.ts';
+import { isRolledBack } from './core/floors.ts';
+import { EnrolmentDesk } from './hosts/enrolment.ts';
+import { HostAuthenticator } from './hosts/host-authenticator.ts';
+import { HostSync } from './hosts/host-sync.ts';
+import { buildApp } from './http/app.ts';
+import type { RouteAccess } from './http/access.ts';
+import { FloorKeeper } from './leases/floor-keeper.ts';
+import { Lessor } from './leases/lessor.ts';
+import { CONTROL_METRICS } from './metrics.ts';
+import { OperatorRegistry } from './operators/operator-registry.ts';
+import { BundleFeed } from './policy/bundle-feed.ts';
+import { PolicyPublisher } from './policy/policy-publisher.ts';
+import { ReportIntake } from './reports/report-intake.ts';
+import { openSigningKeys, type SigningKeys } from './signing-keys.ts';
+import type { ControlStore } from './store/control-store.ts';
+import { openFloorFile, type FloorStore } from './store/floor-file.ts';
+import { openSqliteControlStore } from './store/sqlite-control-store.ts';
+
+export type ControlPorts = {
+  readonly config: ControlConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly store: ControlStore;
+  readonly floors: FloorStore;
+  readonly keys: SigningKeys;
+  readonly logger: Logger;
+  readonly version: string;
+  /** Where the token of the first admin is put; called only when there are no operators. */
+  readonly keepAdminToken: (token: string) => void;
+};
+
+export type Control = {
+  readonly app: App;
+  readonly controlId: string;
+  readonly routes: readonly RouteAccess[];
+  /** Serves on the configured address; answers with the one that it got. */
+  listen(): Promise<string>;
+  /** Resolves when `stop` is done; rejects when the store fails (D2). */
+  run(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+const AUDIT_ENTRIES_CHECKED = 1_000;
+
+export async function buildControl(ports: ControlPorts): Promise<Control> {
+  const { config, clock, random, store, keys, logger, version } = ports;
+  const metrics = createMetrics(CONTROL_METRICS);
+  const { controlId, run, floors, recovery, longestTermMs } = await beginRun(ports);
+  if (recovery.kind === 'rollback') metrics.add('holdfast_control_rollbacks_total');
+
+  const auditFault = checkAuditChain(await store.audit.tail(AUDIT_ENTRIES_CHECKED));
+  if (auditFault !== null) {
+    throw new StartError(`${auditFault}: keep the data as evidence, and restore it from a backup`);
+  }
+  const operators = new OperatorRegistry({ store: store.operators, clock, random });
+  await operators.ensureAdmin(ports.keepAdminToken);
+
+  let failure: Error | null = null;
+  const ended = Promise.withResolvers<void>();
+  // Its rejection is looked at in `run`, which a simulation may never call.
+  ended.promise.catch(() => {});
+  store.onFailure((error) => {
+    failure ??= error;
+    ended.reject(error);
+  });
+
+  const signer = await openSigner(keys[0]);
+  const trustKeys = keys.map(publicPart);
+  const base = {
+    ...{ config, clock, random, logger, metrics, signer, controlId, trustKeys, floors },
+  };
+  const feed = new BundleFeed({ clock, waitersMax: config.bundleWaitersMax });
+  const publisher = new PolicyPublisher({ ...base, store, feed });
+  const lessor = new Lessor({ ...base, store: store.leases }, { run, recovery, longestTermMs });
+  const { app, routes } = await buildApp({
+    ...base,
+    ...{ store, operators, lessor, publisher, feed, version },
+    authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
+    desk: new EnrolmentDesk({ ...base, store: store.hosts }),
+    sync: new HostSync({ ...base, store, lessor }),
+    intake: new ReportIntake({ ...base, store }),
+    storeFailure: () => failure?.message ?? null,
+  });
+  return {
+    app,
+    controlId,
+    routes,
+    async listen() {
+      await app.listen({
+        ...config.listen,
+        listenTextResolver: (at) => `HTTP socket open at ${at}`,
+      });
+      return addressOf(app);
+    },
+    run: () => ended.promise,
+    async stop() {
+      // First those who wait: a server that closes waits for their requests.
+      feed.close();
+      await app.close();
+      await store.close();
+      ended.resolve();
+    },
+  };
+}
+
+/** D1: begins a run that no earlier one and no copy of the store has had, with floors above all of them. */
+async function beginRun({ store, floors: floorStore, clock, random, logger }: ControlPorts) {
+  const state = await store.state();
+  const remembered = floorStore.read();
+  const { floor, markedEpoch } = remembered;
+  const kind = isRolledBack(state, remembered) ? ('rollback' as const) : ('restart' as const);
+  if (kind === 'rollback') {
+    logger.error(
+      { storeRun: state.run, storeEpoch: state.highestEpoch, floor, markedEpoch },
+      'the store is older than what was remembered beside it: nothing is granted until every lease of before has ended',
+    );
+  }
+  const now = clock.now();
+  const { controlId, run } = await store.startRun({
+    controlId: state.controlId ?? makeId('ctl', now.wallMs, random.bytes(16)),
+    run: Math.max(state.run, floor?.run ?? 0) + 1,
+  });
+  const floors = new FloorKeeper(floorStore, {
+    run,
+    epoch: Math.max(state.highestEpoch, floor?.epoch ?? 0, markedEpoch),
+    policyRevision: Math.max((await store.policy.currentNumber()) ?? 0, floor?.policyRevision ?? 0),
+  });
+  const recovery = { kind, startedBootMs: now.bootMs };
+  return { controlId, run, floors, recovery, longestTermMs: state.longestTermMs };
+}
+
+function addressOf(app: App): string {
+  const { address, family, port } = app.server.address() as AddressInfo;
+  return family === 'IPv6' ? `http://[${address}]:${port}` : `http://${address}:${port}`;
+}
+
+/** The daemon on this machine: opened, listening, and saying where. */
+export async function openControl(config: ControlConfig, version: string): Promise<RunningDaemon> {
+  const logger = createLogger({ name: 'control', level: config.logLevel });
+  prepareDirectory(config.dataDir);
+  const keys = await openSigningKeys(config.dataDir);
+  const store = openSqliteControlStore(join(config.dataDir, 'control.db'));
+  const tokenPath = join(config.dataDir, 'admin.token');
+  try {
+    const control = await buildControl({
+      ...{ config, store, keys, logger, version },
+      clock: new SystemClock(),
+      random: new SystemRandom(),
+      floors: openFloorFile(config.dataDir),
+      keepAdminToken(token) {
+        writeDurableFile(tokenPath, `${token}\n`);
+        logger.warn({ path: tokenPath }, 'first start: the token of operator admin was written');
+      },
+    });
+    const address = await control.listen();
+    const { controlId } = control;
+    logger.info({ address, controlId, dataDir: config.dataDir, version }, 'listening');
+    return { done: control.run(), stop: () => control.stop() };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function prepareDirectory(path: string): void {
+  try {
+    makeDirectory(path);
+    accessSync(path, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StartError(
+      `cannot write to ${path} (${code ?? String(error)}): make it, or choose another with --data-dir`,
+    );
+  }
+}

@@ -1,0 +1,36 @@
+/** Counts over all hosts, for health and metrics. */
+import type { Clock } from '../shared/platform/clock.ts';
+import type { ControlConfig } from './config.ts';
+import type { FleetView } from './core/health-verdict.ts';
+import { classifyHost } from './core/host-presence.ts';
+import type { HostStore, PolicyStore } from './store/control-store.ts';
+
+export async function viewFleet(ports: {
+  readonly hosts: HostStore;
+  readonly policy: PolicyStore;
+  readonly config: ControlConfig;
+  readonly clock: Clock;
+}): Promise<FleetView> {
+  const { hosts, policy, config, clock } = ports;
+  const newest = await policy.currentNumber();
+  const bounds = { lateAfterMs: config.hostLateAfterMs, lostAfterMs: config.hostLostAfterMs };
+  const nowMs = clock.now().wallMs;
+  const states = { enrolled: 0, connected: 0, late: 0, lost: 0 };
+  const operations: Record<string, number> = {};
+  let [behind, rejecting, unreported] = [0, 0, 0];
+  let lastSyncAtMs: number | null = null;
+  for (const host of await hosts.all()) {
+    const state = classifyHost(host.lastSyncAtMs, bounds, nowMs);
+    states[state] += 1;
+    if (state === 'enrolled') continue;
+    lastSyncAtMs = Math.max(lastSyncAtMs ?? 0, host.lastSyncAtMs ?? 0);
+    if (state !== 'lost' && host.policyRevision !== newest) behind += 1;
+    if (host.policyRejected !== null && host.policyRejected.policyRevision === newest)
+      rejecting += 1;
+    unreported += Math.max(0, host.journalSeq - host.ackedSeq);
+    for (const [name, held] of Object.entries(host.operations)) {
+      operations[name] = (operations[name] ?? 0) + held;
+    }
+  }
+  return { states, lastSyncAtMs, behind, rejecting, unreported, operations };
+}

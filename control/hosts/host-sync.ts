@@ -1,0 +1,86 @@
+/** The regular exchange with a host: its state vector in, what it lacks out, signed and bound to its request. */
+import type { Clock } from '../../shared/platform/clock.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Metrics } from '../../shared/platform/metrics.ts';
+import type { Signer } from '../../shared/platform/signatures.ts';
+import {
+  STATEMENT_TYPES,
+  type SyncAnswer,
+  type SyncRequest,
+} from '../../shared/wire/statements.ts';
+import type { ControlConfig } from '../config.ts';
+import { plausibleRevision } from '../core/floors.ts';
+import type { Lessor } from '../leases/lessor.ts';
+import type { FloorKeeper } from '../leases/floor-keeper.ts';
+import type { ControlMetrics } from '../metrics.ts';
+import type { ControlStore, SyncedHost } from '../store/control-store.ts';
+import type { HostCaller } from './host-authenticator.ts';
+
+type Ports = {
+  readonly store: ControlStore;
+  readonly lessor: Lessor;
+  readonly floors: FloorKeeper;
+  readonly clock: Clock;
+  readonly signer: Signer;
+  readonly controlId: string;
+  readonly config: ControlConfig;
+  readonly metrics: Metrics<ControlMetrics>;
+  readonly logger: Logger;
+};
+
+export class HostSync {
+  readonly #ports: Ports;
+
+  constructor(ports: Ports) {
+    this.#ports = ports;
+  }
+
+  /** The signed `SyncAnswer`. */
+  async sync(caller: HostCaller, request: SyncRequest): Promise<string> {
+    const { store, lessor, signer, controlId, config, metrics } = this.#ports;
+    const { host, claims } = caller;
+    try {
+      const leases = await lessor.sync(await this.#stateOf(caller, request), request.leases);
+      const answer: SyncAnswer = {
+        nonce: claims.nonce,
+        hostId: host.hostId,
+        controlId,
+        // Read after the commit: as new as it can be when it leaves.
+        policyRevision: await store.policy.currentNumber(),
+        leases: leases.leases,
+        lost: leases.lost,
+        pending: leases.pending,
+        drift: config.drift,
+        ackedSeq: host.ackedSeq,
+      };
+      const statement = await signer.sign(STATEMENT_TYPES.sync, answer);
+      metrics.add('holdfast_control_syncs_total', { outcome: 'ok' });
+      return statement;
+    } catch (error) {
+      metrics.add('holdfast_control_syncs_total', { outcome: 'failed' });
+      throw error;
+    }
+  }
+
+  async #stateOf({ host }: HostCaller, request: SyncRequest): Promise<SyncedHost> {
+    const { clock, store, floors, metrics, logger } = this.#ports;
+    const newest = (await store.policy.currentNumber()) ?? 0;
+    const reported = request.highWater.policyRevision;
+    const seen = plausibleRevision(reported, Math.max(newest, floors.policyRevision));
+    if (seen === null) {
+      metrics.add('holdfast_control_implausible_reports_total', { kind: 'policy_revision' });
+      logger.warn({ hostId: host.hostId, reported, newest }, 'revision of a host is implausible');
+    }
+    return {
+      hostId: host.hostId,
+      hostEpoch: host.hostEpoch,
+      atMs: clock.now().wallMs,
+      sidecarVersion: request.sidecarVersion,
+      policyRevision: request.policyRevision,
+      policyRejected: request.policyRejected,
+      highWater: { policyRevision: seen ?? 0, epoch: request.highWater.epoch },
+      journalSeq: request.journal.seq,
+      operations: request.journal.operations,
+    };
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Who may use which route. Every route says so where it is made, and one that does not is refused when it is
+ * installed: a forgotten line must not open a door.
+ */
+import { mayActAs } from '../core/operator-roles.ts';
+import { sha256Hex } from '../../shared/platform/digest.ts';
+import { OPEN_PATHS } from '../../shared/platform/http/operations-routes.ts';
+import type { App } from '../../shared/platform/http/server.ts';
+import type { Operator, OperatorRole } from '../../shared/wire/control-api.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import { HOST_AUTH_SCHEME } from '../../shared/wire/statements.ts';
+import type { HostAuthenticator, HostCaller } from '../hosts/host-authenticator.ts';
+import type { OperatorRegistry } from '../operators/operator-registry.ts';
+
+export type Access =
+  /** Probes, metrics, the description of the API. */
+  | { readonly kind: 'open' }
+  | { readonly kind: 'operator'; readonly role: OperatorRole }
+  /** `once`: the same token is not taken again. */
+  | { readonly kind: 'host'; readonly once: boolean }
+  | { readonly kind: 'host_or_operator'; readonly role: OperatorRole }
+  /** The credential is the join token in the body. */
+  | { readonly kind: 'join_token' };
+
+export type Caller = HostCaller | { readonly kind: 'operator'; readonly operator: Operator };
+
+export type RouteAccess = {
+  readonly method: string;
+  readonly path: string;
+  readonly access: Access;
+};
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: Access;
+    /** The handler reads the bytes itself, and takes YAML too. */
+    takesDocument?: boolean;
+  }
+  interface FastifyRequest {
+    caller: Caller | null;
+    rawBody: Uint8Array | null;
+  }
+}
+
+export type AccessOptions = {
+  readonly allowedHosts: readonly string[];
+  readonly authenticator: HostAuthenticator;
+  readonly operators: OperatorRegistry;
+};
+
+/** Installs the checks before the routes; returns the table that the routes then fill. */
+export function installAccess(app: App, options: AccessOptions): readonly RouteAccess[] {
+  const table: RouteAccess[] = [];
+  app.decorateRequest('caller', null);
+  app.decorateRequest('rawBody', null);
+  app.addHook('onRoute', (route) => {
+    const access: Access | undefined =
+      route.config?.access ?? (OPEN_PATHS.has(route.url) ? { kind: 'open' } : undefined);
+    if (access === undefined)
+      throw new Error(`${String(route.method)} ${route.url} says no access`);
+    route.config = { ...route.config, access };
+    for (const method of [route.method].flat()) {
+      if (method !== 'HEAD') table.push({ method, path: route.url.replaceAll('::', ':'), access });
+    }
+  });
+  app.addHook('onRequest', async (request) => {
+    checkHostHeader(request.headers.host, options.allowedHosts);
+    const { access } = request.routeOptions.config;
+    if (access === undefined || access.kind === 'open' || access.kind === 'join_token') return;
+    request.caller = await identify(options, access, {
+      authorization: request.headers.authorization,
+      method: request.method,
+      path: pathOf(request.url),
+    });
+  });
+  app.addHook('preValidation', async (request) => {
+    const { caller } = request;
+    if (caller?.kind !== 'host') return;
+    options.authenticator.checkBody(caller, sha256Hex(request.rawBody ?? ''));
+    const { access } = request.routeOptions.config;
+    if (access?.kind === 'host' && access.once) options.authenticator.takeOnce(caller);
+  });
+  return table;
+}
+
+const pathOf = (url: string): string => url.split('?', 1)[0] ?? '';
+
+function checkHostHeader(header: string | undefined, allowed: readonly string[]): void {
+  if (allowed.length === 0) return;
+  const name = (header ?? '').replace(/:[0-9]+$/, '').toLowerCase();
+  if (allowed.includes(name)) return;
+  throw new HoldfastError(
+    'foreign_host',
+    `this control does not answer to ${name || 'a request without a Host'}`,
+  );
+}
+
+async function identify(
+  { authenticator, operators }: AccessOptions,
+  access: Exclude<Access, { kind: 'open' | 'join_token' }>,
+  request: { authorization: string | undefined; method: string; path: string },
+): Promise<Caller> {
+  const [scheme = '', token = '', ...rest] = (request.authorization ?? '').split(' ');
+  const isCredential = token !== '' && rest.length === 0;
+  if (isCredential && scheme === HOST_AUTH_SCHEME && access.kind !== 'operator') {
+    return authenticator.authenticate(token, request);
+  }
+  if (isCredential && scheme.toLowerCase() === 'bearer' && access.kind !== 'host') {
+    const operator = await operators.find(token);
+    if (operator === null)
+      throw new HoldfastError('unauthenticated', 'the token is not known here');
+    if (!mayActAs(operator.roles, access.role)) {
+      throw new HoldfastError(
+        'forbidden',
+        `this needs the role ${access.role}; ${operator.name} is ${operator.roles.join(', ')}`,
+      );
+    }
+    return { kind: 'operator', operator };
+  }
+  const wanted =
+    access.kind === 'host'
+      ? `Authorization: ${HOST_AUTH_SCHEME} <signed token>`
+      : 'Authorization: Bearer <operator token>';
+  throw new HoldfastError('unauthenticated', `this needs ${wanted}`);
+}
+
+/** The caller of a route for operators, as named in the audit trail. */
+export function actorOf(caller: Caller | null): string {
+  if (caller?.kind === 'operator') return `operator:${caller.operator.name}`;
+  throw new HoldfastError('unauthenticated', 'this needs an operator');
+}
+
+export function hostOf(caller: Caller | null): HostCaller {
+  if (caller?.kind === 'host') return caller;
+  throw new HoldfastError('unauthenticated', 'this needs a host');
+}

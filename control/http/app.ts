@@ -1,0 +1,91 @@
+/** The HTTP API of control, from its parts. Nothing listens here. */
+import type { Clock } from '../../shared/platform/clock.ts';
+import { buildServer, type App } from '../../shared/platform/http/server.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Metrics } from '../../shared/platform/metrics.ts';
+import type { Random } from '../../shared/platform/random.ts';
+import type { Signer } from '../../shared/platform/signatures.ts';
+import type { ControlConfig } from '../config.ts';
+import type { EnrolmentDesk } from '../hosts/enrolment.ts';
+import type { HostAuthenticator } from '../hosts/host-authenticator.ts';
+import type { HostSync } from '../hosts/host-sync.ts';
+import type { Lessor } from '../leases/lessor.ts';
+import type { ControlMetrics } from '../metrics.ts';
+import type { OperatorRegistry } from '../operators/operator-registry.ts';
+import type { BundleFeed } from '../policy/bundle-feed.ts';
+import type { PolicyPublisher } from '../policy/policy-publisher.ts';
+import type { ReportIntake } from '../reports/report-intake.ts';
+import type { ControlStore } from '../store/control-store.ts';
+import { installAccess, type RouteAccess } from './access.ts';
+import { installHealthRoutes } from './health-routes.ts';
+import { installEnrolmentRoutes, installExchangeRoutes, installHostViews } from './host-routes.ts';
+import {
+  installAuditRoutes,
+  installLeaseRoutes,
+  installOperatorRoutes,
+} from './operator-routes.ts';
+import { installBundleRoutes, installPolicyRoutes } from './policy-routes.ts';
+import { installRawBody } from './raw-body.ts';
+import { installReportRoutes } from './report-routes.ts';
+
+export type AppPorts = {
+  readonly config: ControlConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics<ControlMetrics>;
+  readonly signer: Signer;
+  readonly store: ControlStore;
+  readonly operators: OperatorRegistry;
+  readonly authenticator: HostAuthenticator;
+  readonly desk: EnrolmentDesk;
+  readonly sync: HostSync;
+  readonly lessor: Lessor;
+  readonly publisher: PolicyPublisher;
+  readonly feed: BundleFeed;
+  readonly intake: ReportIntake;
+  readonly version: string;
+  readonly storeFailure: () => string | null;
+};
+
+const BODY_BYTES_MAX = 64 * 1024;
+/** Beyond the longest long-poll, for the answer to leave. */
+const ANSWER_ALLOWANCE_MS = 10_000;
+/** Beside those that wait for a bundle. */
+const OTHER_CONNECTIONS_MAX = 2_048;
+
+export async function buildApp(
+  ports: AppPorts,
+): Promise<{ app: App; routes: readonly RouteAccess[] }> {
+  const { config, logger, random, store, operators, authenticator, version } = ports;
+  const app = buildServer({
+    logger,
+    random,
+    version,
+    title: 'Holdfast control',
+    description: 'Publishes policy, enrols hosts, grants leases, and keeps what hosts report',
+    bodyBytesMax: BODY_BYTES_MAX,
+    handlerTimeoutMs: config.bundleWaitMaxMs + ANSWER_ALLOWANCE_MS,
+    connectionsMax: config.bundleWaitersMax + OTHER_CONNECTIONS_MAX,
+  });
+  let routes: readonly RouteAccess[] = [];
+  // In a scope of their own, which is built after the plugin that describes them.
+  await app.register(async (scope: App) => {
+    // Answers are written by this code, not by callers: their schemas describe, and need not filter.
+    scope.setSerializerCompiler(() => (data) => JSON.stringify(data));
+    installRawBody(scope);
+    routes = installAccess(scope, { allowedHosts: config.allowedHosts, authenticator, operators });
+    installHealthRoutes(scope, ports);
+    installPolicyRoutes(scope, { publisher: ports.publisher, store: store.policy });
+    installBundleRoutes(scope, ports);
+    installEnrolmentRoutes(scope, ports);
+    installHostViews(scope, { ...ports, store: store.hosts });
+    installExchangeRoutes(scope, ports);
+    installReportRoutes(scope, { store: store.reports });
+    installLeaseRoutes(scope, ports);
+    installOperatorRoutes(scope, { operators });
+    installAuditRoutes(scope, { store });
+  });
+  await app.ready();
+  return { app, routes };
+}

@@ -1,0 +1,197 @@
+import Type from 'typebox';
+import { digestOf } from '../../shared/platform/digest.ts';
+import type { App } from '../../shared/platform/http/server.ts';
+import type { Metrics } from '../../shared/platform/metrics.ts';
+import type { Signer } from '../../shared/platform/signatures.ts';
+import { decide } from '../../shared/core/policy.ts';
+import type { Clock } from '../../shared/platform/clock.ts';
+import {
+  EnrolRequestSchema,
+  HostSchema,
+  JoinTokenRequestSchema,
+  JoinTokenSchema,
+  PageQuerySchema,
+  REPORT_BYTES_MAX,
+  type Host,
+} from '../../shared/wire/control-api.ts';
+import { DecisionInputSchema } from '../../shared/wire/policy-document.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import {
+  STATEMENT_CONTENT_TYPE,
+  STATEMENT_TYPES,
+  SyncRequestSchema,
+  type FreshDecision,
+} from '../../shared/wire/statements.ts';
+import type { ControlConfig } from '../config.ts';
+import { classifyHost } from '../core/host-presence.ts';
+import type { EnrolmentDesk } from '../hosts/enrolment.ts';
+import type { HostSync } from '../hosts/host-sync.ts';
+import type { ControlMetrics } from '../metrics.ts';
+import type { PolicyPublisher } from '../policy/policy-publisher.ts';
+import { ReportBodySchema } from '../reports/event-reader.ts';
+import type { ReportIntake } from '../reports/report-intake.ts';
+import type { HostRecord, HostStore } from '../store/control-store.ts';
+import { actorOf, hostOf } from './access.ts';
+import { PROBLEMS, STATEMENT, notFound, pageOf, pageRequest } from './route-schemas.ts';
+
+const viewer = { access: { kind: 'operator', role: 'viewer' } } as const;
+
+export function installEnrolmentRoutes(app: App, ports: { desk: EnrolmentDesk }): void {
+  const { desk } = ports;
+  app.post(
+    '/v1/join-tokens',
+    {
+      config: { access: { kind: 'operator', role: 'operator' } },
+      schema: {
+        summary: 'Make a one-time token with which one host enrols',
+        body: JoinTokenRequestSchema,
+        response: { 201: JoinTokenSchema, ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const token = await desk.makeJoinToken(request.body, actorOf(request.caller));
+      return reply.code(201).header('cache-control', 'no-store').send(token);
+    },
+  );
+  // The router takes a single colon for a parameter; two are one.
+  app.post(
+    '/v1/hosts::enrol',
+    {
+      config: { access: { kind: 'join_token' } },
+      schema: {
+        summary: 'Enrol this machine as a host; the credential is the join token in the body',
+        body: EnrolRequestSchema,
+        response: { 201: STATEMENT('an Enrolment, signed'), ...PROBLEMS },
+      },
+    },
+    async (request, reply) =>
+      reply
+        .code(201)
+        .type(STATEMENT_CONTENT_TYPE)
+        .send((await desk.enrol(request.body)) as never),
+  );
+}
+
+export function installHostViews(
+  app: App,
+  ports: { store: HostStore; config: ControlConfig; clock: Clock },
+): void {
+  const { store, config, clock } = ports;
+  const toHost = (record: HostRecord): Host =>
+    viewHost(record, { config, nowMs: clock.now().wallMs });
+  app.get(
+    '/v1/hosts',
+    {
+      config: viewer,
+      schema: {
+        summary: 'Enrolled hosts',
+        querystring: PageQuerySchema,
+        response: { 200: pageOf(HostSchema), ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const { items, nextCursor } = await store.list(pageRequest(request.query));
+      return { items: items.map(toHost), nextCursor };
+    },
+  );
+  app.get(
+    '/v1/hosts/:hostId',
+    {
+      config: viewer,
+      schema: {
+        summary: 'One host',
+        params: Type.Object({ hostId: Type.String({ maxLength: 100 }) }),
+        response: { 200: HostSchema, ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const record = await store.fetch(request.params.hostId);
+      if (record === null)
+        throw notFound(`host ${request.params.hostId}; GET /v1/hosts lists them`);
+      return toHost(record);
+    },
+  );
+}
+
+function viewHost(record: HostRecord, at: { config: ControlConfig; nowMs: number }): Host {
+  const { kid: _kid, highWater: _highWater, acked: _acked, ...host } = record;
+  const { hostLateAfterMs: lateAfterMs, hostLostAfterMs: lostAfterMs } = at.config;
+  const state = classifyHost(host.lastSyncAtMs, { lateAfterMs, lostAfterMs }, at.nowMs);
+  return { ...host, state };
+}
+
+const SYNC_BYTES_MAX = 4 * 1024 * 1024;
+
+export function installExchangeRoutes(
+  app: App,
+  ports: {
+    sync: HostSync;
+    intake: ReportIntake;
+    publisher: PolicyPublisher;
+    signer: Signer;
+    metrics: Metrics<ControlMetrics>;
+  },
+): void {
+  const { sync, intake, publisher, signer, metrics } = ports;
+  app.post(
+    '/v1/sync',
+    {
+      config: { access: { kind: 'host', once: true } },
+      bodyLimit: SYNC_BYTES_MAX,
+      schema: {
+        summary: "A host's state vector, for what it lacks",
+        body: SyncRequestSchema,
+        response: { 200: STATEMENT('a SyncAnswer, signed'), ...PROBLEMS },
+      },
+    },
+    async (request, reply) =>
+      reply
+        .type(STATEMENT_CONTENT_TYPE)
+        .send((await sync.sync(hostOf(request.caller), request.body)) as never),
+  );
+  app.post(
+    '/v1/reports',
+    {
+      config: { access: { kind: 'host', once: false } },
+      bodyLimit: REPORT_BYTES_MAX,
+      schema: {
+        summary: "The next events of a host's journal",
+        body: ReportBodySchema,
+        response: { 200: STATEMENT('a ReportAnswer, signed'), ...PROBLEMS },
+      },
+    },
+    async (request, reply) =>
+      reply
+        .type(STATEMENT_CONTENT_TYPE)
+        .send((await intake.take(hostOf(request.caller), request.body.events)) as never),
+  );
+  app.post(
+    '/v1/decisions',
+    {
+      config: { access: { kind: 'host', once: false } },
+      schema: {
+        summary: 'Decide one operation now, under the newest policy',
+        body: DecisionInputSchema,
+        response: { 200: STATEMENT('a FreshDecision, signed'), ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const { host, claims } = hostOf(request.caller);
+      const current = await publisher.current();
+      if (current === null)
+        throw new HoldfastError('policy_absent', 'no policy was ever published');
+      const decision = decide(current.compiled, request.body);
+      metrics.add('holdfast_control_decisions_total', { decision: decision.decision });
+      const answer: FreshDecision = {
+        nonce: claims.nonce,
+        hostId: host.hostId,
+        inputDigest: digestOf(request.body),
+        policyRevision: current.policyRevision,
+        decision,
+      };
+      return reply
+        .type(STATEMENT_CONTENT_TYPE)
+        .send((await signer.sign(STATEMENT_TYPES.decision, answer)) as never);
+    },
+  );
+}

@@ -1,0 +1,231 @@
+import Type from 'typebox';
+import { parseDurationMs } from '../../shared/core/time.ts';
+import type { App } from '../../shared/platform/http/server.ts';
+import {
+  PageQuerySchema,
+  PolicyRevisionSchema,
+  PublishAnswerSchema,
+  PublishedPolicySchema,
+} from '../../shared/wire/control-api.ts';
+import { POLICY_BYTES_MAX, PolicyDocumentSchema } from '../../shared/wire/policy-document.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import { STATEMENT_CONTENT_TYPE } from '../../shared/wire/statements.ts';
+import type { ControlConfig } from '../config.ts';
+import type { Precondition } from '../core/publication.ts';
+import type { BundleFeed } from '../policy/bundle-feed.ts';
+import type { PolicyPublisher } from '../policy/policy-publisher.ts';
+import type { PolicyStore } from '../store/control-store.ts';
+import { actorOf } from './access.ts';
+import {
+  PROBLEMS,
+  STATEMENT,
+  notFound,
+  pageOf,
+  pageRequest,
+  parseRevisionTag,
+  revisionTag,
+} from './route-schemas.ts';
+
+const viewer = { access: { kind: 'operator', role: 'viewer' } } as const;
+const COMMENT_LENGTH_MAX = 500;
+
+export function installPolicyRoutes(
+  app: App,
+  ports: { publisher: PolicyPublisher; store: PolicyStore },
+): void {
+  const { publisher, store } = ports;
+  installPolicyReading(app, store);
+  app.put(
+    '/v1/policy',
+    {
+      config: { access: { kind: 'operator', role: 'publisher' }, takesDocument: true },
+      bodyLimit: POLICY_BYTES_MAX,
+      // The gate judges the document; a body schema here could only say less about it.
+      validatorCompiler: ({ httpPart, schema }) =>
+        httpPart === 'body'
+          ? () => true
+          : (app.validatorCompiler?.({ httpPart, schema } as never) ?? (() => true)),
+      schema: {
+        summary: 'Publish a policy',
+        description:
+          'If-Match with the ETag of the revision it replaces, or If-None-Match: * for the first. The body is JSON or YAML.',
+        headers: Type.Object({
+          'if-match': Type.Optional(Type.String({ maxLength: 100 })),
+          'if-none-match': Type.Optional(Type.String({ maxLength: 100 })),
+          'holdfast-comment': Type.Optional(
+            Type.String({
+              maxLength: COMMENT_LENGTH_MAX,
+              description: 'why, kept with the revision',
+            }),
+          ),
+        }),
+        querystring: Type.Object(
+          {
+            dryRun: Type.Optional(
+              Type.Boolean({ description: 'check everything, publish nothing' }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        body: PolicyDocumentSchema,
+        response: { 200: PublishAnswerSchema, 201: PublishAnswerSchema, ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const { headers, query, rawBody, caller } = request;
+      if (rawBody === null)
+        throw new HoldfastError('invalid_request', 'the body is the policy; it is empty');
+      const contentType = headers['content-type'] ?? '';
+      const answer = await publisher.publish({
+        bytes: rawBody,
+        format: contentType.toLowerCase().includes('yaml') ? 'yaml' : 'json',
+        precondition: preconditionOf(headers),
+        isDryRun: query.dryRun ?? false,
+        comment: headers['holdfast-comment'] ?? null,
+        actor: actorOf(caller),
+      });
+      if (answer.outcome !== 'valid') void reply.header('etag', revisionTag(answer.policyRevision));
+      return reply.code(answer.outcome === 'published' ? 201 : 200).send(answer);
+    },
+  );
+}
+
+function installPolicyReading(app: App, store: PolicyStore): void {
+  app.get(
+    '/v1/policy',
+    {
+      config: viewer,
+      schema: {
+        summary: 'The policy in force',
+        response: { 200: PublishedPolicySchema, ...PROBLEMS },
+      },
+    },
+    async (_request, reply) => {
+      const current = await store.current();
+      if (current === null) throw notFound('policy yet: publish one with If-None-Match: *');
+      const { bundle: _bundle, ...published } = current;
+      return reply.header('etag', revisionTag(current.policyRevision)).send(published);
+    },
+  );
+  app.get(
+    '/v1/policy/revisions',
+    {
+      config: viewer,
+      schema: {
+        summary: 'All revisions, newest first',
+        querystring: PageQuerySchema,
+        response: { 200: pageOf(PolicyRevisionSchema), ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const { items, nextCursor } = await store.list(pageRequest(request.query));
+      return { items: [...items], nextCursor };
+    },
+  );
+  app.get(
+    '/v1/policy/revisions/:policyRevision',
+    {
+      config: viewer,
+      schema: {
+        summary: 'One revision with its document',
+        params: Type.Object({ policyRevision: Type.Integer({ minimum: 1 }) }),
+        response: { 200: PublishedPolicySchema, ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const stored = await store.fetch(request.params.policyRevision);
+      if (stored === null) throw notFound(`policy revision ${request.params.policyRevision}`);
+      const { bundle: _bundle, ...published } = stored;
+      return published;
+    },
+  );
+}
+
+function preconditionOf(headers: { 'if-match'?: string; 'if-none-match'?: string }): Precondition {
+  const { 'if-match': replaces, 'if-none-match': first } = headers;
+  if (replaces !== undefined && first === undefined) {
+    const policyRevision = parseRevisionTag(replaces);
+    if (policyRevision !== null) return { kind: 'replaces', policyRevision };
+    throw new HoldfastError(
+      'precondition_required',
+      `If-Match is ${replaces}: send the ETag of the revision that was read, as "7"`,
+    );
+  }
+  if (replaces === undefined && first?.trim() === '*') return { kind: 'first' };
+  throw new HoldfastError(
+    'precondition_required',
+    'send If-Match with the ETag of the revision that this one replaces, or If-None-Match: * for the first',
+  );
+}
+
+export function installBundleRoutes(
+  app: App,
+  ports: { publisher: PolicyPublisher; feed: BundleFeed; config: ControlConfig },
+): void {
+  const { publisher, feed, config } = ports;
+  app.get(
+    '/v1/bundle',
+    {
+      config: { access: { kind: 'host_or_operator', role: 'viewer' } },
+      schema: {
+        summary: 'The signed bundle; with `wait` and If-None-Match it waits for the next one',
+        querystring: Type.Object(
+          {
+            wait: Type.Optional(Type.String({ maxLength: 20, description: 'a duration, as 30s' })),
+          },
+          { additionalProperties: false },
+        ),
+        headers: Type.Object({ 'if-none-match': Type.Optional(Type.String({ maxLength: 100 })) }),
+        response: {
+          200: STATEMENT('a Bundle, signed; the same bytes for everyone'),
+          304: Type.Null({ description: 'nothing newer than the ETag that was sent' }),
+          ...PROBLEMS,
+        },
+      },
+    },
+    async (request, reply) => {
+      const waitMs = waitOf(request.query.wait, config.bundleWaitMaxMs);
+      const held = parseRevisionTag(request.headers['if-none-match'] ?? '');
+      const mustWait = waitMs > 0;
+      if (mustWait && feed.isFull) {
+        throw new HoldfastError(
+          'overloaded',
+          'as many hosts wait for a bundle as this control serves',
+          {
+            retry_after_ms: config.bundleWaitMaxMs,
+          },
+        );
+      }
+      // Before the store is read, so that a publication between the two wakes it.
+      const waiting = mustWait ? feed.wait(waitMs, request.signal) : null;
+      try {
+        let bundle = await publisher.bundle();
+        // Any other number than the one held, also a lower one: what to make of that is for the host to judge.
+        if ((bundle?.policyRevision ?? null) === held && waiting !== null) {
+          await waiting.woken;
+          bundle = await publisher.bundle();
+        }
+        if (bundle === null && held === null && feed.isClosed) {
+          throw new HoldfastError('shutting_down', 'this control is stopping');
+        }
+        if (bundle === null) throw notFound('bundle yet: no policy was ever published');
+        void reply
+          .header('etag', revisionTag(bundle.policyRevision))
+          .header('cache-control', 'no-cache');
+        if (bundle.policyRevision === held) return await reply.code(304).send(null);
+        return await reply.type(STATEMENT_CONTENT_TYPE).send(bundle.bytes as never);
+      } finally {
+        waiting?.cancel();
+      }
+    },
+  );
+}
+
+function waitOf(text: string | undefined, maxMs: number): number {
+  if (text === undefined) return 0;
+  const waitMs = parseDurationMs(text);
+  if (waitMs !== null) return Math.min(waitMs, maxMs);
+  throw new HoldfastError('invalid_request', `query:wait: ${text} is not a duration`, {
+    errors: [{ path: 'query:wait', message: 'must be a duration with a unit, as 30s' }],
+  });
+}

@@ -1,0 +1,175 @@
+/**
+ * Grants, renews and takes back leases: reads what one sync needs, lets `core/lease-sync.ts` decide, writes all
+ * of it in one conditional transaction, and decides again when somebody else was faster.
+ *
+ * I6 rests on three things here: the counter only rises, the floor is on disk before an epoch above it is
+ * given, and what hosts have seen moves the counter past it before anything is granted.
+ */
+import type { Clock } from '../../shared/platform/clock.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Metrics } from '../../shared/platform/metrics.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
+import type { ControlConfig } from '../config.ts';
+import { plausibleEpoch } from '../core/floors.ts';
+import { decideLeaseSync, type LeaseSync } from '../core/lease-sync.ts';
+import {
+  grantorTermMs,
+  viewLease,
+  type Holder,
+  type LeaseRecord,
+  type LeaseView,
+  type Lessor as LessorTerms,
+  type Recovery,
+} from '../core/lease-transition.ts';
+import type { ControlMetrics } from '../metrics.ts';
+import type { AuditDraft, LeaseStore, SyncedHost } from '../store/control-store.ts';
+import type { FloorKeeper } from './floor-keeper.ts';
+
+type Ports = {
+  readonly store: LeaseStore;
+  readonly floors: FloorKeeper;
+  readonly clock: Clock;
+  readonly metrics: Metrics<ControlMetrics>;
+  readonly logger: Logger;
+  readonly config: ControlConfig;
+};
+
+type Start = {
+  readonly run: number;
+  readonly recovery: Recovery;
+  /** Of the leases that the store had at the start; 0 where there were none. */
+  readonly longestTermMs: number;
+};
+
+/** One conflict means that another sync was faster; so many in a row mean that something is wrong. */
+const TRIES_MAX = 8;
+
+export class Lessor {
+  readonly #ports: Ports;
+  readonly #start: Start;
+  #recovery: Recovery;
+
+  constructor(ports: Ports, start: Start) {
+    this.#ports = ports;
+    this.#start = start;
+    this.#recovery = start.recovery;
+  }
+
+  /** The terms as of now, for decisions and for views. */
+  terms(): LessorTerms {
+    const { clock, config } = this.#ports;
+    const { run, longestTermMs } = this.#start;
+    const { leaseTtlMs: ttlMs, drift, lockDelayMs } = config;
+    return {
+      now: clock.now(),
+      run,
+      recovery: this.#recovery,
+      ttlMs,
+      drift,
+      lockDelayMs,
+      longestTermMs: Math.max(longestTermMs, grantorTermMs({ ttlMs, drift })),
+    };
+  }
+
+  get recovery(): Recovery & { readonly isOver: boolean } {
+    const terms = this.terms();
+    const endMs = terms.recovery.startedBootMs + terms.longestTermMs;
+    // Without leases of before there is nothing to wait for, unless it is not known what there was.
+    const waits = terms.recovery.kind === 'rollback' || this.#start.longestTermMs > 0;
+    return { ...terms.recovery, isOver: !waits || terms.now.bootMs >= endMs };
+  }
+
+  view(record: LeaseRecord): LeaseView {
+    return viewLease(record, this.terms());
+  }
+
+  /** `host_epoch_stale` where the host was enrolled again since it spoke. */
+  async sync(
+    host: SyncedHost,
+    asked: SyncRequest['leases'],
+  ): Promise<Pick<SyncAnswer, 'leases' | 'lost' | 'pending'>> {
+    const { store, floors, metrics, config } = this.#ports;
+    const holder: Holder = { hostId: host.hostId, hostEpoch: host.hostEpoch };
+    const resources = [
+      ...asked.acquire,
+      ...asked.renew.map(({ resource }) => resource),
+      ...asked.release.map(({ resource }) => resource),
+    ];
+    for (let tries = 0; tries < TRIES_MAX; tries += 1) {
+      const before = await store.forSync(host.hostId, resources);
+      const seen = this.#seenEpoch(host, before.highestEpoch);
+      const decision = decideLeaseSync(
+        before.leases,
+        {
+          holder,
+          leases: asked,
+          heldCount: before.heldCount,
+          heldMax: config.leasesPerHostMax,
+          highestEpoch: Math.max(before.highestEpoch, floors.epochAtStart, seen),
+        },
+        this.terms(),
+      );
+      const highest = decision.highestEpoch;
+      // Before the commit, or a crash after it could give the same epoch again from an older copy.
+      if (highest > before.highestEpoch) floors.reserve({ epoch: highest });
+      const outcome = await store.applySync({
+        host: { ...host, highWater: { ...host.highWater, epoch: seen } },
+        leases: decision.writes,
+        epochs: { replaces: before.highestEpoch, highest },
+        audit: auditOf(decision, host),
+      });
+      if (outcome === 'host_changed') {
+        throw new HoldfastError('host_epoch_stale', `host ${host.hostId} was enrolled again since`);
+      }
+      if (outcome === 'conflict') continue;
+      for (const { kind } of decision.transitions) {
+        metrics.add('holdfast_control_lease_transitions_total', { transition: kind });
+      }
+      return decision;
+    }
+    throw new HoldfastError(
+      'overloaded',
+      'the leases of this sync were changed by others meanwhile',
+      {
+        retry_after_ms: 1_000,
+      },
+    );
+  }
+
+  /** What the host has seen, as far as it can be real; a value above the counter means that grants were lost. */
+  #seenEpoch(host: SyncedHost, highestEpoch: number): number {
+    const { metrics, logger, floors } = this.#ports;
+    const reported = host.highWater.epoch;
+    const seen = plausibleEpoch(reported, Math.max(highestEpoch, floors.epochAtStart));
+    if (seen === null) {
+      metrics.add('holdfast_control_implausible_reports_total', { kind: 'epoch' });
+      logger.warn(
+        { hostId: host.hostId, reported, highestEpoch },
+        'epoch of a host is implausible',
+      );
+      return 0;
+    }
+    // Above the floor too: such an epoch was granted by a store that this one is an older copy of.
+    if (seen > Math.max(highestEpoch, floors.epochAtStart)) this.#enterRollback(host.hostId, seen);
+    return seen;
+  }
+
+  #enterRollback(hostId: string, seenEpoch: number): void {
+    if (this.#recovery.kind === 'rollback') return;
+    const { metrics, logger } = this.#ports;
+    this.#recovery = { kind: 'rollback', startedBootMs: this.#recovery.startedBootMs };
+    metrics.add('holdfast_control_rollbacks_total');
+    logger.error({ hostId, seenEpoch }, 'a host has seen grants that this store does not know');
+  }
+}
+
+/** Renewals are not in the trail: they change no right, and there is one for each lease every few seconds. */
+function auditOf(decision: LeaseSync, host: SyncedHost): AuditDraft[] {
+  return decision.transitions.flatMap(({ kind, resource, epoch, replaces }) => {
+    if (kind !== 'granted' && kind !== 'released') return [];
+    const { atMs, hostId } = host;
+    const detail = { epoch, replaces, hostEpoch: host.hostEpoch };
+    return [{ atMs, actor: `host:${hostId}`, action: `lease.${kind}`, target: resource, detail }];
+  });
+}

@@ -1,0 +1,100 @@
+import type { MetricTable } from '../shared/platform/metrics.ts';
+
+/** Every metric of control. No label ever carries a host, a principal or a resource. */
+export const CONTROL_METRICS = {
+  holdfast_build_info: {
+    kind: 'gauge',
+    help: 'Always 1; the labels say which build runs',
+    labels: ['daemon', 'version'],
+  },
+  holdfast_control_policy_revision: {
+    kind: 'gauge',
+    help: 'Newest published policy revision; 0 before the first',
+  },
+  holdfast_control_publishes_total: {
+    kind: 'counter',
+    help: 'Attempts to publish a policy, by outcome',
+    labels: ['outcome'],
+  },
+  holdfast_control_bundle_waiters: {
+    kind: 'gauge',
+    help: 'Hosts that wait for a new bundle',
+  },
+  holdfast_control_hosts: {
+    kind: 'gauge',
+    help: 'Enrolled hosts, by what the time since their last sync says',
+    labels: ['state'],
+  },
+  holdfast_control_hosts_behind: {
+    kind: 'gauge',
+    help: 'Hosts that run another policy revision than the newest',
+  },
+  holdfast_control_enrolments_total: {
+    kind: 'counter',
+    help: 'Enrolments, by outcome',
+    labels: ['outcome'],
+  },
+  holdfast_control_syncs_total: {
+    kind: 'counter',
+    help: 'Syncs of hosts, by outcome',
+    labels: ['outcome'],
+  },
+  holdfast_control_host_requests_rejected_total: {
+    kind: 'counter',
+    help: 'Requests of hosts whose token was refused, by reason',
+    labels: ['reason'],
+  },
+  holdfast_control_leases: {
+    kind: 'gauge',
+    help: 'Leases, by state',
+    labels: ['state'],
+  },
+  holdfast_control_lease_transitions_total: {
+    kind: 'counter',
+    help: 'What syncs did to leases',
+    labels: ['transition'],
+  },
+  holdfast_control_highest_epoch: {
+    kind: 'gauge',
+    help: 'Highest fencing token granted; no grant will have it or a lower one',
+  },
+  holdfast_control_recovering: {
+    kind: 'gauge',
+    help: '1 while leases of before the start hold back grants',
+  },
+  holdfast_control_rollbacks_total: {
+    kind: 'counter',
+    help: 'Times the store was found to be older than what others remember',
+  },
+  holdfast_control_implausible_reports_total: {
+    kind: 'counter',
+    help: 'High-water marks of hosts that are too far ahead to be real',
+    labels: ['kind'],
+  },
+  holdfast_control_decisions_total: {
+    kind: 'counter',
+    help: 'Fresh decisions, by decision',
+    labels: ['decision'],
+  },
+  holdfast_control_reports_total: {
+    kind: 'counter',
+    help: 'Reports of hosts, by outcome',
+    labels: ['outcome'],
+  },
+  holdfast_control_report_events_total: {
+    kind: 'counter',
+    help: 'Journal events stored, by whether they could be read',
+    labels: ['readable'],
+  },
+  holdfast_control_operations: {
+    kind: 'gauge',
+    help: 'Operations as last reported, by state',
+    labels: ['state'],
+  },
+  holdfast_control_events_unreported: {
+    kind: 'gauge',
+    help: 'Journal events that hosts say they have and control has not got',
+  },
+} as const satisfies MetricTable;
+
+export type ControlMetrics = typeof CONTROL_METRICS;

@@ -1,0 +1,98 @@
+/** Reads the body of a reported event as its kind promises, or says why it cannot be read. */
+import Type from 'typebox';
+import { Compile } from 'typebox/compile';
+import {
+  EVENT_KINDS,
+  EffectSchema,
+  JournalEventSchema,
+  OperationSchema,
+  OperationStateSchema,
+  OutageSchema,
+  OutcomeSchema,
+  RefusalSchema,
+  type EventKind,
+} from '../../shared/wire/operation.ts';
+import { REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
+import type { OperationChange, ReadEvent } from '../core/operation-projection.ts';
+
+/** As a host sends it: of a newer sidecar the kind may be one that this control does not know. */
+const ReportedEventSchema = Type.Object(
+  { ...JournalEventSchema.properties, kind: Type.String({ minLength: 1, maxLength: 100 }) },
+  { additionalProperties: false },
+);
+export type ReportedEvent = Type.Static<typeof ReportedEventSchema>;
+
+export const ReportBodySchema = Type.Object(
+  {
+    events: Type.Array(ReportedEventSchema, {
+      minItems: 1,
+      maxItems: REPORT_EVENTS_MAX,
+      description: 'consecutive, in the order of the journal',
+    }),
+  },
+  { additionalProperties: false, $id: 'ReportRequest' },
+);
+
+const admission = Compile(Type.Object({ operation: OperationSchema }));
+const refusal = Compile(Type.Object({ refusal: RefusalSchema }));
+const outage = Compile(Type.Object({ outage: OutageSchema }));
+const change = Compile(
+  Type.Object({
+    state: OperationStateSchema,
+    reason: Type.Union([Type.String(), Type.Null()]),
+    attempt: Type.Integer(),
+    effect: Type.Optional(EffectSchema),
+    effects: Type.Optional(Type.Array(EffectSchema)),
+    outcome: Type.Optional(Type.Union([OutcomeSchema, Type.Null()])),
+  }),
+);
+
+export type Reading =
+  | { readonly ok: true; readonly event: ReadEvent }
+  | { readonly ok: false; readonly problem: string };
+
+export function readEvent(event: ReportedEvent): Reading {
+  const { seq, atMs, kind, body, operationId } = event;
+  if (!isEventKind(kind))
+    return { ok: false, problem: `kind ${kind} is not known to this version` };
+  switch (kind) {
+    case 'admitted':
+      if (!admission.Check(body)) return misfit(admission, body);
+      if (body.operation.operationId !== operationId) {
+        return { ok: false, problem: 'the operation in the body is not the one of the event' };
+      }
+      return { ok: true, event: { seq, atMs, type: 'admitted', operation: body.operation } };
+    case 'refused':
+      if (!refusal.Check(body)) return misfit(refusal, body);
+      return { ok: true, event: { seq, atMs, type: 'refused', refusal: body.refusal } };
+    case 'outage_opened':
+    case 'outage_closed':
+      if (!outage.Check(body)) return misfit(outage, body);
+      return { ok: true, event: { seq, atMs, type: 'outage', outage: body.outage } };
+    case 'fence_advanced':
+    case 'policy_activated':
+    case 'policy_rejected':
+      return { ok: true, event: { seq, atMs, type: 'other' } };
+    default:
+      if (operationId === null) return { ok: false, problem: `${kind} names no operation` };
+      if (!change.Check(body)) return misfit(change, body);
+      return {
+        ok: true,
+        event: { seq, atMs, type: 'changed', kind, operationId, change: body as OperationChange },
+      };
+  }
+}
+
+const KINDS: ReadonlySet<string> = new Set(EVENT_KINDS);
+const isEventKind = (kind: string): kind is EventKind => KINDS.has(kind);
+
+function misfit(
+  checker: { Errors(value: unknown): { instancePath: string; message: string }[] },
+  body: unknown,
+): Reading {
+  const first = checker.Errors(body)[0];
+  return {
+    ok: false,
+    problem: `body ${first?.instancePath || '/'} ${first?.message ?? 'does not fit'}`,
+  };
+}

@@ -1,0 +1,196 @@
+/**
+ * Takes in the journals of hosts (I12): in order, once, chained, and projected in the same transaction.
+ *
+ * Everything that was acknowledged is stored as it came. What cannot be read is stored too, listed, and does not
+ * stop what follows it: one bad record must not hide a whole outage.
+ */
+import type { Clock } from '../../shared/platform/clock.ts';
+import { chainHash } from '../../shared/platform/digest.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Metrics } from '../../shared/platform/metrics.ts';
+import type { Signer } from '../../shared/platform/signatures.ts';
+import { FIRST_PREVIOUS_HASH, type Outage, type Refusal } from '../../shared/wire/operation.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import { STATEMENT_TYPES, type ReportAnswer } from '../../shared/wire/statements.ts';
+import { projectEvent, type ProjectedOperation } from '../core/operation-projection.ts';
+import { checkContinuity, type ReportPosition } from '../core/report-continuity.ts';
+import type { HostCaller } from '../hosts/host-authenticator.ts';
+import type { ControlMetrics } from '../metrics.ts';
+import type { AuditDraft, ControlStore, HostRecord, StoredEvent } from '../store/control-store.ts';
+import { readEvent, type ReportedEvent } from './event-reader.ts';
+
+type Ports = {
+  readonly store: ControlStore;
+  readonly clock: Clock;
+  readonly signer: Signer;
+  readonly metrics: Metrics<ControlMetrics>;
+  readonly logger: Logger;
+};
+
+const TRIES_MAX = 4;
+
+export class ReportIntake {
+  readonly #ports: Ports;
+
+  constructor(ports: Ports) {
+    this.#ports = ports;
+  }
+
+  /** The signed `ReportAnswer`; `report_gap`, `report_conflict`, or `host_epoch_stale`. */
+  async take(caller: HostCaller, events: readonly ReportedEvent[]): Promise<string> {
+    const { signer, metrics } = this.#ports;
+    try {
+      const { ackedSeq, outcome } = await this.#take(caller, events);
+      const { nonce } = caller.claims;
+      const answer: ReportAnswer = { nonce, hostId: caller.host.hostId, ackedSeq };
+      const statement = await signer.sign(STATEMENT_TYPES.report, answer);
+      metrics.add('holdfast_control_reports_total', { outcome });
+      return statement;
+    } catch (error) {
+      const outcome = error instanceof HoldfastError ? error.code : 'failed';
+      metrics.add('holdfast_control_reports_total', { outcome });
+      throw error;
+    }
+  }
+
+  async #take(caller: HostCaller, events: readonly ReportedEvent[]) {
+    this.#checkHashes(caller, events);
+    const { hostId, hostEpoch } = caller.host;
+    for (let tries = 0; tries < TRIES_MAX; tries += 1) {
+      const host = await this.#ports.store.hosts.fetch(hostId);
+      if (host === null || host.hostEpoch !== hostEpoch) {
+        throw new HoldfastError('host_epoch_stale', `host ${hostId} was enrolled again since`);
+      }
+      const taken = await this.#append(host, events);
+      if (taken !== null) return taken;
+    }
+    throw new HoldfastError(
+      'overloaded',
+      'reports of this host arrive faster than they are stored',
+      {
+        retry_after_ms: 1_000,
+      },
+    );
+  }
+
+  /** Each event's hash is over its own content: what was changed on the way or at rest does not pass. */
+  #checkHashes(caller: HostCaller, events: readonly ReportedEvent[]): void {
+    for (const { hash, previousHash, ...content } of events) {
+      if (chainHash(previousHash, content) === hash) continue;
+      throw this.#conflict(caller.host, content.seq, 'has a hash that is not that of its content');
+    }
+  }
+
+  /** `null` where another report of this host was stored meanwhile. */
+  async #append(host: HostRecord, events: readonly ReportedEvent[]) {
+    const { store, clock, logger, metrics } = this.#ports;
+    const { hostId, hostEpoch, acked } = host;
+    const continuity = checkContinuity(acked, events, {
+      hostEpoch,
+      firstHash: FIRST_PREVIOUS_HASH,
+    });
+    switch (continuity.kind) {
+      case 'duplicate':
+        return { ackedSeq: acked.seq, outcome: 'duplicate' };
+      case 'gap':
+        throw new HoldfastError(
+          'report_gap',
+          `expected seq ${continuity.expectedSeq}, got ${continuity.gotSeq}: send from ${continuity.expectedSeq}`,
+        );
+      case 'conflict':
+        throw this.#conflict(host, continuity.seq, continuity.detail);
+      case 'accept':
+    }
+    const fresh = events.slice(continuity.fromIndex);
+    const last = fresh.at(-1);
+    if (last === undefined) return { ackedSeq: acked.seq, outcome: 'duplicate' };
+    const receivedAtMs = clock.now().wallMs;
+    const projection = await this.#project(host, fresh);
+    const position: ReportPosition = { hostEpoch, seq: last.seq, hash: last.hash };
+    const outcome = await store.reports.append({
+      hostId,
+      hostEpoch,
+      follows: acked,
+      position,
+      receivedAtMs,
+      ...projection,
+      audit: lossEntry(host, continuity.lost, receivedAtMs),
+    });
+    if (outcome === 'conflict') return null;
+    const unreadable = projection.events.filter(({ problem }) => problem !== null);
+    metrics.add(
+      'holdfast_control_report_events_total',
+      { readable: 'yes' },
+      fresh.length - unreadable.length,
+    );
+    metrics.add('holdfast_control_report_events_total', { readable: 'no' }, unreadable.length);
+    for (const { event, problem } of unreadable) {
+      logger.warn(
+        { hostId, seq: event.seq, kind: event.kind, problem },
+        'reported event cannot be read',
+      );
+    }
+    if (continuity.lost !== null) {
+      logger.error(
+        { hostId, hostEpoch, ...continuity.lost },
+        'events of a host were never reported',
+      );
+    }
+    return { ackedSeq: position.seq, outcome: 'stored' };
+  }
+
+  async #project(host: HostRecord, reported: readonly ReportedEvent[]) {
+    const { hostId, hostEpoch } = host;
+    const ids = reported.flatMap(({ operationId }) => (operationId === null ? [] : [operationId]));
+    const known = new Map(await this.#ports.store.reports.operations([...new Set(ids)]));
+    const changed = new Map<string, ProjectedOperation>();
+    const refusals: Refusal[] = [];
+    const outages: Outage[] = [];
+    const events = reported.map((event): StoredEvent => {
+      const reading = readEvent(event);
+      if (!reading.ok) return { event, problem: reading.problem };
+      const operation = known.get(event.operationId ?? '');
+      const projected = projectEvent(operation, reading.event, { hostId, hostEpoch });
+      switch (projected.kind) {
+        case 'unreadable':
+          return { event, problem: projected.problem };
+        case 'operation':
+          known.set(projected.operation.operationId, projected.operation);
+          changed.set(projected.operation.operationId, projected.operation);
+          break;
+        case 'refusal':
+          refusals.push(projected.refusal);
+          break;
+        case 'outage':
+          outages.push(projected.outage);
+          break;
+        case 'none':
+      }
+      return { event, problem: null };
+    });
+    return { events, operations: [...changed.values()], refusals, outages };
+  }
+
+  #conflict(host: HostRecord, seq: number, detail: string): HoldfastError {
+    this.#ports.logger.error({ hostId: host.hostId, seq, detail }, 'report contradicts the chain');
+    return new HoldfastError('report_conflict', `event ${seq} ${detail}`);
+  }
+}
+
+function lossEntry(
+  host: HostRecord,
+  lost: { from: number; to: number } | null,
+  atMs: number,
+): AuditDraft[] {
+  if (lost === null) return [];
+  const { hostId, hostEpoch } = host;
+  return [
+    {
+      atMs,
+      actor: `host:${hostId}`,
+      action: 'report.lost',
+      target: host.hostName,
+      detail: { hostEpoch, fromSeq: lost.from, toSeq: lost.to },
+    },
+  ];
+}

@@ -1,0 +1,227 @@
+/**
+ * The port to what control remembers. It is asynchronous, and each write is one transaction that says on what it
+ * was decided (the revision it follows, the version it replaces): it answers `conflict` and changes nothing
+ * where that is no longer so. A second adapter needs no more than this.
+ *
+ * S1  A write and its entries in the audit trail are one transaction.
+ * S2  A write of a run that has been followed by a newer one is refused for good: `SupersededError`.
+ * S3  After a failed commit nothing is known: the store answers nothing more, and says so once (`onFailure`).
+ */
+import type {
+  AuditEntry,
+  Host,
+  Operator,
+  PolicyRevision,
+  ReportedOutage,
+  ReportedRefusal,
+  UnreadableEvent,
+} from '../../shared/wire/control-api.ts';
+import type { JournalEvent, OperationState, Outage, Refusal } from '../../shared/wire/operation.ts';
+import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
+import type { PublicKey } from '../../shared/wire/statements.ts';
+import type { LeaseRecord } from '../core/lease-transition.ts';
+import type { ProjectedOperation } from '../core/operation-projection.ts';
+import type { ReportPosition } from '../core/report-continuity.ts';
+
+export type AuditDraft = Pick<AuditEntry, 'atMs' | 'actor' | 'action' | 'target' | 'detail'>;
+
+export type PageRequest = { readonly limit: number; readonly cursor: string | null };
+export type Page<T> = { readonly items: readonly T[]; readonly nextCursor: string | null };
+
+export type WriteOutcome = 'ok' | 'conflict';
+
+export type Run = { readonly controlId: string; readonly run: number };
+export type StoredState = {
+  /** `null` before the first run. */
+  readonly controlId: string | null;
+  /** 0 before the first run. */
+  readonly run: number;
+  readonly highestEpoch: number;
+  /** Over all leases; 0 where there are none. */
+  readonly longestTermMs: number;
+};
+
+export type StoredRevision = PolicyRevision & {
+  readonly policy: PolicyDocument;
+  readonly bundle: string;
+};
+
+export interface PolicyStore {
+  /** The newest revision's number, `null` before the first. */
+  currentNumber(): Promise<number | null>;
+  current(): Promise<StoredRevision | null>;
+  fetch(policyRevision: number): Promise<StoredRevision | null>;
+  /** Newest first. */
+  list(page: PageRequest): Promise<Page<PolicyRevision>>;
+  append(
+    revision: StoredRevision,
+    follows: number | null,
+    audit: AuditDraft,
+  ): Promise<WriteOutcome>;
+}
+
+export type JoinTokenRecord = {
+  readonly tokenId: string;
+  readonly secretSha256: string;
+  readonly hostName: string;
+  readonly expiresAtMs: number;
+  readonly createdBy: string;
+  /** What it was used for; `null` while it is unused. */
+  readonly use: {
+    readonly kid: string;
+    readonly hostId: string;
+    readonly hostEpoch: number;
+  } | null;
+};
+
+export type HostRecord = Omit<Host, 'state'> & {
+  readonly kid: string;
+  readonly highWater: { readonly policyRevision: number; readonly epoch: number };
+  readonly acked: ReportPosition;
+};
+
+export type EnrolledKey = {
+  readonly kid: string;
+  readonly publicKey: PublicKey;
+  readonly host: HostRecord;
+  /** The host epoch under which this key was enrolled. */
+  readonly hostEpoch: number;
+};
+
+export type Enrolling = {
+  readonly tokenId: string;
+  readonly hostId: string;
+  readonly hostName: string;
+  readonly hostEpoch: number;
+  /** The host epoch this one follows; `null` for a new host. */
+  readonly follows: number | null;
+  readonly kid: string;
+  readonly publicKey: PublicKey;
+  readonly atMs: number;
+};
+
+export interface HostStore {
+  addJoinToken(token: JoinTokenRecord, audit: AuditDraft): Promise<void>;
+  joinToken(tokenId: string): Promise<JoinTokenRecord | null>;
+  /** Uses the token, raises the epoch and replaces the key, or `conflict` where any of them has changed. */
+  enrol(enrolling: Enrolling, audit: AuditDraft): Promise<WriteOutcome>;
+  byKey(kid: string): Promise<EnrolledKey | null>;
+  byName(hostName: string): Promise<HostRecord | null>;
+  fetch(hostId: string): Promise<HostRecord | null>;
+  /** In the order of their ids. */
+  list(page: PageRequest): Promise<Page<HostRecord>>;
+  all(): Promise<readonly HostRecord[]>;
+  highestReportedRevision(): Promise<number>;
+}
+
+export type SyncedHost = {
+  readonly hostId: string;
+  readonly hostEpoch: number;
+  readonly atMs: number;
+  readonly sidecarVersion: string;
+  readonly policyRevision: number | null;
+  readonly policyRejected: Host['policyRejected'];
+  readonly highWater: { readonly policyRevision: number; readonly epoch: number };
+  readonly journalSeq: number;
+  readonly operations: Readonly<Record<string, number>>;
+};
+
+export type LeaseWrite = { readonly record: LeaseRecord; readonly replacesVersion: number | null };
+
+export type SyncWrite = {
+  readonly host: SyncedHost;
+  readonly leases: readonly LeaseWrite[];
+  /** The counter of epochs, and the value on which the grants were decided. */
+  readonly epochs: { readonly replaces: number; readonly highest: number };
+  readonly audit: readonly AuditDraft[];
+};
+
+export interface LeaseStore {
+  /** What one sync of a host is decided on. */
+  forSync(
+    hostId: string,
+    resources: readonly string[],
+  ): Promise<{
+    readonly leases: ReadonlyMap<string, LeaseRecord>;
+    readonly heldCount: number;
+    readonly highestEpoch: number;
+  }>;
+  /** `host_changed` where the host is no longer at the epoch under which it spoke. */
+  applySync(write: SyncWrite): Promise<WriteOutcome | 'host_changed'>;
+  /** In the order of their resources. */
+  list(page: PageRequest): Promise<Page<LeaseRecord>>;
+  all(): Promise<readonly LeaseRecord[]>;
+}
+
+export type StoredEvent = {
+  readonly event: Omit<JournalEvent, 'kind'> & { readonly kind: string };
+  /** Why it is part of no projection. */
+  readonly problem: string | null;
+};
+
+export type ReportWrite = {
+  readonly hostId: string;
+  readonly hostEpoch: number;
+  readonly follows: ReportPosition;
+  readonly position: ReportPosition;
+  readonly receivedAtMs: number;
+  readonly events: readonly StoredEvent[];
+  readonly operations: readonly ProjectedOperation[];
+  readonly refusals: readonly Refusal[];
+  readonly outages: readonly Outage[];
+  readonly audit: readonly AuditDraft[];
+};
+
+export type OperationFilter = {
+  readonly hostId: string | null;
+  readonly state: OperationState | null;
+};
+
+export interface ReportStore {
+  operations(ids: readonly string[]): Promise<ReadonlyMap<string, ProjectedOperation>>;
+  append(write: ReportWrite): Promise<WriteOutcome>;
+  /** Newest first, as all lists of reports. */
+  listOperations(filter: OperationFilter, page: PageRequest): Promise<Page<ProjectedOperation>>;
+  eventsOf(operationId: string, limit: number): Promise<readonly JournalEvent[]>;
+  listRefusals(page: PageRequest): Promise<Page<ReportedRefusal>>;
+  listOutages(page: PageRequest): Promise<Page<ReportedOutage>>;
+  listUnreadable(page: PageRequest): Promise<Page<UnreadableEvent>>;
+  countByState(): Promise<Readonly<Record<string, number>>>;
+  countUnreadable(): Promise<number>;
+}
+
+export type OperatorRecord = Operator & { readonly tokenSha256: string };
+
+export interface OperatorStore {
+  add(operator: OperatorRecord, audit: AuditDraft): Promise<'ok' | 'exists'>;
+  remove(name: string, audit: AuditDraft): Promise<'ok' | 'not_found' | 'last_admin'>;
+  byToken(tokenSha256: string): Promise<Operator | null>;
+  /** By name. */
+  list(): Promise<readonly Operator[]>;
+}
+
+export interface AuditStore {
+  /** Newest first. */
+  list(page: PageRequest): Promise<Page<AuditEntry>>;
+  /** The newest `count`, oldest first. */
+  tail(count: number): Promise<readonly AuditEntry[]>;
+}
+
+export interface ControlStore {
+  readonly policy: PolicyStore;
+  readonly hosts: HostStore;
+  readonly leases: LeaseStore;
+  readonly reports: ReportStore;
+  readonly operators: OperatorStore;
+  readonly audit: AuditStore;
+  state(): Promise<StoredState>;
+  /** Begins a run; from now on writes of any other run are refused (S2). The id is kept from the first start on. */
+  startRun(run: Run): Promise<Run>;
+  /** S3. */
+  onFailure(tell: (error: Error) => void): void;
+  close(): Promise<void>;
+}
+
+export class SupersededError extends Error {
+  override name = 'SupersededError';
+}

@@ -1,0 +1,154 @@
+/** The schema of control's SQLite store. Append only: an applied migration never changes again. */
+import type { Migration } from '../../shared/platform/sqlite.ts';
+
+export const CONTROL_MIGRATIONS: readonly Migration[] = [
+  {
+    version: 1,
+    name: 'control state, policy, operators and audit trail',
+    sql: `
+CREATE TABLE control_state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  control_id TEXT NOT NULL,
+  run INTEGER NOT NULL,
+  highest_epoch INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE policy_revisions (
+  policy_revision INTEGER PRIMARY KEY,
+  policy_digest TEXT NOT NULL,
+  published_at_ms INTEGER NOT NULL,
+  published_by TEXT NOT NULL,
+  comment TEXT,
+  rules INTEGER NOT NULL,
+  policy TEXT NOT NULL,
+  bundle TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE operators (
+  name TEXT PRIMARY KEY,
+  roles TEXT NOT NULL,
+  token_sha256 TEXT NOT NULL UNIQUE,
+  created_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE audit (
+  seq INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  target TEXT NOT NULL,
+  detail TEXT NOT NULL,
+  previous_hash TEXT NOT NULL,
+  hash TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
+`,
+  },
+  {
+    version: 2,
+    name: 'hosts, join tokens and leases',
+    sql: `
+CREATE TABLE join_tokens (
+  token_id TEXT PRIMARY KEY,
+  secret_sha256 TEXT NOT NULL,
+  host_name TEXT NOT NULL,
+  expires_at_ms INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  used_kid TEXT,
+  used_host_id TEXT,
+  used_host_epoch INTEGER
+) STRICT;
+
+CREATE TABLE hosts (
+  host_id TEXT PRIMARY KEY,
+  host_name TEXT NOT NULL UNIQUE,
+  host_epoch INTEGER NOT NULL,
+  kid TEXT NOT NULL,
+  enrolled_at_ms INTEGER NOT NULL,
+  last_sync_at_ms INTEGER,
+  policy_revision INTEGER,
+  policy_rejected TEXT,
+  operations TEXT NOT NULL,
+  sidecar_version TEXT,
+  journal_seq INTEGER NOT NULL,
+  high_water_revision INTEGER NOT NULL,
+  high_water_epoch INTEGER NOT NULL,
+  acked_host_epoch INTEGER NOT NULL,
+  acked_seq INTEGER NOT NULL,
+  acked_hash TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE host_keys (
+  kid TEXT PRIMARY KEY,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  host_epoch INTEGER NOT NULL,
+  public_key TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE leases (
+  resource TEXT PRIMARY KEY,
+  epoch INTEGER NOT NULL UNIQUE,
+  state TEXT NOT NULL,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  host_epoch INTEGER NOT NULL,
+  run INTEGER NOT NULL,
+  ends_boot_ms INTEGER NOT NULL,
+  term_ms INTEGER NOT NULL,
+  granted_at_ms INTEGER NOT NULL,
+  renewed_at_ms INTEGER NOT NULL,
+  transitions INTEGER NOT NULL,
+  version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX leases_by_host ON leases (host_id, state);
+`,
+  },
+  {
+    version: 3,
+    name: 'reports and their projections',
+    sql: `
+CREATE TABLE events (
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  host_epoch INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  operation_id TEXT,
+  outage_id TEXT,
+  body TEXT NOT NULL,
+  previous_hash TEXT NOT NULL,
+  hash TEXT NOT NULL,
+  received_at_ms INTEGER NOT NULL,
+  problem TEXT,
+  PRIMARY KEY (host_id, host_epoch, seq)
+) STRICT;
+CREATE INDEX events_by_operation ON events (operation_id) WHERE operation_id IS NOT NULL;
+CREATE INDEX events_unreadable ON events (received_at_ms) WHERE problem IS NOT NULL;
+
+CREATE TABLE operations (
+  operation_id TEXT PRIMARY KEY,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  state TEXT NOT NULL,
+  record TEXT NOT NULL
+) STRICT;
+CREATE INDEX operations_by_state ON operations (state, operation_id);
+CREATE INDEX operations_by_host ON operations (host_id, operation_id);
+
+CREATE TABLE refusals (
+  refusal_id TEXT NOT NULL,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  record TEXT NOT NULL,
+  PRIMARY KEY (refusal_id, host_id)
+) STRICT;
+
+CREATE TABLE outages (
+  outage_id TEXT NOT NULL,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  record TEXT NOT NULL,
+  PRIMARY KEY (outage_id, host_id)
+) STRICT;
+`,
+  },
+];

@@ -1,0 +1,58 @@
+/** `ControlStore` in one SQLite file: WAL, FULL, one connection. For one node. */
+import { migrate, openDatabase } from '../../shared/platform/sqlite.ts';
+import type { ControlStore, Run } from './control-store.ts';
+import { CONTROL_MIGRATIONS } from './migrations.ts';
+import { SqliteConnection, numberOf, textOf } from './sqlite-connection.ts';
+import { sqliteHostStore } from './sqlite-hosts.ts';
+import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
+import { sqliteAuditStore, sqliteOperatorStore } from './sqlite-operators.ts';
+import { sqlitePolicyStore } from './sqlite-policy.ts';
+import { sqliteReportStore } from './sqlite-reports.ts';
+
+/** Throws `StoreError` where the file cannot be used, each with its reason. */
+export function openSqliteControlStore(path: string): ControlStore {
+  const database = openDatabase(path);
+  try {
+    migrate(database, CONTROL_MIGRATIONS);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  const connection = new SqliteConnection(database);
+  return {
+    policy: sqlitePolicyStore(connection),
+    hosts: sqliteHostStore(connection),
+    leases: sqliteLeaseStore(connection),
+    reports: sqliteReportStore(connection),
+    operators: sqliteOperatorStore(connection),
+    audit: sqliteAuditStore(connection),
+    state: () =>
+      connection.read(() => {
+        const row = connection.get('SELECT control_id, run FROM control_state');
+        const longest = connection.get('SELECT max(term_ms) AS longest FROM leases');
+        return {
+          controlId: row === undefined ? null : textOf(row, 'control_id'),
+          run: Number(row?.['run'] ?? 0),
+          highestEpoch: highestEpoch(connection),
+          longestTermMs: Number(longest?.['longest'] ?? 0),
+        };
+      }),
+    async startRun({ controlId, run }) {
+      connection.beginRun(run, () => {
+        connection.change(
+          `INSERT INTO control_state VALUES (1, ?, ?, 0)
+           ON CONFLICT (id) DO UPDATE SET run = excluded.run`,
+          ...[controlId, run],
+        );
+      });
+      return connection.read((): Run => {
+        const row = connection.get('SELECT control_id FROM control_state');
+        return { controlId: textOf(row ?? {}, 'control_id'), run };
+      });
+    },
+    onFailure: (tell) => connection.onFailure(tell),
+    async close() {
+      connection.close();
+    },
+  };
+}

@@ -1,0 +1,97 @@
+import type { LeaseRecord } from '../core/lease-transition.ts';
+import type { LeaseStore, LeaseWrite } from './control-store.ts';
+import { numberOf, textOf, toPage, type Row, type SqliteConnection } from './sqlite-connection.ts';
+import { recordSync } from './sqlite-hosts.ts';
+
+export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
+  return {
+    forSync: (hostId, resources) =>
+      connection.read(() => {
+        const rows = connection.all(
+          'SELECT * FROM leases WHERE resource IN (SELECT value FROM json_each(?))',
+          JSON.stringify(resources),
+        );
+        const held = connection.get(
+          `SELECT count(*) AS held FROM leases WHERE host_id = ? AND state = 'held'`,
+          hostId,
+        );
+        return {
+          leases: new Map(rows.map((row) => [textOf(row, 'resource'), readLease(row)])),
+          heldCount: Number(held?.['held'] ?? 0),
+          highestEpoch: highestEpoch(connection),
+        };
+      }),
+    async applySync({ host, leases, epochs, audit }) {
+      let isKnown = false;
+      const outcome = await connection.write(() => {
+        recordSync(connection, host);
+        isKnown = true;
+        if (epochs.highest !== epochs.replaces) {
+          connection.changeOne(
+            'UPDATE control_state SET highest_epoch = ? WHERE highest_epoch = ?',
+            ...[epochs.highest, epochs.replaces],
+          );
+        }
+        for (const lease of leases) writeLease(connection, lease);
+        connection.appendAudit(audit);
+      });
+      return isKnown ? outcome : 'host_changed';
+    },
+    list: (page) =>
+      connection.read(() =>
+        toPage(
+          page,
+          (limit, after) =>
+            connection.all(
+              'SELECT * FROM leases WHERE resource > ? ORDER BY resource LIMIT ?',
+              after ?? '',
+              limit,
+            ),
+          readLease,
+          (row) => textOf(row, 'resource'),
+        ),
+      ),
+    all: () => connection.read(() => connection.all('SELECT * FROM leases').map(readLease)),
+  };
+}
+
+export function highestEpoch(connection: SqliteConnection): number {
+  return Number(connection.get('SELECT highest_epoch FROM control_state')?.['highest_epoch'] ?? 0);
+}
+
+function writeLease(connection: SqliteConnection, { record, replacesVersion }: LeaseWrite): void {
+  const values = [
+    ...[record.epoch, record.state, record.holder.hostId, record.holder.hostEpoch, record.run],
+    ...[record.endsBootMs, record.termMs, record.grantedAtMs, record.renewedAtMs],
+    ...[record.transitions, record.version],
+  ];
+  if (replacesVersion === null) {
+    connection.changeOne(
+      'INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (resource) DO NOTHING',
+      ...[record.resource, ...values],
+    );
+    return;
+  }
+  connection.changeOne(
+    `UPDATE leases SET epoch = ?, state = ?, host_id = ?, host_epoch = ?, run = ?, ends_boot_ms = ?,
+       term_ms = ?, granted_at_ms = ?, renewed_at_ms = ?, transitions = ?, version = ?
+     WHERE resource = ? AND version = ?`,
+    ...[...values, record.resource, replacesVersion],
+  );
+}
+
+function readLease(row: Row): LeaseRecord {
+  return {
+    resource: textOf(row, 'resource'),
+    epoch: numberOf(row, 'epoch'),
+    state: row['state'] === 'held' ? 'held' : 'released',
+    holder: { hostId: textOf(row, 'host_id'), hostEpoch: numberOf(row, 'host_epoch') },
+    run: numberOf(row, 'run'),
+    endsBootMs: numberOf(row, 'ends_boot_ms'),
+    termMs: numberOf(row, 'term_ms'),
+    grantedAtMs: numberOf(row, 'granted_at_ms'),
+    renewedAtMs: numberOf(row, 'renewed_at_ms'),
+    transitions: numberOf(row, 'transitions'),
+    version: numberOf(row, 'version'),
+  };
+}
