@@ -1,0 +1,270 @@
+/**
+ * The outage story on real input: two daemons, a payment target and an app, each a process of its own. Control is
+ * killed a third of the way in and comes back at two thirds; half-way the sidecar is killed as well, and serves again
+ * from its disk. In the end everything is held against everything else. Exits 1 if one order is lost, doubled, or told
+ * wrong.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Supervisor } from '../../../control/cli/dev/supervisor.ts';
+import type { SidecarClient } from '../../../shared/client/index.ts';
+import { SystemClock } from '../../../shared/platform/clock.ts';
+import { SystemRandom } from '../../../shared/platform/random.ts';
+import { takeAccount, type Account, type Away, type Settled } from './account.ts';
+import { makeOrders, parseOrders, type OrderLine } from './order-file.ts';
+import { OrderWorker, type Disposition } from './order-worker.ts';
+import { Progress } from './progress.ts';
+import { printReport, type Report } from './report.ts';
+import { PaymentTarget } from './target-client.ts';
+
+const HELP = `npm run demo -- [--seed N] [--lines N] [--orders FILE] [--concurrency N] [--json] [--keep]
+
+  --seed N         make another file of orders, and other failures of the target (default: the file orders.ndjson)
+  --lines N        lines of the file that --seed makes (default 2200, at least 2000)
+  --orders FILE    work through your own file of orders (NDJSON)
+  --concurrency N  orders in work at one time (default 24)
+  --json           print one JSON object at the end instead of the report
+  --keep           keep the data directory, and say where it is
+`;
+
+const ORDERS_FILE = fileURLToPath(new URL('./orders.ndjson', import.meta.url));
+const SETTLE_BOUND_MS = 60_000;
+const POLL_MS = 50;
+
+const { values: options } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    lines: { type: 'string', default: '2200' },
+    orders: { type: 'string' },
+    concurrency: { type: 'string', default: '24' },
+    json: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, POLL_MS));
+
+async function main(): Promise<number> {
+  if (options.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const seed = wholeNumber('seed', options.seed ?? '1', 0);
+  const lines = parseOrders(readOrders(seed));
+  const concurrency = wholeNumber('concurrency', options.concurrency, 1);
+  const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-demo-'));
+  // The account of the run goes to standard error, so that standard output is the report alone.
+  const progress = new Progress(lines.length, process.stderr);
+  const supervisor = await Supervisor.open({
+    dataDir,
+    controlPort: 0,
+    sidecarPort: 0,
+    environment: process.env,
+    sidecarSettings: { HOLDFAST_SYNC_INTERVAL: '1s' },
+    clock: new SystemClock(),
+    random: new SystemRandom(),
+    logLevel: 'warn',
+    onLine: () => undefined,
+    onEnd: (daemon, { isExpected, exitCode, signal }) => {
+      if (!isExpected) progress.say(`${daemon} ended by itself (${signal ?? exitCode}): this is a failure`);
+    },
+  });
+  let target: PaymentTarget | null = null;
+  let passed = false;
+  try {
+    progress.say('starting control, a sidecar, and a payment target that compares fencing tokens');
+    await supervisor.up();
+    target = await PaymentTarget.start(seed);
+    const report = await tell({ supervisor, target, lines, progress, concurrency, seed });
+    passed = report.lost.length + report.doubled.length + report.toldWrong.length === 0;
+    if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+    else printReport(report);
+    return passed ? 0 : 1;
+  } finally {
+    await supervisor.down();
+    await target?.stop();
+    if (passed && !options.keep) rmSync(dataDir, { recursive: true });
+    else progress.say(`the data is kept in ${dataDir}`);
+  }
+}
+
+type Story = {
+  readonly supervisor: Supervisor;
+  readonly target: PaymentTarget;
+  readonly lines: readonly OrderLine[];
+  readonly progress: Progress;
+  readonly concurrency: number;
+  readonly seed: number;
+};
+
+async function tell({ supervisor, target, lines, progress, concurrency, seed }: Story): Promise<Report> {
+  const sidecar = supervisor.openSidecarClient();
+  const worker = new OrderWorker(sidecar, target);
+  const settled: { line: OrderLine; disposition: Disposition | null }[] = lines.map((line) => ({ line, disposition: null }));
+  const away = { fromMs: 0, toMs: 0 };
+  const events: Promise<void>[] = [];
+  let executedInOutage = 0;
+  let done = 0;
+  const isAway = (): boolean => away.fromMs > 0 && away.toMs === 0;
+
+  const whenDone: [number, () => Promise<void>][] = [
+    [
+      Math.floor(lines.length / 3),
+      async () => {
+        await supervisor.kill('control');
+        away.fromMs = Date.now();
+        progress.say('control was killed (SIGKILL): bounded work goes on, what must be fresh is refused');
+      },
+    ],
+    [
+      Math.floor(lines.length / 2),
+      async () => {
+        await supervisor.kill('sidecar');
+        progress.say('the sidecar was killed as well (SIGKILL), with control still away');
+        await supervisor.start('sidecar');
+        progress.say('the sidecar serves again, from its own disk');
+      },
+    ],
+    [
+      Math.floor((lines.length * 2) / 3),
+      async () => {
+        away.toMs = Date.now();
+        await supervisor.start('control');
+        progress.say('control was started again: the backlog of reports goes up');
+      },
+    ],
+  ];
+
+  const queue = [...settled];
+  const work = async (): Promise<void> => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+      if (item.line.ok) item.disposition = await worker.process(item.line.order);
+      if (item.disposition?.kind === 'executed' && isAway()) executedInOutage += 1;
+      done += 1;
+      progress.update(done, isAway() ? 'control is away' : 'control is in reach');
+      // One event after the other, while the work goes on.
+      const due = whenDone[0] !== undefined && done >= whenDone[0][0] ? whenDone.shift() : undefined;
+      if (due !== undefined) events.push((events.at(-1) ?? Promise.resolve()).then(due[1]));
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, work));
+  await Promise.all(events);
+
+  const deferred = settled.filter(({ disposition }) => disposition?.kind === 'deferred');
+  progress.say(`control is back: ${deferred.length} orders that needed fresh authority are submitted again, with the same keys`);
+  await untilConnected(sidecar);
+  for (const item of deferred) if (item.line.ok) item.disposition = await worker.process(item.line.order);
+
+  const resolved = await reconcile(sidecar, target);
+  progress.say(`${resolved} operations with unknown outcome were settled by asking the target`);
+  await untilReported(sidecar);
+  const fenced = await staleOwnerIsFenced(sidecar, target);
+
+  const control = supervisor.openControlClient();
+  try {
+    const account = await takeAccount({ settled, ledger: await target.ledger(), sidecar, control, away });
+    return {
+      ...summarize({ settled, account, away, deferred: deferred.length, executedInOutage, resolved }),
+      seed,
+      askedAgain: worker.askedAgain,
+      staleOwnerFenced: fenced,
+      recovery: await sidecar.recovery(),
+    };
+  } finally {
+    await control.close();
+    await sidecar.close();
+  }
+}
+
+/** Settles what is unknown by what the target's ledger says: a probe, so the outcome is `verified`. */
+async function reconcile(sidecar: SidecarClient, target: PaymentTarget): Promise<number> {
+  const { items } = await sidecar.operations({ state: 'unknown', limit: 500 });
+  for (const { operationId } of items) {
+    const { entries } = await target.ledger(operationId);
+    const outcome = entries.length > 0 ? 'succeeded' : 'failed';
+    await sidecar.resolve(operationId, { outcome, provenance: 'verified', reason: `the target's ledger has ${entries.length} entries for it` });
+  }
+  return items.length;
+}
+
+/** A write with the token before the present one, as a stale owner would send it. */
+async function staleOwnerIsFenced(sidecar: SidecarClient, target: PaymentTarget): Promise<boolean> {
+  const lease = (await sidecar.leases()).find(({ epoch }) => epoch !== null);
+  if (lease === undefined || lease.epoch === null) return false;
+  const answer = await target.perform({
+    effect: 'refund',
+    operationId: 'a-stale-owner',
+    order: 'o-stale',
+    amount: 1,
+    fence: { resource: lease.resource, token: lease.epoch - 1 },
+  });
+  return answer.kind === 'fenced';
+}
+
+async function untilConnected(sidecar: SidecarClient): Promise<void> {
+  await until('the sidecar to reach control again', async () => (await sidecar.status()).control.state === 'connected');
+}
+
+async function untilReported(sidecar: SidecarClient): Promise<void> {
+  await until('control to hold every entry of the journal', async () => {
+    const { journal } = await sidecar.status();
+    return journal.ackedSeq === journal.seq;
+  });
+}
+
+async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {
+  const startedMs = performance.now();
+  while (!(await isTrue())) {
+    if (performance.now() - startedMs > SETTLE_BOUND_MS) throw new Error(`waited ${SETTLE_BOUND_MS / 1_000} s in vain for ${what}`);
+    await pause();
+  }
+}
+
+function summarize(parts: {
+  settled: readonly Settled[];
+  account: Account;
+  away: Away;
+  deferred: number;
+  executedInOutage: number;
+  resolved: number;
+}): Omit<Report, 'seed' | 'askedAgain' | 'recovery' | 'staleOwnerFenced'> {
+  const { settled, account, away } = parts;
+  const count = (kind: Disposition['kind']): number => settled.filter(({ disposition }) => disposition?.kind === kind).length;
+  return {
+    linesRead: settled.length,
+    badLines: settled.flatMap(({ line }) => (line.ok ? [] : [`line ${line.line}: ${line.problem}`])),
+    ordersRead: settled.filter(({ line }) => line.ok).length,
+    admitted: count('executed') + count('unknown'),
+    refusedByRule: count('refused'),
+    deduplicated: count('deduplicated'),
+    conflicting: count('conflicting'),
+    executedWhileControlWasDown: parts.executedInOutage,
+    refusedForFreshAuthority: parts.deferred,
+    settledByProbe: parts.resolved,
+    controlAwayMs: away.toMs - away.fromMs,
+    ...account,
+  };
+}
+
+function readOrders(seed: number): string {
+  if (options.orders !== undefined) return readFileSync(options.orders, 'utf8');
+  if (options.seed === undefined) return readFileSync(ORDERS_FILE, 'utf8');
+  return makeOrders(seed, wholeNumber('lines', options.lines, 2_000));
+}
+
+function wholeNumber(name: string, text: string, least: number): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new Error(`--${name} ${text} is not a whole number of at least ${least}`);
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`the demo failed: ${error instanceof Error ? error.stack : String(error)}\n`);
+  process.exitCode = 1;
+}
