@@ -142,8 +142,12 @@ export class Output {
       ? styleText('red', 'error:', { validateStream: false })
       : 'error:';
     stderr.write(`${label} ${inert(failure.detail)} (${inert(failure.code)})\n`);
-    for (const { path, message } of failure.errors) {
-      stderr.write(`  ${path === '' ? '' : `${inert(path)}: `}${inert(message)}\n`);
+    const places = failure.errors.map(({ path, message }) =>
+      path === '' ? message : `${path}: ${message}`,
+    );
+    // A daemon that has found one thing says it in the detail as well.
+    if (places.length !== 1 || places[0] !== failure.detail) {
+      for (const place of places) stderr.write(`  ${inert(place)}\n`);
     }
     if (failure.hint !== null) stderr.write(`hint: ${failure.hint}\n`);
     if (stack !== null) stderr.write(`${stack}\n`);

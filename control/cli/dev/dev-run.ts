@@ -15,7 +15,7 @@ import { endingText, type Ending, type OutputStream } from './daemon-process.ts'
 import { devFiles, makeDataDir, removeData } from './dev-files.ts';
 import { writeDevState, type DevState } from './dev-state.ts';
 import { firstSteps } from './first-steps.ts';
-import { logLine } from './log-lines.ts';
+import { isProbeLine, logLine } from './log-lines.ts';
 import { Supervisor } from './supervisor.ts';
 import { isSupervised, openSwitchboard, type DevAction } from './switchboard.ts';
 
@@ -62,7 +62,9 @@ export async function runDev(
       // Before that it is part of the failure, if it comes to one.
       if (isUp) stderr.write(`${daemon}: ${inert(line)}\n`);
     } else if (options.logs === 'json') stdout.write(`${line}\n`);
-    else if (options.logs === 'short') stdout.write(`${logLine(daemon, line)}\n`);
+    else if (options.logs === 'short' && !isProbeLine(line)) {
+      stdout.write(`${logLine(daemon, line)}\n`);
+    }
   };
   const onEnd = (daemon: DaemonName, ending: Ending): void => {
     // While both are being set up, the end of one is the failure of the whole, and is reported as that.

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Output, wantsColour, type OutputFormat, type View } from '../../../control/cli/output.ts';
 import { ageText, durationText, timeText } from '../../../control/cli/time-text.ts';
-import { logLine } from '../../../control/cli/dev/log-lines.ts';
+import { isProbeLine, logLine } from '../../../control/cli/dev/log-lines.ts';
 import { failureOf, CommandError } from '../../../control/cli/failures.ts';
 
 type Thing = { readonly id: string; readonly state: string; readonly note: string };
@@ -225,6 +225,12 @@ describe('log lines of the daemons', () => {
     expect(logLine('control', line)).toBe(
       '03:04:05 control  warn  sync refused  host=dev  count=2  error=no',
     );
+  });
+
+  test('of probes are known, since the supervisor asks them itself', () => {
+    expect(isProbeLine('{"msg":"request","route":"/readyz","status":503}')).toBe(true);
+    expect(isProbeLine('{"msg":"request","route":"/v1/status","status":503}')).toBe(false);
+    expect(isProbeLine('ready')).toBe(false);
   });
 
   test('stay as they are where they are not JSON', () => {
