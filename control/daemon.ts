@@ -89,14 +89,27 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
   const signer = await openSigner(keys[0]);
   const trustKeys = keys.map(publicPart);
   const base = {
-    ...{ config, clock, random, logger, metrics, signer, controlId, trustKeys, floors },
+    config,
+    clock,
+    random,
+    logger,
+    metrics,
+    signer,
+    controlId,
+    trustKeys,
+    floors,
   };
   const feed = new BundleFeed({ clock, waitersMax: config.bundleWaitersMax });
   const publisher = new PolicyPublisher({ ...base, store, feed });
   const lessor = new Lessor({ ...base, store: store.leases }, { run, recovery, longestTermMs });
   const { app, routes } = await buildApp({
     ...base,
-    ...{ store, operators, lessor, publisher, feed, version },
+    store,
+    operators,
+    lessor,
+    publisher,
+    feed,
+    version,
     authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
     desk: new EnrolmentDesk({ ...base, store: store.hosts }),
     sync: new HostSync({ ...base, store, lessor }),
@@ -165,7 +178,11 @@ export async function openControl(config: ControlConfig, version: string): Promi
   const tokenPath = join(config.dataDir, 'admin.token');
   try {
     const control = await buildControl({
-      ...{ config, store, keys, logger, version },
+      config,
+      store,
+      keys,
+      logger,
+      version,
       clock: new SystemClock(),
       random: new SystemRandom(),
       floors: openFloorFile(config.dataDir),

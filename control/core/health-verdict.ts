@@ -6,8 +6,8 @@ export type PlaneParts = Readonly<Record<string, HealthPart>>;
 /** `failed` in any part: down. `degraded` in any: impaired. Not knowing is no verdict by itself. */
 export function judgePlane(parts: PlaneParts, fine: string): PlaneHealth {
   const entries = Object.entries(parts);
-  const failed = entries.filter(([, part]) => part.state === 'failed');
-  const degraded = entries.filter(([, part]) => part.state === 'degraded');
+  const failed = entries.filter(([, { state }]) => state === 'failed');
+  const degraded = entries.filter(([, { state }]) => state === 'degraded');
   const worst = failed.length > 0 ? failed : degraded;
   const verdict = failed.length > 0 ? 'down' : degraded.length > 0 ? 'impaired' : 'ok';
   const summary = worst.map(([name, { detail }]) => `${name}: ${detail}`).join('; ');

@@ -70,7 +70,9 @@ async function describeHealth(ports: HealthPorts): Promise<Health> {
   if (failure !== null) {
     const unknown = part('unknown', 'the store does not answer');
     return {
-      ...{ daemon: 'control', version, atMs },
+      daemon: 'control',
+      version,
+      atMs,
       controlPlane: judgePlane({ store: part('failed', failure, { lastError: failure }) }, ''),
       dataPlane: judgePlane(
         { executing: unknown, unknown, unreported: unknown },
@@ -81,7 +83,9 @@ async function describeHealth(ports: HealthPorts): Promise<Health> {
   const fleet = await viewFleet({ ...ports, hosts: store.hosts, policy: store.policy });
   const newest = await store.policy.currentNumber();
   return {
-    ...{ daemon: 'control', version, atMs },
+    daemon: 'control',
+    version,
+    atMs,
     controlPlane: judgePlane(
       {
         store: part('ok', 'commits', { lastSuccessMs: atMs }),

@@ -87,10 +87,14 @@ export function installLeaseRoutes(app: App, ports: { store: ControlStore; lesso
         const view = lessor.view(record);
         const isHeld = view.state === 'held';
         return {
-          ...{ resource, epoch, ...view },
+          resource,
+          epoch,
+          ...view,
           holder: isHeld ? holder.hostId : null,
           holderName: isHeld ? (names.get(holder.hostId) ?? null) : null,
-          ...{ grantedAtMs, renewedAtMs, transitions },
+          grantedAtMs,
+          renewedAtMs,
+          transitions,
         };
       });
       return { items: views, nextCursor };

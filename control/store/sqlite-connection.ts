@@ -56,22 +56,22 @@ export class SqliteConnection {
     this.#database = database;
   }
 
-  get(sql: string, ...values: SQLInputValue[]): Row | undefined {
+  get(sql: string, values: readonly SQLInputValue[] = []): Row | undefined {
     return this.#prepare(sql).get(...values);
   }
 
-  all(sql: string, ...values: SQLInputValue[]): Row[] {
+  all(sql: string, values: readonly SQLInputValue[] = []): Row[] {
     return this.#prepare(sql).all(...values);
   }
 
   /** The number of rows changed. */
-  change(sql: string, ...values: SQLInputValue[]): number {
+  change(sql: string, values: readonly SQLInputValue[] = []): number {
     return Number(this.#prepare(sql).run(...values).changes);
   }
 
   /** A change that must hit one row, or the condition of this write does not hold. */
-  changeOne(sql: string, ...values: SQLInputValue[]): void {
-    if (this.change(sql, ...values) !== 1) throw new ConflictSignal();
+  changeOne(sql: string, values: readonly SQLInputValue[] = []): void {
+    if (this.change(sql, values) !== 1) throw new ConflictSignal();
   }
 
   require(isStillSo: boolean): void {
@@ -111,10 +111,16 @@ export class SqliteConnection {
     for (const { atMs, actor, action, target, detail } of drafts) {
       seq += 1;
       const hash = chainHash(previousHash, { seq, atMs, actor, action, target, detail });
-      this.change(
-        'INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-        ...[seq, atMs, actor, action, target, JSON.stringify(detail), previousHash, hash],
-      );
+      this.change('INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
+        seq,
+        atMs,
+        actor,
+        action,
+        target,
+        JSON.stringify(detail),
+        previousHash,
+        hash,
+      ]);
       previousHash = hash;
     }
   }

@@ -2,7 +2,7 @@
 import { migrate, openDatabase } from '../../shared/platform/sqlite.ts';
 import type { ControlStore, Run } from './control-store.ts';
 import { CONTROL_MIGRATIONS } from './migrations.ts';
-import { SqliteConnection, numberOf, textOf } from './sqlite-connection.ts';
+import { SqliteConnection, textOf } from './sqlite-connection.ts';
 import { sqliteHostStore } from './sqlite-hosts.ts';
 import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
 import { sqliteAuditStore, sqliteOperatorStore } from './sqlite-operators.ts';
@@ -42,7 +42,7 @@ export function openSqliteControlStore(path: string): ControlStore {
         connection.change(
           `INSERT INTO control_state VALUES (1, ?, ?, 0)
            ON CONFLICT (id) DO UPDATE SET run = excluded.run`,
-          ...[controlId, run],
+          [controlId, run],
         );
       });
       return connection.read((): Run => {

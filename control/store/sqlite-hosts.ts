@@ -19,28 +19,25 @@ import {
 
 export function sqliteHostStore(connection: SqliteConnection): HostStore {
   const findHost = (column: 'host_id' | 'host_name', value: string) => (): HostRecord | null => {
-    const row = connection.get(`SELECT * FROM hosts WHERE ${column} = ?`, value);
+    const row = connection.get(`SELECT * FROM hosts WHERE ${column} = ?`, [value]);
     return row === undefined ? null : readHost(row);
   };
   return {
     async addJoinToken(token, audit) {
       await connection.write(() => {
-        connection.change(
-          'INSERT INTO join_tokens VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL)',
-          ...[
-            token.tokenId,
-            token.secretSha256,
-            token.hostName,
-            token.expiresAtMs,
-            token.createdBy,
-          ],
-        );
+        connection.change('INSERT INTO join_tokens VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL)', [
+          token.tokenId,
+          token.secretSha256,
+          token.hostName,
+          token.expiresAtMs,
+          token.createdBy,
+        ]);
         connection.appendAudit([audit]);
       });
     },
     joinToken: (tokenId) =>
       connection.read(() => {
-        const row = connection.get('SELECT * FROM join_tokens WHERE token_id = ?', tokenId);
+        const row = connection.get('SELECT * FROM join_tokens WHERE token_id = ?', [tokenId]);
         return row === undefined ? null : readJoinToken(row);
       }),
     enrol: (enrolling, audit) =>
@@ -53,7 +50,7 @@ export function sqliteHostStore(connection: SqliteConnection): HostStore {
         const row = connection.get(
           `SELECT hosts.*, host_keys.kid AS key_id, host_keys.host_epoch AS key_epoch, public_key
            FROM host_keys JOIN hosts USING (host_id) WHERE host_keys.kid = ?`,
-          kid,
+          [kid],
         );
         if (row === undefined) return null;
         return {
@@ -70,11 +67,10 @@ export function sqliteHostStore(connection: SqliteConnection): HostStore {
         toPage(
           page,
           (limit, after) =>
-            connection.all(
-              'SELECT * FROM hosts WHERE host_id > ? ORDER BY host_id LIMIT ?',
+            connection.all('SELECT * FROM hosts WHERE host_id > ? ORDER BY host_id LIMIT ?', [
               after ?? '',
               limit,
-            ),
+            ]),
           readHost,
           (row) => textOf(row, 'host_id'),
         ),
@@ -94,19 +90,19 @@ function enrolHost(connection: SqliteConnection, enrolling: Enrolling): void {
   connection.changeOne(
     `UPDATE join_tokens SET used_kid = ?, used_host_id = ?, used_host_epoch = ?
      WHERE token_id = ? AND used_kid IS NULL`,
-    ...[kid, hostId, hostEpoch, tokenId],
+    [kid, hostId, hostEpoch, tokenId],
   );
   if (follows === null) {
     connection.changeOne(
       `INSERT INTO hosts VALUES (?, ?, ?, ?, ?, NULL, NULL, NULL, '{}', NULL, 0, 0, 0, ?, 0, ?)
        ON CONFLICT DO NOTHING`,
-      ...[hostId, hostName, hostEpoch, kid, atMs, hostEpoch, FIRST_PREVIOUS_HASH],
+      [hostId, hostName, hostEpoch, kid, atMs, hostEpoch, FIRST_PREVIOUS_HASH],
     );
   } else {
     connection.changeOne(
       `UPDATE hosts SET host_epoch = ?, kid = ?, enrolled_at_ms = ?, last_sync_at_ms = NULL
        WHERE host_id = ? AND host_epoch = ?`,
-      ...[hostEpoch, kid, atMs, hostId, follows],
+      [hostEpoch, kid, atMs, hostId, follows],
     );
   }
   // The same key may come back with its own host; with another one it is somebody else's.
@@ -114,7 +110,7 @@ function enrolHost(connection: SqliteConnection, enrolling: Enrolling): void {
     `INSERT INTO host_keys VALUES (?, ?, ?, ?)
      ON CONFLICT (kid) DO UPDATE SET host_epoch = excluded.host_epoch
      WHERE host_id = excluded.host_id`,
-    ...[kid, hostId, hostEpoch, JSON.stringify(publicKey)],
+    [kid, hostId, hostEpoch, JSON.stringify(publicKey)],
   );
 }
 
@@ -125,10 +121,18 @@ export function recordSync(connection: SqliteConnection, host: SyncedHost): void
        operations = ?, sidecar_version = ?, journal_seq = ?,
        high_water_revision = max(high_water_revision, ?), high_water_epoch = max(high_water_epoch, ?)
      WHERE host_id = ? AND host_epoch = ?`,
-    ...[host.atMs, host.policyRevision],
-    host.policyRejected === null ? null : JSON.stringify(host.policyRejected),
-    ...[JSON.stringify(host.operations), host.sidecarVersion, host.journalSeq],
-    ...[host.highWater.policyRevision, host.highWater.epoch, host.hostId, host.hostEpoch],
+    [
+      host.atMs,
+      host.policyRevision,
+      host.policyRejected === null ? null : JSON.stringify(host.policyRejected),
+      JSON.stringify(host.operations),
+      host.sidecarVersion,
+      host.journalSeq,
+      host.highWater.policyRevision,
+      host.highWater.epoch,
+      host.hostId,
+      host.hostEpoch,
+    ],
   );
 }
 

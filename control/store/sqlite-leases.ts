@@ -9,11 +9,11 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
       connection.read(() => {
         const rows = connection.all(
           'SELECT * FROM leases WHERE resource IN (SELECT value FROM json_each(?))',
-          JSON.stringify(resources),
+          [JSON.stringify(resources)],
         );
         const held = connection.get(
           `SELECT count(*) AS held FROM leases WHERE host_id = ? AND state = 'held'`,
-          hostId,
+          [hostId],
         );
         return {
           leases: new Map(rows.map((row) => [textOf(row, 'resource'), readLease(row)])),
@@ -29,7 +29,7 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
         if (epochs.highest !== epochs.replaces) {
           connection.changeOne(
             'UPDATE control_state SET highest_epoch = ? WHERE highest_epoch = ?',
-            ...[epochs.highest, epochs.replaces],
+            [epochs.highest, epochs.replaces],
           );
         }
         for (const lease of leases) writeLease(connection, lease);
@@ -42,11 +42,10 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
         toPage(
           page,
           (limit, after) =>
-            connection.all(
-              'SELECT * FROM leases WHERE resource > ? ORDER BY resource LIMIT ?',
+            connection.all('SELECT * FROM leases WHERE resource > ? ORDER BY resource LIMIT ?', [
               after ?? '',
               limit,
-            ),
+            ]),
           readLease,
           (row) => textOf(row, 'resource'),
         ),
@@ -61,14 +60,22 @@ export function highestEpoch(connection: SqliteConnection): number {
 
 function writeLease(connection: SqliteConnection, { record, replacesVersion }: LeaseWrite): void {
   const values = [
-    ...[record.epoch, record.state, record.holder.hostId, record.holder.hostEpoch, record.run],
-    ...[record.endsBootMs, record.termMs, record.grantedAtMs, record.renewedAtMs],
-    ...[record.transitions, record.version],
+    record.epoch,
+    record.state,
+    record.holder.hostId,
+    record.holder.hostEpoch,
+    record.run,
+    record.endsBootMs,
+    record.termMs,
+    record.grantedAtMs,
+    record.renewedAtMs,
+    record.transitions,
+    record.version,
   ];
   if (replacesVersion === null) {
     connection.changeOne(
       'INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (resource) DO NOTHING',
-      ...[record.resource, ...values],
+      [record.resource, ...values],
     );
     return;
   }
@@ -76,7 +83,7 @@ function writeLease(connection: SqliteConnection, { record, replacesVersion }: L
     `UPDATE leases SET epoch = ?, state = ?, host_id = ?, host_epoch = ?, run = ?, ends_boot_ms = ?,
        term_ms = ?, granted_at_ms = ?, renewed_at_ms = ?, transitions = ?, version = ?
      WHERE resource = ? AND version = ?`,
-    ...[...values, record.resource, replacesVersion],
+    [...values, record.resource, replacesVersion],
   );
 }
 

@@ -10,7 +10,7 @@ export function sqliteOperatorStore(connection: SqliteConnection): OperatorStore
       const outcome = await connection.write(() => {
         connection.changeOne(
           'INSERT INTO operators VALUES (?, ?, ?, ?) ON CONFLICT (name) DO NOTHING',
-          ...[name, JSON.stringify(roles), tokenSha256, createdAtMs],
+          [name, JSON.stringify(roles), tokenSha256, createdAtMs],
         );
         connection.appendAudit([audit]);
       });
@@ -25,14 +25,14 @@ export function sqliteOperatorStore(connection: SqliteConnection): OperatorStore
         connection.require(
           operators.some((other) => other.name !== name && other.roles.includes('admin')),
         );
-        connection.changeOne('DELETE FROM operators WHERE name = ?', name);
+        connection.changeOne('DELETE FROM operators WHERE name = ?', [name]);
         connection.appendAudit([audit]);
       });
       return outcome === 'ok' ? 'ok' : reason;
     },
     byToken: (tokenSha256) =>
       connection.read(() => {
-        const row = connection.get('SELECT * FROM operators WHERE token_sha256 = ?', tokenSha256);
+        const row = connection.get('SELECT * FROM operators WHERE token_sha256 = ?', [tokenSha256]);
         return row === undefined ? null : readOperator(row);
       }),
     list: () => connection.read(list),
@@ -46,10 +46,10 @@ export function sqliteAuditStore(connection: SqliteConnection): AuditStore {
         toPage(
           page,
           (limit, after) =>
-            connection.all(
-              'SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?',
-              ...[after === null ? Number.MAX_SAFE_INTEGER : Number(after), limit],
-            ),
+            connection.all('SELECT * FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?', [
+              after === null ? Number.MAX_SAFE_INTEGER : Number(after),
+              limit,
+            ]),
           readAuditEntry,
           (row) => textOf(row, 'seq'),
         ),
@@ -57,7 +57,7 @@ export function sqliteAuditStore(connection: SqliteConnection): AuditStore {
     tail: (count) =>
       connection.read(() =>
         connection
-          .all('SELECT * FROM audit ORDER BY seq DESC LIMIT ?', count)
+          .all('SELECT * FROM audit ORDER BY seq DESC LIMIT ?', [count])
           .map(readAuditEntry)
           .toReversed(),
       ),

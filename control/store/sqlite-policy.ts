@@ -28,10 +28,9 @@ export function sqlitePolicyStore(connection: SqliteConnection): PolicyStore {
       }),
     fetch: (policyRevision) =>
       connection.read(() => {
-        const row = connection.get(
-          'SELECT * FROM policy_revisions WHERE policy_revision = ?',
+        const row = connection.get('SELECT * FROM policy_revisions WHERE policy_revision = ?', [
           policyRevision,
-        );
+        ]);
         return row === undefined ? null : readRevision(row);
       }),
     list: (page) =>
@@ -42,8 +41,7 @@ export function sqlitePolicyStore(connection: SqliteConnection): PolicyStore {
             connection.all(
               `SELECT ${SUMMARY} FROM policy_revisions WHERE policy_revision < ?
                ORDER BY policy_revision DESC LIMIT ?`,
-              after === null ? Number.MAX_SAFE_INTEGER : Number(after),
-              limit,
+              [after === null ? Number.MAX_SAFE_INTEGER : Number(after), limit],
             ),
           readSummary,
           (row) => textOf(row, 'policy_revision'),
@@ -52,12 +50,16 @@ export function sqlitePolicyStore(connection: SqliteConnection): PolicyStore {
     append: (revision, follows, audit) =>
       connection.write(() => {
         connection.require(currentNumber() === follows);
-        connection.change(
-          'INSERT INTO policy_revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-          ...[revision.policyRevision, revision.policyDigest, revision.publishedAtMs],
-          ...[revision.publishedBy, revision.comment, revision.rules],
-          ...[JSON.stringify(revision.policy), revision.bundle],
-        );
+        connection.change('INSERT INTO policy_revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
+          revision.policyRevision,
+          revision.policyDigest,
+          revision.publishedAtMs,
+          revision.publishedBy,
+          revision.comment,
+          revision.rules,
+          JSON.stringify(revision.policy),
+          revision.bundle,
+        ]);
         connection.appendAudit([audit]);
       }),
   };

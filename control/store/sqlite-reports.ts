@@ -21,7 +21,7 @@ export function sqliteReportStore(connection: SqliteConnection): ReportStore {
       connection.read(() => {
         const rows = connection.all(
           'SELECT record FROM operations WHERE operation_id IN (SELECT value FROM json_each(?))',
-          JSON.stringify(ids),
+          [JSON.stringify(ids)],
         );
         const operations = rows.map((row) => readRecord<ProjectedOperation>(row));
         return new Map(operations.map((operation) => [operation.operationId, operation]));
@@ -35,7 +35,7 @@ export function sqliteReportStore(connection: SqliteConnection): ReportStore {
           .all(
             `SELECT * FROM events WHERE operation_id = ? AND problem IS NULL
              ORDER BY host_epoch, seq LIMIT ?`,
-            ...[operationId, limit],
+            [operationId, limit],
           )
           .map(readEvent),
       ),
@@ -66,34 +66,52 @@ function appendReport(connection: SqliteConnection, write: ReportWrite): void {
     `UPDATE hosts SET acked_host_epoch = ?, acked_seq = ?, acked_hash = ?,
        journal_seq = max(journal_seq, ?)
      WHERE host_id = ? AND host_epoch = ? AND acked_host_epoch = ? AND acked_seq = ?`,
-    ...[position.hostEpoch, position.seq, position.hash, position.seq],
-    ...[hostId, hostEpoch, follows.hostEpoch, follows.seq],
+    [
+      position.hostEpoch,
+      position.seq,
+      position.hash,
+      position.seq,
+      hostId,
+      hostEpoch,
+      follows.hostEpoch,
+      follows.seq,
+    ],
   );
   for (const { event, problem } of write.events) {
-    connection.change(
-      'INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-      ...[hostId, hostEpoch, event.seq, event.kind, event.atMs, event.operationId, event.outageId],
-      ...[JSON.stringify(event.body), event.previousHash, event.hash, write.receivedAtMs, problem],
-    );
+    connection.change('INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', [
+      hostId,
+      hostEpoch,
+      event.seq,
+      event.kind,
+      event.atMs,
+      event.operationId,
+      event.outageId,
+      JSON.stringify(event.body),
+      event.previousHash,
+      event.hash,
+      write.receivedAtMs,
+      problem,
+    ]);
   }
   for (const operation of write.operations) {
     connection.change(
       `INSERT INTO operations VALUES (?, ?, ?, ?) ON CONFLICT (operation_id)
        DO UPDATE SET state = excluded.state, record = excluded.record`,
-      ...[operation.operationId, operation.hostId, operation.state, JSON.stringify(operation)],
+      [operation.operationId, operation.hostId, operation.state, JSON.stringify(operation)],
     );
   }
   for (const refusal of write.refusals) {
-    connection.change(
-      'INSERT INTO refusals VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
-      ...[refusal.refusalId, hostId, JSON.stringify({ ...refusal, hostId })],
-    );
+    connection.change('INSERT INTO refusals VALUES (?, ?, ?) ON CONFLICT DO NOTHING', [
+      refusal.refusalId,
+      hostId,
+      JSON.stringify({ ...refusal, hostId }),
+    ]);
   }
   for (const outage of write.outages) {
     connection.change(
       `INSERT INTO outages VALUES (?, ?, ?) ON CONFLICT (outage_id, host_id)
        DO UPDATE SET record = excluded.record`,
-      ...[outage.outageId, hostId, JSON.stringify({ ...outage, hostId })],
+      [outage.outageId, hostId, JSON.stringify({ ...outage, hostId })],
     );
   }
   connection.appendAudit(write.audit);
@@ -117,7 +135,7 @@ function listOperations(connection: SqliteConnection, filter: OperationFilter, p
       connection.all(
         `SELECT operation_id, record FROM operations WHERE ${conditions.join(' AND ')}
          ORDER BY operation_id DESC LIMIT ?`,
-        ...[after ?? AFTER_ALL, ...values, limit],
+        [after ?? AFTER_ALL, ...values, limit],
       ),
     (row) => readRecord<ProjectedOperation>(row),
     (row) => textOf(row, 'operation_id'),
@@ -140,7 +158,7 @@ function listRecords<T>(
       return connection.all(
         `SELECT * FROM ${noun}s WHERE (${id}, host_id) < (?, ?)
          ORDER BY ${id} DESC, host_id DESC LIMIT ?`,
-        ...[lastId, lastHost, limit],
+        [lastId, lastHost, limit],
       );
     },
     (row) => readRecord<T>(row),
@@ -155,7 +173,7 @@ function listUnreadable(connection: SqliteConnection, page: PageRequest) {
       connection.all(
         `SELECT rowid AS place, * FROM events WHERE problem IS NOT NULL AND rowid < ?
          ORDER BY rowid DESC LIMIT ?`,
-        ...[after === null ? Number.MAX_SAFE_INTEGER : Number(after), limit],
+        [after === null ? Number.MAX_SAFE_INTEGER : Number(after), limit],
       ),
     (row): UnreadableEvent => ({
       hostId: textOf(row, 'host_id'),
