@@ -27,7 +27,7 @@ const FORWARDING_HEADERS = ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 
 
 declare module 'fastify' {
   interface FastifyRequest {
-    caller: App | null;
+    callingApp: App | null;
   }
 }
 
@@ -45,7 +45,7 @@ export function checkRequest(request: FastifyRequest, options: GuardOptions): vo
     );
   }
   if (options.tokens === null) {
-    request.caller = ANYONE;
+    request.callingApp = ANYONE;
     return;
   }
   const token = /^Bearer ([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.[1];
@@ -57,7 +57,7 @@ export function checkRequest(request: FastifyRequest, options: GuardOptions): vo
         : 'the bearer token is not one of the apps file';
     throw reject(options, new HoldfastError('unauthenticated', detail));
   }
-  request.caller = app;
+  request.callingApp = app;
 }
 
 function transportProblem(request: FastifyRequest, options: GuardOptions): HoldfastError | null {
@@ -100,12 +100,12 @@ function reject(options: GuardOptions, error: HoldfastError): HoldfastError {
 }
 
 export function callerOf(request: FastifyRequest): App {
-  if (request.caller === null)
+  if (request.callingApp === null)
     throw new HoldfastError(
       'unauthenticated',
       'send Authorization: Bearer <token> with the token of your app',
     );
-  return request.caller;
+  return request.callingApp;
 }
 
 /** Which operations the caller sees: those of its app, or all (`null`) for an operator. */

@@ -94,7 +94,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     bodyBytesMax: BODY_BYTES_MAX,
     handlerTimeoutMs: HANDLER_TIMEOUT_MS,
   });
-  app.decorateRequest('caller', null);
+  app.decorateRequest('callingApp', null);
   app.addHook('onRequest', async (request) => checkRequest(request, guard));
   app.addHook('onResponse', async (request, reply) =>
     parts.onResponse({

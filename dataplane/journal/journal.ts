@@ -25,8 +25,8 @@ const BUSY_RETRY_MS = 200;
 
 type Queued = {
   readonly command: JournalCommand;
-  resolve(answer: JournalAnswer): void;
-  reject(error: Error): void;
+  readonly resolve: (answer: JournalAnswer) => void;
+  readonly reject: (error: Error) => void;
 };
 type WithoutContext<T> = T extends unknown ? Omit<T, 'now' | 'outageId'> : never;
 
