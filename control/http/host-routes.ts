@@ -68,7 +68,7 @@ export function installEnrolmentRoutes(app: App, ports: { desk: EnrolmentDesk })
       reply
         .code(201)
         .type(STATEMENT_CONTENT_TYPE)
-        .send((await desk.enrol(request.body)) as never),
+        .send(await desk.enrol(request.body)),
   );
 }
 
@@ -147,7 +147,7 @@ export function installExchangeRoutes(
     async (request, reply) =>
       reply
         .type(STATEMENT_CONTENT_TYPE)
-        .send((await sync.sync(hostOf(request.caller), request.body)) as never),
+        .send(await sync.sync(hostOf(request.caller), request.body)),
   );
   app.post(
     '/v1/reports',
@@ -163,7 +163,7 @@ export function installExchangeRoutes(
     async (request, reply) =>
       reply
         .type(STATEMENT_CONTENT_TYPE)
-        .send((await intake.take(hostOf(request.caller), request.body.events)) as never),
+        .send(await intake.take(hostOf(request.caller), request.body.events)),
   );
   app.post(
     '/v1/decisions',
@@ -191,7 +191,7 @@ export function installExchangeRoutes(
       };
       return reply
         .type(STATEMENT_CONTENT_TYPE)
-        .send((await signer.sign(STATEMENT_TYPES.decision, answer)) as never);
+        .send(await signer.sign(STATEMENT_TYPES.decision, answer));
     },
   );
 }

@@ -213,7 +213,7 @@ export function installBundleRoutes(
           .header('etag', revisionTag(bundle.policyRevision))
           .header('cache-control', 'no-cache');
         if (bundle.policyRevision === held) return await reply.code(304).send(null);
-        return await reply.type(STATEMENT_CONTENT_TYPE).send(bundle.bytes as never);
+        return await reply.type(STATEMENT_CONTENT_TYPE).send(bundle.bytes);
       } finally {
         waiting?.cancel();
       }

@@ -13,7 +13,7 @@ import {
   type EventKind,
 } from '../../shared/wire/operation.ts';
 import { REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
-import type { OperationChange, ReadEvent } from '../core/operation-projection.ts';
+import type { ReadEvent } from '../core/operation-projection.ts';
 
 /** As a host sends it: of a newer sidecar the kind may be one that this control does not know. */
 const ReportedEventSchema = Type.Object(
@@ -78,7 +78,7 @@ export function readEvent(event: ReportedEvent): Reading {
       if (!change.Check(body)) return misfit(change, body);
       return {
         ok: true,
-        event: { seq, atMs, type: 'changed', kind, operationId, change: body as OperationChange },
+        event: { seq, atMs, type: 'changed', kind, operationId, change: body },
       };
   }
 }

@@ -193,9 +193,9 @@ function toProblems(error: SchemaError): PolicyProblem[] {
 }
 
 function unknownField(field: string, schema: Record<string, unknown>): string {
-  const patterns = Object.keys((schema['patternProperties'] ?? {}) as object);
+  const patterns = Object.keys(schema['patternProperties'] ?? {});
   if (patterns.length > 0) return `"${field}" cannot be a name here: it must match ${patterns[0]}`;
-  const known = Object.keys((schema['properties'] ?? {}) as object);
+  const known = Object.keys(schema['properties'] ?? {});
   const meant = nearestWord(field, known);
   return meant === null
     ? `unknown field; known here are ${known.join(', ')}`
