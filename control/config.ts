@@ -35,7 +35,7 @@ export const ControlConfigurationSchema = Type.Object({
   leaseTtl: duration('30s', 'how long a lease lasts without a renewal; hosts sync every 5s'),
   lockDelay: duration(
     '0s',
-    'how long a resource stays free of any owner after a lease ended without a release; for targets that compare no fencing tokens',
+    'how long a resource stays without owner after a lease ended unreleased; for targets that cannot fence',
   ),
   drift: Type.Number({
     minimum: 0,
@@ -131,9 +131,11 @@ function checkSums(config: Omit<ControlConfig, 'listen'>): (string | null)[] {
     between('hostLateAfter', config.hostLateAfterMs, 1_000, 86_400_000),
     config.hostLostAfterMs > config.hostLateAfterMs
       ? null
-      : `hostLostAfter (${config.hostLostAfterMs} ms) must be longer than hostLateAfter (${config.hostLateAfterMs} ms)`,
+      : `hostLostAfter (${config.hostLostAfterMs} ms) must be longer than hostLateAfter (` +
+        `${config.hostLateAfterMs} ms)`,
     holderMs > leaseTtlMs / 2 && holderMs < grantorEndMs(0, leaseTtlMs, drift)
       ? null
-      : `leaseTtl (${leaseTtlMs} ms) with drift ${drift} and a margin of ${LEASE_MARGIN_MS} ms leaves a holder ${holderMs} ms: lengthen leaseTtl or lower drift`,
+      : `leaseTtl (${leaseTtlMs} ms) with drift ${drift} and a margin of ${LEASE_MARGIN_MS} ms leaves ` +
+        `a holder ${holderMs} ms: lengthen leaseTtl or lower drift`,
   ];
 }

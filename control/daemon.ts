@@ -1,9 +1,9 @@
 /**
- * The control daemon from its ports. `openControl` takes them from the disk and the machine; a simulation hands
- * `buildControl` its own, and gets the same daemon.
+ * The control daemon from its ports. `openControl` takes them from the disk and the machine; a simulation
+ * hands `buildControl` its own, and gets the same daemon.
  *
- * D1  Nothing is served before the run has begun in the store, the floor is on disk, and the end of the audit
- *     trail has been verified.
+ * D1  Nothing is served before the run has begun in the store, the floor is on disk, and the end of the
+ *     audit trail has been verified.
  * D2  When the store fails the daemon ends: what it would say from memory could be untrue.
  */
 import { accessSync, constants } from 'node:fs';
@@ -147,7 +147,7 @@ async function beginRun({ store, floors: floorStore, clock, random, logger }: Co
   if (kind === 'rollback') {
     logger.error(
       { storeRun: state.run, storeEpoch: state.highestEpoch, floor, markedEpoch },
-      'the store is older than what was remembered beside it: nothing is granted until every lease of before has ended',
+      'the store is an older copy: nothing is granted until every lease of before has ended',
     );
   }
   const now = clock.now();

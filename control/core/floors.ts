@@ -42,7 +42,9 @@ export function raiseFloor(
   };
 }
 
-/** Nothing real jumps so far: a number beyond it is a fault of the host, or of an app that invents tokens. */
+/**
+ * Nothing real jumps so far: a number beyond it is a fault of the host, or of an app that invents tokens.
+ */
 const EPOCH_JUMP_MAX = 1_000_000_000;
 const REVISION_JUMP_MAX = 1_000_000;
 

@@ -1,10 +1,11 @@
 /**
- * How a machine becomes a host: an operator makes a join token for its name, the machine sends it once with the
- * public key it has made, and gets a signed statement of who it is from then on.
+ * How a machine becomes a host: an operator makes a join token for its name, the machine sends it once with
+ * the public key it has made, and gets a signed statement of who it is from then on.
  *
- * E1  A token enrols one key. The same key may come again with it, because an answer can be lost; another may not.
- * E2  A new token for a known name keeps the host's id, raises its epoch and replaces its key: the machine of
- *     before is no longer that host, and what it held is not taken over by its name.
+ * E1  A token enrols one key. The same key may come again with it, because an answer can be lost; another
+ *     may not.
+ * E2  A new token for a known name keeps the host's id, raises its epoch and replaces its key: the machine
+ *     of before is no longer that host, and what it held is not taken over by its name.
  * E3  The token carries the thumbprint of control's key, so the machine trusts nobody it was not told of.
  */
 import { makeId } from '../../shared/core/ids.ts';
@@ -112,7 +113,9 @@ export class EnrolmentDesk {
     const other = await store.byKey(kid);
     throw refused(
       'join_token_used',
-      `the token, the name or the key was used by another host meanwhile${other === null ? '' : ` (${other.host.hostName})`}`,
+      other === null
+        ? 'the token or the name was used by another machine meanwhile'
+        : `the key is that of host ${other.host.hostName}: make another one`,
     );
   }
 

@@ -2,12 +2,13 @@
  * Who sent a host's request. The order is fixed, and each failure has its own reason: the reasons of
  * `shared/platform/signatures.ts`, then those of `core/host-request.ts`, then `replayed`.
  *
- * H1  Nothing of a request is acted upon before its signature, its claims and the digest of its exact bytes fit.
- * H2  A token of a sync is taken once. A sync moves leases: played again by somebody else it could raise an epoch
- *     and so take a lease from its holder. Tokens are remembered until they are too old to pass; a restart of
- *     control forgets them, and for that window a copied sync costs its host a lease, never the fence.
- *     Reading a bundle, asking for a decision and reporting change nothing when repeated: an answer is bound to a
- *     nonce that only its asker waits for, and a reported event is stored once.
+ * H1  Nothing of a request is acted upon before its signature, its claims and the digest of its exact bytes
+ *     fit.
+ * H2  A token of a sync is taken once. A sync moves leases: played again by somebody else it could raise an
+ *     epoch and so take a lease from its holder. Tokens are remembered until they are too old to pass; a
+ *     restart of control forgets them, and for that window a copied sync costs its host a lease, never the
+ *     fence. Reading a bundle, asking for a decision and reporting change nothing when repeated: an answer
+ *     is bound to a nonce that only its asker waits for, and a reported event is stored once.
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../shared/platform/clock.ts';

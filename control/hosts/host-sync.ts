@@ -1,4 +1,7 @@
-/** The regular exchange with a host: its state vector in, what it lacks out, signed and bound to its request. */
+/**
+ * The regular exchange with a host: its state vector in, what it lacks out, signed and bound to its
+ * request.
+ */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';

@@ -48,7 +48,7 @@ export function installPolicyRoutes(
       schema: {
         summary: 'Publish a policy',
         description:
-          'If-Match with the ETag of the revision it replaces, or If-None-Match: * for the first. The body is JSON or YAML.',
+          'If-Match: the ETag of the revision it replaces; If-None-Match: * for the first. JSON or YAML.',
         headers: Type.Object({
           'if-match': Type.Optional(Type.String({ maxLength: 100 })),
           'if-none-match': Type.Optional(Type.String({ maxLength: 100 })),
@@ -200,7 +200,8 @@ export function installBundleRoutes(
       const waiting = mustWait ? feed.wait(waitMs, request.signal) : null;
       try {
         let bundle = await publisher.bundle();
-        // Any other number than the one held, also a lower one: what to make of that is for the host to judge.
+        // Any other number than the one held, also a lower one: what to make of that is for the host to
+        // judge.
         if ((bundle?.policyRevision ?? null) === held && waiting !== null) {
           await waiting.woken;
           bundle = await publisher.bundle();
@@ -208,7 +209,9 @@ export function installBundleRoutes(
         if (bundle === null && held === null && feed.isClosed) {
           throw new HoldfastError('shutting_down', 'this control is stopping');
         }
-        if (bundle === null) throw notFound('bundle yet: no policy was ever published');
+        if (bundle === null) {
+          throw new HoldfastError('policy_absent', 'no policy was ever published');
+        }
         void reply
           .header('etag', revisionTag(bundle.policyRevision))
           .header('cache-control', 'no-cache');

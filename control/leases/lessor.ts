@@ -1,6 +1,6 @@
 /**
- * Grants, renews and takes back leases: reads what one sync needs, lets `core/lease-sync.ts` decide, writes all
- * of it in one conditional transaction, and decides again when somebody else was faster.
+ * Grants, renews and takes back leases: reads what one sync needs, lets `core/lease-sync.ts` decide, writes
+ * all of it in one conditional transaction, and decides again when somebody else was faster.
  *
  * I6 rests on three things here: the counter only rises, the floor is on disk before an epoch above it is
  * given, and what hosts have seen moves the counter past it before anything is granted.
@@ -137,7 +137,10 @@ export class Lessor {
     );
   }
 
-  /** What the host has seen, as far as it can be real; a value above the counter means that grants were lost. */
+  /**
+   * What the host has seen, as far as it can be real; a value above the counter means that grants were
+   * lost.
+   */
   #seenEpoch(host: SyncedHost, highestEpoch: number): number {
     const { metrics, logger, floors } = this.#ports;
     const reported = host.highWater.epoch;
@@ -164,7 +167,9 @@ export class Lessor {
   }
 }
 
-/** Renewals are not in the trail: they change no right, and there is one for each lease every few seconds. */
+/**
+ * Renewals are not in the trail: they change no right, and there is one for each lease every few seconds.
+ */
 function auditOf(decision: LeaseSync, host: SyncedHost): AuditDraft[] {
   return decision.transitions.flatMap(({ kind, resource, epoch, replaces }) => {
     if (kind !== 'granted' && kind !== 'released') return [];

@@ -158,8 +158,8 @@ export class PolicyPublisher {
   }
 
   /**
-   * The policy in force as of this call, compiled. Which revision that is, is asked of the store each time: a
-   * fresh decision must not rest on what this process remembers.
+   * The policy in force as of this call, compiled. Which revision that is, is asked of the store each time:
+   * a fresh decision must not rest on what this process remembers.
    */
   async current(): Promise<CurrentPolicy | null> {
     const newest = await this.#ports.store.policy.currentNumber();
@@ -179,7 +179,8 @@ function compileStored(stored: StoredRevision): CompiledPolicy {
   const first = check.problems[0];
   throw new HoldfastError(
     'internal',
-    `revision ${stored.policyRevision} was published and does not pass the gate of this version: ${first?.path} ${first?.message}`,
+    `published revision ${stored.policyRevision} does not pass the gate of this version: ` +
+      `${first?.path} ${first?.message}`,
   );
 }
 

@@ -1,8 +1,8 @@
 /**
  * Takes in the journals of hosts (I12): in order, once, chained, and projected in the same transaction.
  *
- * Everything that was acknowledged is stored as it came. What cannot be read is stored too, listed, and does not
- * stop what follows it: one bad record must not hide a whole outage.
+ * Everything that was acknowledged is stored as it came. What cannot be read is stored too, listed, and
+ * does not stop what follows it: one bad record must not hide a whole outage.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
@@ -95,7 +95,7 @@ export class ReportIntake {
       case 'gap':
         throw new HoldfastError(
           'report_gap',
-          `expected seq ${continuity.expectedSeq}, got ${continuity.gotSeq}: send from ${continuity.expectedSeq}`,
+          `expected seq ${continuity.expectedSeq}, got ${continuity.gotSeq}: send from there`,
         );
       case 'conflict':
         throw this.#conflict(host, continuity.seq, continuity.detail);

@@ -2,8 +2,8 @@
  * The floors of `core/floors.ts` on disk, beside the database and not in it: a copy of the database that is
  * put back does not take them along.
  *
- * `raise` is on disk before it returns. `mark` need not be: it only tells an older copy of the database from
- * the newest one, and does so after any crash of the process; power loss can take the last marks away.
+ * `raise` is on disk before it returns. `mark` need not be: it only tells an older copy of the database
+ * from the newest one, and does so after any crash of the process; power loss can take the last marks away.
  */
 import { join } from 'node:path';
 import Type from 'typebox';
@@ -49,6 +49,7 @@ function parseFloor(text: string, path: string): Floor {
   }
   throw new StoreError(
     'corrupt',
-    `${path} is damaged: it keeps fencing tokens from being given twice; write {"run":0,"epoch":N,"policyRevision":N} with numbers above any that a host has seen`,
+    `${path} is damaged, and it keeps fencing tokens from being given twice: replace it by ` +
+      '{"run":0,"epoch":N,"policyRevision":N} with numbers above any that a host has seen',
   );
 }

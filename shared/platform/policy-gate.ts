@@ -46,7 +46,7 @@ const documentChecker = Compile(PolicyDocumentSchema);
 export function checkPolicy(bytes: string | Uint8Array, format: PolicyFormat): PolicyCheck {
   const sizeBytes = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.byteLength;
   if (sizeBytes > POLICY_BYTES_MAX) {
-    const message = `the document has ${sizeBytes} bytes, over the bound of ${POLICY_BYTES_MAX}: split it by product`;
+    const message = `${sizeBytes} bytes are over the bound of ${POLICY_BYTES_MAX}: split the policy by product`;
     return { ok: false, code: 'body_too_large', problems: [{ path: '', message }] };
   }
   const parsed = parseText(bytes, format);
