@@ -16,6 +16,8 @@ export type Import = {
   readonly target: string;
   /** Erased before it runs, so it makes no cycle and pulls in no code. */
   readonly isTypeOnly: boolean;
+  /** `import(...)`: loaded when reached, after the modules that import each other have loaded. */
+  readonly isLazy: boolean;
   readonly line: number;
 };
 
@@ -89,6 +91,7 @@ export function importsOf(file: SourceFile): Import[] {
         specifier,
         target: resolveSpecifier(file.path, specifier),
         isTypeOnly: match[1] !== undefined,
+        isLazy: /^import\s*\(/.test(match[0]),
         line: lineAt(code, start),
       });
     }

@@ -60,9 +60,9 @@ export const planesApart: Rule = {
 };
 
 export const noCycles: Rule = {
-  title: 'no import cycles at run time',
+  title: 'no cycle of imports while modules load',
   check: (files) => {
-    const edges = runtimeEdges(files);
+    const edges = loadingEdges(files);
     return cyclesIn(edges).map((cycle) => {
       const [path = '', next = ''] = cycle;
       return {
@@ -76,14 +76,14 @@ export const noCycles: Rule = {
 
 type Edges = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
-/** For each file the files it imports, with the line of each import. */
-function runtimeEdges(files: readonly SourceFile[]): Edges {
+/** For each file the files that load with it, with the line of each import. */
+function loadingEdges(files: readonly SourceFile[]): Edges {
   return new Map(
     files
       .filter(({ path }) => isCode(path) && sideOf(path) !== path)
       .map((file) => {
-        const runtime = importsOf(file).filter(({ isTypeOnly }) => !isTypeOnly);
-        return [file.path, new Map(runtime.map(({ target, line }) => [target, line]))];
+        const loading = importsOf(file).filter(({ isTypeOnly, isLazy }) => !isTypeOnly && !isLazy);
+        return [file.path, new Map(loading.map(({ target, line }) => [target, line]))];
       }),
   );
 }
