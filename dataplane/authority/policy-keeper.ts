@@ -280,14 +280,12 @@ export class PolicyKeeper implements PolicyAuthority {
   }
 
   #strays(): readonly Generation[] {
-    return this.#shelf
-      .strayRevisions()
-      .map((policyRevision) => ({
-        policyRevision,
-        policyDigest: '',
-        activatedAtMs: this.#options.clock.now().wallMs,
-        etag: null,
-      }));
+    return this.#shelf.strayRevisions().map((policyRevision) => ({
+      policyRevision,
+      policyDigest: '',
+      activatedAtMs: this.#options.clock.now().wallMs,
+      etag: null,
+    }));
   }
 
   #inspect(bundle: SignedBundle): Inspected {

@@ -49,7 +49,7 @@ import {
 } from './link-result.ts';
 
 export const HOST_PATHS = {
-  enrol: '/v1/enrol',
+  enrol: '/v1/hosts:enrol',
   sync: '/v1/sync',
   bundle: '/v1/bundle',
   decide: '/v1/decisions',
@@ -167,13 +167,13 @@ export class ControlLink {
       headers,
       timeoutMs,
       signal,
-      refusals: ['not_found'],
+      refusals: NO_BUNDLE,
     };
     return this.#within(
       { timeoutMs, signal },
       async (bounded): Promise<LinkResult<BundleAnswer>> => {
         const raw = await this.#exchange(call, bounded);
-        if (raw.kind === 'refused' && raw.code === 'not_found')
+        if (raw.kind === 'refused' && NO_BUNDLE.includes(raw.code))
           return { kind: 'answer', payload: { kind: 'none' }, sentAt: this.#options.clock.now() };
         if (raw.kind !== 'raw') return raw;
         const { response, sentAt } = raw;
@@ -295,6 +295,9 @@ export class ControlLink {
     }
   }
 }
+
+/** Control has published nothing yet: an answer, though its status is one of failure. */
+const NO_BUNDLE: readonly ErrorCode[] = ['policy_absent'];
 
 const ENROL_REFUSALS: readonly ErrorCode[] = [
   'join_token_invalid',

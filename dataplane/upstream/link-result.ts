@@ -31,14 +31,15 @@ export type LinkResult<T> =
   | Unreachable
   | Refused;
 
-const REFUSING_STATUSES = new Set([401, 403, 404, 409, 410]);
-
-/** What control says of a host, in answer to any of its requests. */
+/**
+ * By these control withdraws what it granted to a host, in answer to any of its requests. Not among them is
+ * `host_signature_invalid`: it says that control could not tell who asks (most often because the clock of the
+ * host is wrong), and so nothing about that host. It is an outage, and staleness bounds what it may cost.
+ */
 export const HOST_REFUSALS: readonly ErrorCode[] = [
   'unauthenticated',
   'forbidden',
   'host_unknown',
-  'host_signature_invalid',
   'host_epoch_stale',
 ];
 
@@ -62,9 +63,8 @@ export function fromFailure(
   const problem = problemOf(response);
   const { status } = response;
   const said = problem === null ? `status ${status}` : `${problem.code}: ${problem.detail}`;
-  if (problem !== null && REFUSING_STATUSES.has(status) && isErrorCode(problem.code)) {
-    if (known.includes(problem.code))
-      return { kind: 'refused', code: problem.code, detail: problem.detail };
+  if (problem !== null && isErrorCode(problem.code) && known.includes(problem.code)) {
+    return { kind: 'refused', code: problem.code, detail: problem.detail };
   }
   const retryAfterMs = problem?.retry_after_ms ?? retryAfterHeaderMs(response);
   if (status >= 500) return unreachable('server_error', `control answered ${said}`, retryAfterMs);

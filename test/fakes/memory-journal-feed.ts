@@ -1,0 +1,85 @@
+/** The journal as the upstream parts see it, in memory: it survives a restart of them, not of the test. */
+import { chainHash } from '../../shared/platform/digest.ts';
+import {
+  FIRST_PREVIOUS_HASH,
+  type EventKind,
+  type JournalEvent,
+  type Outage,
+} from '../../shared/wire/operation.ts';
+import type { JournalFeed, JournalHead } from '../../dataplane/journal/journal-feed.ts';
+
+export class MemoryJournalFeed implements JournalFeed {
+  events: JournalEvent[] = [];
+  /** Entries up to this one were removed by retention. */
+  prunedSeq = 0;
+  acknowledged = 0;
+  /** Set, every write fails with it. */
+  failure: Error | null = null;
+  readonly #listeners: (() => void)[] = [];
+  #openOutage: Outage | null = null;
+
+  head(): JournalHead {
+    const last = this.events.at(-1);
+    return { seq: last?.seq ?? 0, hash: last?.hash ?? FIRST_PREVIOUS_HASH };
+  }
+
+  operationCounts(): Readonly<Record<string, number>> {
+    return { accepted: 1 };
+  }
+
+  ackedSeq(): number {
+    return this.acknowledged;
+  }
+
+  eventsAfter(seq: number, limit: number): readonly JournalEvent[] {
+    return this.events.filter((event) => event.seq > Math.max(seq, this.prunedSeq)).slice(0, limit);
+  }
+
+  async acknowledge(seq: number): Promise<void> {
+    await Promise.resolve();
+    this.acknowledged = Math.max(this.acknowledged, seq);
+  }
+
+  async recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void> {
+    await this.#write(kind, { outage });
+    this.#openOutage = kind === 'outage_opened' ? outage : null;
+  }
+
+  async recordPolicy(
+    kind: 'policy_activated' | 'policy_rejected',
+    fact: { policyRevision: number; reason?: string },
+  ): Promise<void> {
+    await this.#write(kind, fact);
+  }
+
+  openOutage(): Outage | null {
+    return this.#openOutage;
+  }
+
+  onCommit(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Adds `count` entries in one commit. */
+  commit(count = 1, kind: EventKind = 'fence_advanced'): void {
+    for (let added = 0; added < count; added += 1) this.#append(kind, { added });
+    for (const tell of this.#listeners) tell();
+  }
+
+  kinds(): readonly EventKind[] {
+    return this.events.map(({ kind }) => kind);
+  }
+
+  async #write(kind: EventKind, body: Record<string, unknown>): Promise<void> {
+    await Promise.resolve();
+    if (this.failure !== null) throw this.failure;
+    this.#append(kind, body);
+    for (const tell of this.#listeners) tell();
+  }
+
+  #append(kind: EventKind, body: Record<string, unknown>): void {
+    const { seq, hash: previousHash } = this.head();
+    const entry = { seq: seq + 1, atMs: 0, kind, operationId: null, outageId: null, body };
+    this.events.push({ ...entry, previousHash, hash: chainHash(previousHash, entry) });
+  }
+}

@@ -1,0 +1,137 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { nextBatch } from '../../../dataplane/core/report-batch.ts';
+import {
+  RETRY_AFTER_MS_MAX,
+  SYNC_STATE_AT_START,
+  afterSync,
+  nextSyncDelayMs,
+  type SyncState,
+} from '../../../dataplane/core/sync-state.ts';
+import { closeOutage, openOutage } from '../../../dataplane/core/outage-interval.ts';
+import { FIRST_PREVIOUS_HASH, type JournalEvent } from '../../../shared/wire/operation.ts';
+
+const at = (bootMs: number) => ({ wallMs: bootMs, bootMs, bootId: 'boot-1' });
+const PACE = { syncIntervalMs: 5_000, leaseTtlMs: null, retryAfterMs: null };
+
+function failed(times: number): SyncState {
+  let state = SYNC_STATE_AT_START;
+  for (let time = 0; time < times; time += 1)
+    state = afterSync(state, { kind: 'unreachable', detail: 'refused' }, at(time));
+  return state;
+}
+
+describe('when to sync next', () => {
+  test('healthy: the interval, ±20 %', () => {
+    const state = afterSync(failed(3), { kind: 'answer' }, at(9));
+    expect(state).toMatchObject({
+      phase: 'connected',
+      failures: 0,
+      lastError: null,
+      lastSuccess: at(9),
+    });
+    expect([0, 0.5, 0.999_999].map((unit) => nextSyncDelayMs(state, PACE, unit))).toEqual([
+      4_000, 5_000, 6_000,
+    ]);
+  });
+
+  test('a lease is renewed at a third of its time to live at the latest, whatever the jitter', () => {
+    const state = afterSync(failed(0), { kind: 'answer' }, at(0));
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 300, max: 60_000 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        (leaseTtlMs, unit) => {
+          expect(nextSyncDelayMs(state, { ...PACE, leaseTtlMs }, unit)).toBeLessThanOrEqual(
+            leaseTtlMs / 3,
+          );
+        },
+      ),
+    );
+  });
+
+  test('not healthy: full jitter under a ceiling that doubles up to 30 s', () => {
+    const ceilings = [1, 2, 3, 4, 5, 6, 7, 8, 50].map((times) =>
+      nextSyncDelayMs(failed(times), PACE, 0.999_999),
+    );
+    expect(ceilings).toEqual([499, 999, 1_999, 3_999, 7_999, 15_999, 29_999, 29_999, 29_999]);
+    expect(nextSyncDelayMs(failed(8), PACE, 0)).toBe(0);
+  });
+
+  test('a long interval is the ceiling where it is longer', () => {
+    expect(nextSyncDelayMs(failed(50), { ...PACE, syncIntervalMs: 60_000 }, 0.999_999)).toBe(
+      59_999,
+    );
+  });
+
+  test('while a lease can be renewed the back-off does not pass it by', () => {
+    expect(nextSyncDelayMs(failed(50), { ...PACE, leaseTtlMs: 9_000 }, 0.999_999)).toBe(2_999);
+  });
+
+  test('what control asks for is a floor, up to a bound', () => {
+    expect(nextSyncDelayMs(failed(1), { ...PACE, retryAfterMs: 7_000 }, 0)).toBe(7_000);
+    expect(nextSyncDelayMs(failed(1), { ...PACE, retryAfterMs: 1e12 }, 0)).toBe(RETRY_AFTER_MS_MAX);
+  });
+
+  test('a refusal is another phase than being out of reach', () => {
+    expect(failed(1).phase).toBe('disconnected');
+    expect(afterSync(failed(1), { kind: 'refused', detail: 'host_unknown' }, at(3))).toMatchObject({
+      phase: 'refused',
+      failures: 2,
+    });
+  });
+});
+
+describe('an outage', () => {
+  const start = {
+    outageId: 'out_1',
+    fromMs: 1_000,
+    cause: 'refused' as const,
+    detail: 'x'.repeat(900),
+    policyRevision: 1,
+    stalenessMs: 5,
+  };
+
+  test('has an end not before its beginning', () => {
+    expect(closeOutage(openOutage(start), 5_000).toMs).toBe(5_000);
+    expect(closeOutage(openOutage(start), 500).toMs).toBe(1_000);
+  });
+
+  test('has a detail of bounded length', () => {
+    expect(openOutage(start).detail).toHaveLength(500);
+  });
+});
+
+describe('I12: the next batch', () => {
+  const entries = (...seqs: number[]): JournalEvent[] =>
+    seqs.map((seq) => ({
+      seq,
+      atMs: 0,
+      kind: 'paused',
+      operationId: null,
+      outageId: null,
+      body: {},
+      previousHash: FIRST_PREVIOUS_HASH,
+      hash: FIRST_PREVIOUS_HASH,
+    }));
+  const position = (afterSeq: number, bytesMax = 1_000) => ({
+    afterSeq,
+    bounds: { eventsMax: 3, bytesMax },
+  });
+  const sent = (events: JournalEvent[], afterSeq: number, bytesMax?: number): unknown => {
+    const batch = nextBatch(events, position(afterSeq, bytesMax), () => 100);
+    return batch.kind === 'batch' ? batch.events.map(({ seq }) => seq) : batch.kind;
+  };
+
+  test.each([
+    ['nothing new', [], 4, undefined, 'nothing'],
+    ['what follows', [5, 6], 4, undefined, [5, 6]],
+    ['at most so many', [5, 6, 7, 8], 4, undefined, [5, 6, 7]],
+    ['at most so many bytes', [5, 6, 7], 4, 250, [5, 6]],
+    ['one entry, whatever its size', [5, 6], 4, 10, [5]],
+    ['only what is consecutive', [5, 6, 8], 4, undefined, [5, 6]],
+    ['entries that are gone', [7, 8], 4, undefined, 'history_gone'],
+  ] as const)('%s', (_, seqs, afterSeq, bytesMax, expected) => {
+    expect(sent(entries(...seqs), afterSeq, bytesMax)).toEqual(expected);
+  });
+});
