@@ -162,6 +162,21 @@ test('SIGINT while starting is a stop like any other', { timeout: TIMEOUT_MS }, 
   expect(isAlive(control ?? -1)).toBe(false);
 });
 
+test(
+  'a SIGINT that arrives twice at once, as under npx, is one',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const terminal = dev();
+    await terminal.ready();
+
+    terminal.signal('SIGINT');
+    terminal.signal('SIGTERM');
+
+    expect(await terminal.ended).toEqual({ exitCode: 0, signal: null });
+    expect(terminal.text).toContain('both daemons have stopped');
+  },
+);
+
 test('raw logs are JSON lines and nothing else', { timeout: TIMEOUT_MS }, async () => {
   const terminal = dev('--logs', 'json');
   await terminal.ready();

@@ -2,10 +2,11 @@
  * One run of `holdfast dev`, from the first port to the last process.
  *
  * D1  Whatever happens, what was started is stopped before this returns.
- * D2  One SIGINT, SIGTERM or SIGHUP stops both in order; a second one kills both at once.
+ * D2  One SIGINT, SIGTERM or SIGHUP stops both in order; another one later kills both at once. What comes
+ *     together counts once: under npx a Ctrl-C arrives from the terminal and again from npm.
  * D3  A daemon that ends by itself is reported, and the other goes on: that is what one wants to see here.
  */
-import { SystemClock } from '../../../shared/platform/clock.ts';
+import { SystemClock, type Clock } from '../../../shared/platform/clock.ts';
 import { randomText, SystemRandom } from '../../../shared/platform/random.ts';
 import type { DaemonName } from '../connections.ts';
 import { inert } from '../output.ts';
@@ -31,6 +32,7 @@ export type DevOptions = {
 };
 
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const SAME_STOP_MS = 1_000;
 
 const WHAT_GOES_ON: Readonly<Record<DaemonName, string>> = {
   control: 'the sidecar goes on under the authority that it holds',
@@ -72,16 +74,17 @@ export async function runDev(
     say(`${daemon} ended unexpectedly, ${endingText(ending)}: ${WHAT_GOES_ON[daemon]}`);
     say(`start it again with: holdfast dev start ${daemon}`);
   };
+  const clock = new SystemClock();
   const random = new SystemRandom();
   const supervisor = await Supervisor.open({
     ...options,
     environment: env,
-    clock: new SystemClock(),
+    clock,
     random,
     onLine,
     onEnd,
   });
-  const stop = stopRequested(() => supervisor.abandon(), say);
+  const stop = stopRequested(clock, () => supervisor.abandon(), say);
   const token = randomText(random, 24);
   const switchboard = await openSwitchboard({
     token,
@@ -128,16 +131,19 @@ type Stop = {
 };
 
 /** D2. */
-function stopRequested(force: () => void, say: (text: string) => void): Stop {
+function stopRequested(clock: Clock, force: () => void, say: (text: string) => void): Stop {
   const controller = new AbortController();
   const { promise, resolve } = Promise.withResolvers<void>();
   let isForced = false;
+  let askedAtMs = 0;
   const onSignal = (): void => {
     if (controller.signal.aborted) {
+      if (clock.now().bootMs - askedAtMs < SAME_STOP_MS) return;
       isForced = true;
       force();
       return;
     }
+    askedAtMs = clock.now().bootMs;
     say('stopping both daemons; once more kills them');
     controller.abort();
     resolve();
