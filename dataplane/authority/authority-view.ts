@@ -1,4 +1,7 @@
-/** What admission and execution see of the authority that control has granted to this host. All of it is local. */
+/**
+ * What admission and execution see of the authority that control has granted to this host. All of
+ * it is local.
+ */
 import type { HeldLease } from '../../shared/core/lease.ts';
 import type { CompiledPolicy, Decision } from '../../shared/core/policy.ts';
 import type { Instant, WallMs } from '../../shared/core/time.ts';
@@ -19,8 +22,9 @@ export type PolicyAuthority = {
   /** The newest revision that could not be applied, and why; `null` once a newer one was. */
   rejectedPolicy(): { readonly policyRevision: number; readonly reason: string } | null;
   /**
-   * Age of the authority in use: since the *sending* of the last sync that confirmed it. `null` when that
-   * cannot be known (never confirmed, or the wall clock went back over a reboot): then it counts as expired.
+   * Age of the authority in use: since the *sending* of the last sync that confirmed it. `null`
+   * when that cannot be known (never confirmed, or the wall clock went back over a reboot): then it
+   * counts as expired.
    */
   stalenessMs(now: Instant): number | null;
   /** Control answered that this host has no authority any more (not: could not be reached). */
@@ -59,7 +63,10 @@ export type FreshAnswer =
       readonly detail: string;
     };
 
-/** Asks control now, bound to this request; never answers from cache, and never later than its time-out. */
+/**
+ * Asks control now, bound to this request; never answers from cache, and never later than its
+ * time-out.
+ */
 export type FreshAuthority = { decide(input: DecisionInput): Promise<FreshAnswer> };
 
 export type OutageAuthority = {

@@ -1,8 +1,9 @@
 /**
- * Everything between the bytes of a bundle and a policy that may be put in force: no state, no disk.
+ * Everything between the bytes of a bundle and a policy that may be put in force: no state, no
+ * disk.
  *
- * The order is fixed and each failure has its reason: signature (`VERIFY_REASONS`), audience and revision
- * (`BUNDLE_REFUSALS`), then `digest_mismatch`, `policy_too_large`, `policy_invalid`.
+ * The order is fixed and each failure has its reason: signature (`VERIFY_REASONS`), audience and
+ * revision (`BUNDLE_REFUSALS`), then `digest_mismatch`, `policy_too_large`, `policy_invalid`.
  */
 import Type, { type Static } from 'typebox';
 import { canonicalJson } from '../../shared/core/canonical-json.ts';
@@ -13,8 +14,8 @@ import { POLICY_BYTES_MAX } from '../../shared/wire/policy-document.ts';
 import { BundleSchema, STATEMENT_TYPES } from '../../shared/wire/statements.ts';
 
 /**
- * The policy is left open, so that a document that a newer control wrote and this sidecar cannot read is still
- * known by its number, and reported (I11).
+ * The policy is left open, so that a document that a newer control wrote and this sidecar cannot
+ * read is still known by its number, and reported (I11).
  */
 const SignedBundleSchema = Type.Object({ ...BundleSchema.properties, policy: Type.Unknown() });
 export type SignedBundle = Static<typeof SignedBundleSchema>;

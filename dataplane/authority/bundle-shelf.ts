@@ -5,8 +5,8 @@
  *   active.json             names the one in force with its digest, the high-water mark, what was refused
  *   activating.json         activations under way (`core/activation-marker.ts`)
  *
- * A bundle is durable before `active.json` names it, and `active.json` before anything in memory changes: after
- * a crash at any point either the old revision is in force or the new one, whole.
+ * A bundle is durable before `active.json` names it, and `active.json` before anything in memory
+ * changes: after a crash at any point either the old revision is in force or the new one, whole.
  */
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -56,7 +56,9 @@ export class BundleShelf {
     this.#marker = new StateFile(join(directory, 'activating.json'), MarksSchema);
   }
 
-  /** `damaged` where `active.json` could not be used: then `strayRevisions` has what lies beside it. */
+  /**
+   * `damaged` where `active.json` could not be used: then `strayRevisions` has what lies beside it.
+   */
   open(): { damaged: string | null } {
     makeDirectory(this.#directory);
     const read = this.#active.read();

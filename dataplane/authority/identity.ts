@@ -1,12 +1,13 @@
 /**
- * Who this host is: its Ed25519 key, what control called it, and the keys by which control is known.
+ * Who this host is: its Ed25519 key, what control called it, and the keys by which control is
+ * known.
  *
- * N1  The key is on disk before it is sent anywhere: an enrolment whose answer was lost is asked for again with
- *     the same key and the same token, and is the same enrolment.
- * N2  Control's keys come from the enrolment, which the join token pins, and from then on only from bundles that
- *     those keys signed; keys of an older revision never come back.
- * N3  Keys that control has retired verify nothing that comes over the network; they are kept to verify the
- *     generations already on disk.
+ * N1  The key is on disk before it is sent anywhere: an enrolment whose answer was lost is asked
+ *     for again with the same key and the same token, and is the same enrolment.
+ * N2  Control's keys come from the enrolment, which the join token pins, and from then on only from
+ *     bundles that those keys signed; keys of an older revision never come back.
+ * N3  Keys that control has retired verify nothing that comes over the network; they are kept to
+ *     verify the generations already on disk.
  */
 import { join } from 'node:path';
 import Type, { type Static } from 'typebox';
@@ -136,7 +137,9 @@ export class HostIdentity {
     });
   }
 
-  /** N2: takes over the keys that a verified bundle of control brought, unless they are older ones. */
+  /**
+   * N2: takes over the keys that a verified bundle of control brought, unless they are older ones.
+   */
   async trustFrom(bundle: { policyRevision: number; keys: readonly PublicKey[] }): Promise<void> {
     const { trust } = this.#state.stored;
     if (bundle.policyRevision <= trust.policyRevision) return;

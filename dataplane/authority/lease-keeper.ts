@@ -1,11 +1,13 @@
 /**
- * The leases of this host: the book (`core/lease-book.ts`), its file, and those who wait for an answer.
+ * The leases of this host: the book (`core/lease-book.ts`), its file, and those who wait for an
+ * answer.
  *
- * H1  A new epoch is on disk before anybody may act under it; the file of mere renewals is written without
- *     waiting for the disk, because a reboot ends the leases anyway.
+ * H1  A new epoch is on disk before anybody may act under it; the file of mere renewals is written
+ *     without waiting for the disk, because a reboot ends the leases anyway.
  * H2  A process that restarts within the boot keeps its leases; in another boot they have ended.
- * H3  When the wall and the boot clock move apart (a suspend, a step, a restored machine), every lease ends here
- *     at once and control is asked; it is looked at on every reading, not only on the tick.
+ * H3  When the wall and the boot clock move apart (a suspend, a step, a restored machine), every
+ *     lease ends here at once and control is asked; it is looked at on every reading, not only on
+ *     the tick.
  */
 import { join } from 'node:path';
 import Type from 'typebox';

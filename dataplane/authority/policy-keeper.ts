@@ -1,15 +1,18 @@
 /**
  * The policy in force on this host, and how old the authority for it is.
  *
- * K1  A bundle is put in force only after its signature, audience, revision, digest, size, schema, expressions,
- *     lints and own tests have passed, in that order (I11). Otherwise the one in force stays, whole.
- * K2  Disk before memory: the bundle, then `active.json`, then the swap; the ETag is that of what is in force, so
- *     control can never be told of a revision that a crash would take away.
- * K3  What is loaded from disk is verified as if it had just arrived, under the keys that verified it then.
- * K4  A revision that could not be applied is remembered, journaled, counted, and told to control; a bundle that
- *     is not authentic is only counted, because nothing in it can be believed, not even its number.
- * K5  Staleness is never younger than the sending of the sync that proves it (`core/confirmation.ts`), and
- *     what control took away stays away over a restart (I5).
+ * K1  A bundle is put in force only after its signature, audience, revision, digest, size, schema,
+ *     expressions, lints and own tests have passed, in that order (I11). Otherwise the one in force
+ *     stays, whole.
+ * K2  Disk before memory: the bundle, then `active.json`, then the swap; the ETag is that of what
+ *     is in force, so control can never be told of a revision that a crash would take away.
+ * K3  What is loaded from disk is verified as if it had just arrived, under the keys that verified
+ *     it then.
+ * K4  A revision that could not be applied is remembered, journaled, counted, and told to control;
+ *     a bundle that is not authentic is only counted, because nothing in it can be believed, not
+ *     even its number.
+ * K5  Staleness is never younger than the sending of the sync that proves it
+ *     (`core/confirmation.ts`), and what control took away stays away over a restart (I5).
  */
 import { join } from 'node:path';
 import Type from 'typebox';
@@ -115,7 +118,10 @@ export class PolicyKeeper implements PolicyAuthority {
     return this.#etag;
   }
 
-  /** `false` while the newest that control has is one that was refused here: asking again changes nothing. */
+  /**
+   * `false` while the newest that control has is one that was refused here: asking again changes
+   * nothing.
+   */
   wantsBundle(): boolean {
     const rejected = this.#shelf.record.rejected;
     const newest = this.#confirmations.at(-1)?.newestRevision;
@@ -167,8 +173,8 @@ export class PolicyKeeper implements PolicyAuthority {
       return { outcome: 'unchanged' };
     }
     try {
-      // Before the document is looked at: a policy that this sidecar cannot apply must not cost it the keys
-      // under which control will sign from now on.
+      // Before the document is looked at: a policy that this sidecar cannot apply must not cost it
+      // the keys under which control will sign from now on.
       const { policyRevision, trust } = bundle;
       await identity.trustFrom({ policyRevision, keys: trust.keys });
       return await this.#activate(bundle, offered);
@@ -292,7 +298,8 @@ export class PolicyKeeper implements PolicyAuthority {
     try {
       return inspectPolicy(bundle, this.#options.checkPolicy);
     } catch (error) {
-      // Nothing in a document may end the process (I11): a nesting that overflows the stack ends here.
+      // Nothing in a document may end the process (I11): a nesting that overflows the stack ends
+      // here.
       const detail = error instanceof Error ? error.message : String(error);
       return { ok: false, reason: 'policy_invalid', detail: `it could not be checked: ${detail}` };
     }
@@ -315,7 +322,10 @@ export class PolicyKeeper implements PolicyAuthority {
     return { outcome: 'refused', reason, detail };
   }
 
-  /** A full or failing disk is not the revision's fault: it is tried again, and the one in force stays. */
+  /**
+   * A full or failing disk is not the revision's fault: it is tried again, and the one in force
+   * stays.
+   */
   #notStored(revision: RevisionRef, error: unknown): Offer {
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (syscall === undefined) throw error;
@@ -355,7 +365,9 @@ export class PolicyKeeper implements PolicyAuthority {
     }
   }
 
-  /** A mark that cannot be written guards nothing, but a host whose disk is full must still start. */
+  /**
+   * A mark that cannot be written guards nothing, but a host whose disk is full must still start.
+   */
   #mark(marks: readonly ActivationMark[]): void {
     this.#marks = marks;
     try {

@@ -1,6 +1,6 @@
 /**
- * A small fact kept on disk as JSON under a checksum: a torn or flipped file is `damaged`, never a wrong fact.
- * The checksum finds accidents; what must withstand an attacker is signed besides.
+ * A small fact kept on disk as JSON under a checksum: a torn or flipped file is `damaged`, never a
+ * wrong fact. The checksum finds accidents; what must withstand an attacker is signed besides.
  */
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { Static, TSchema } from 'typebox';
@@ -44,7 +44,8 @@ export class StateFile<T extends TSchema> {
 
   /** Survives the process, not the power: for facts whose loss only shortens a right. */
   writeLazily(value: Static<T>): void {
-    // Another temporary name than the durable write has, so that neither ever renames half of the other.
+    // Another temporary name than the durable write has, so that neither ever renames half of the
+    // other.
     const temporary = `${this.path}.lazy`;
     writeFileSync(temporary, this.#text(value), { mode: 0o600 });
     renameSync(temporary, this.path);

@@ -1,9 +1,9 @@
 /**
- * The record of activations under way (promise I11): a revision whose activation the process did not survive
- * twice is not tried a third time.
+ * The record of activations under way (promise I11): a revision whose activation the process did
+ * not survive twice is not tried a third time.
  *
- * M1  A revision is marked, durably, before its document is compiled and its tests run, both when it arrives
- *     and when it is loaded at start; the mark goes once it is in force or refused.
+ * M1  A revision is marked, durably, before its document is compiled and its tests run, both when
+ *     it arrives and when it is loaded at start; the mark goes once it is in force or refused.
  * M2  A mark found at start is a death. Two of them: quarantine.
  */
 import type { RevisionRef } from './bundle-acceptance.ts';

@@ -1,10 +1,10 @@
 /**
- * Whether a bundle whose signature verified may be considered at all (promises I10, I11). The reasons stand in
- * order of precedence; those of the signature come before them (`shared/platform/signatures.ts`), those of the
- * document itself after them.
+ * Whether a bundle whose signature verified may be considered at all (promises I10, I11). The
+ * reasons stand in order of precedence; those of the signature come before them
+ * (`shared/platform/signatures.ts`), those of the document itself after them.
  *
- * B1  A revision below the highest ever activated here is refused, whoever signed it: control restored from an
- *     old backup, or a replayed bundle, takes nothing back.
+ * B1  A revision below the highest ever activated here is refused, whoever signed it: control
+ *     restored from an old backup, or a replayed bundle, takes nothing back.
  * B2  One revision has one digest for ever.
  * B3  A revision that was refused once is not tried again; a newer one is.
  */

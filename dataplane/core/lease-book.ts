@@ -1,14 +1,17 @@
 /**
- * The leases of this host as it believes in them (promises I6, I7). It only keeps and computes; when to ask,
- * and what is on disk, is the lease keeper's.
+ * The leases of this host as it believes in them (promises I6, I7). It only keeps and computes;
+ * when to ask, and what is on disk, is the lease keeper's.
  *
- * L1  A holder's end counts from when the sync was *sent*, for less than the time to live (`holderEndMs`); an
- *     answer that comes so late that the end has passed gives nothing but the right to renew.
- * L2  A grant below the highest epoch ever seen for its resource is refused: it comes from a past that a rival
- *     has already been granted over.
- * L3  What was released, or no longer wanted, while its grant was on the way does not come back: it is given up.
- * L4  A lease that has ended stays in the book until control says what became of it: renewing it keeps the epoch,
- *     and `fenced` ownership needs the epoch for its grace. Every reader compares the end with its own `now`.
+ * L1  A holder's end counts from when the sync was *sent*, for less than the time to live
+ *     (`holderEndMs`); an answer that comes so late that the end has passed gives nothing but the
+ *     right to renew.
+ * L2  A grant below the highest epoch ever seen for its resource is refused: it comes from a past
+ *     that a rival has already been granted over.
+ * L3  What was released, or no longer wanted, while its grant was on the way does not come back: it
+ *     is given up.
+ * L4  A lease that has ended stays in the book until control says what became of it: renewing it
+ *     keeps the epoch, and `fenced` ownership needs the epoch for its grace. Every reader compares
+ *     the end with its own `now`.
  * L5  Leases of another boot are not taken over; the boot clock that measured them is gone.
  */
 import { holderEndMs, type HeldLease } from '../../shared/core/lease.ts';
@@ -138,7 +141,8 @@ export class LeaseBook {
     }
     return {
       renew: this.held().map(({ resource, epoch }) => ({ resource, epoch })),
-      // Not in one request with its release: in whatever order control took the two, one of us would be wrong.
+      // Not in one request with its release: in whatever order control took the two, one of us
+      // would be wrong.
       acquire: [...this.#wanted.keys()].filter(
         (resource) => !this.#held.has(resource) && !this.#releasing.has(resource),
       ),
@@ -223,8 +227,8 @@ export class LeaseBook {
   }
 
   /**
-   * A lease that ran out is asked for again, since nobody took it; one that control gave to a rival is not, or
-   * two hosts would take it from each other for ever.
+   * A lease that ran out is asked for again, since nobody took it; one that control gave to a rival
+   * is not, or two hosts would take it from each other for ever.
    */
   #lose({ resource, epoch, reason }: LeaseLoss, now: Instant): boolean {
     const lease = this.#held.get(resource);

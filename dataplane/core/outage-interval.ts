@@ -1,6 +1,6 @@
 /**
- * An outage: from the first sync that control did not answer to the first that it did. A refusal neither opens
- * nor closes one: control was reached, but nothing was synced.
+ * An outage: from the first sync that control did not answer to the first that it did. A refusal
+ * neither opens nor closes one: control was reached, but nothing was synced.
  */
 import type { WallMs } from '../../shared/core/time.ts';
 import type { Outage, OutageCause } from '../../shared/wire/operation.ts';

@@ -1,5 +1,6 @@
 /**
- * What goes up next (promise I12): consecutive entries after the last that control holds, within its bounds.
+ * What goes up next (promise I12): consecutive entries after the last that control holds, within
+ * its bounds.
  */
 import type { JournalEvent } from '../../shared/wire/operation.ts';
 

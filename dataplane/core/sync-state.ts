@@ -1,12 +1,15 @@
 /**
  * The state of the exchange with control, and when to try next (DESIGN 4 and 6).
  *
- * starting -> connected <-> disconnected, and `refused` when control answered that this host has no authority.
+ * starting -> connected <-> disconnected, and `refused` when control answered that this host has no
+ * authority.
  *
- * Y1  Healthy: the interval with ±20 % jitter, shortened so that a lease is renewed at a third of its time to live.
- * Y2  Not healthy: exponential back-off with full jitter, so that recovery is not the second outage; never
- *     sooner than control asked for, and a wait that it asks for is bounded, because nothing may silence a host.
- *     While a lease can still be renewed the back-off stays under a third of its time to live too.
+ * Y1  Healthy: the interval with ±20 % jitter, shortened so that a lease is renewed at a third of
+ *     its time to live.
+ * Y2  Not healthy: exponential back-off with full jitter, so that recovery is not the second
+ *     outage; never sooner than control asked for, and a wait that it asks for is bounded, because
+ *     nothing may silence a host. While a lease can still be renewed the back-off stays under a
+ *     third of its time to live too.
  * Y3  A failure after a success begins the back-off anew; only a success ends it.
  */
 import { backoffDelayMs, jitteredMs } from '../../shared/core/backoff.ts';

@@ -1,13 +1,15 @@
 /**
  * Opens and closes outages as the syncs go (DESIGN 4, "Lose control", "Come back").
  *
- * O1  The first failed sync opens one, the first successful sync closes it; there is at most one at a time.
- * O2  It is journaled before anybody here sees it, so that no record names an outage that the journal does not
- *     have. When the journal cannot take it (its disk is full), the outage is in force all the same and is
- *     journaled as soon as that works: that control is away must be known all the same.
- * O3  One that was open when the sidecar ended is resumed under its id, and stays open until a sync succeeds.
- *     How long control has been out of reach is then counted anew from the start: the boot clock of the time
- *     between is not known to have been without contact.
+ * O1  The first failed sync opens one, the first successful sync closes it; there is at most one at
+ *     a time.
+ * O2  It is journaled before anybody here sees it, so that no record names an outage that the
+ *     journal does not have. When the journal cannot take it (its disk is full), the outage is in
+ *     force all the same and is journaled as soon as that works: that control is away must be known
+ *     all the same.
+ * O3  One that was open when the sidecar ended is resumed under its id, and stays open until a sync
+ *     succeeds. How long control has been out of reach is then counted anew from the start: the
+ *     boot clock of the time between is not known to have been without contact.
  */
 import { makeId } from '../../shared/core/ids.ts';
 import { elapsedMs, type Instant } from '../../shared/core/time.ts';

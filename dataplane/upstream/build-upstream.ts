@@ -59,7 +59,10 @@ export type Upstream = {
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority & { onChange(listener: (change: OutageChange) => void): void };
   readonly tasks: readonly Task[];
-  /** Loads what is on disk. Needs nothing of control; throws a `StartError` only where a person must act. */
+  /**
+   * Loads what is on disk. Needs nothing of control; throws a `StartError` only where a person must
+   * act.
+   */
   open(): Promise<void>;
   status(): SidecarStatus['control'];
   /** Why reports no longer go up; `null` while they do. */

@@ -1,8 +1,9 @@
 /**
- * Asks for the next bundle and waits at control for it, so that a publication is here within a round trip.
+ * Asks for the next bundle and waits at control for it, so that a publication is here within a
+ * round trip.
  *
- * It opens no outage (only the sync does), polls only while control is in reach, and does not ask again for what
- * was refused here until control has something newer.
+ * It opens no outage (only the sync does), polls only while control is in reach, and does not ask
+ * again for what was refused here until control has something newer.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Random } from '../../shared/platform/random.ts';
@@ -82,7 +83,8 @@ export class BundlePoller {
         ? { kind: 'settled' }
         : { kind: 'again_later', retryAfterMs: null };
     }
-    // A cache on the way may answer at once instead of letting the request wait: that must not become a loop.
+    // A cache on the way may answer at once instead of letting the request wait: that must not
+    // become a loop.
     const hasWaited = clock.now().bootMs - startedMs >= waitMs / 2;
     return hasWaited ? { kind: 'settled' } : { kind: 'again_later', retryAfterMs: null };
   }

@@ -1,9 +1,11 @@
 /**
  * One request to control and its answer, signed on both ways.
  *
- * T1  Every request carries a short-lived token of this host over its method, path and exact bytes, with a fresh
- *     nonce; an answer counts only when control signed it for that nonce, this host, and it is this host's control.
- * T2  `sentAt` is read before anything is done for the request: whatever the answer grants counts from there.
+ * T1  Every request carries a short-lived token of this host over its method, path and exact bytes,
+ *     with a fresh nonce; an answer counts only when control signed it for that nonce, this host,
+ *     and it is this host's control.
+ * T2  `sentAt` is read before anything is done for the request: whatever the answer grants counts
+ *     from there.
  * T3  A call ends within its time-out by the clock, whatever the network does.
  * T4  It never retries, and what it says is one of three kinds: answer, unreachable, refused.
  */
@@ -101,7 +103,10 @@ export class ControlLink {
     this.#options = options;
   }
 
-  /** The only request without a host's token; its answer is signed by the key that the join token pins. */
+  /**
+   * The only request without a host's token; its answer is signed by the key that the join token
+   * pins.
+   */
   async enrol(
     join: { token: string; keyThumbprint: string; hostName: string },
     signal: AbortSignal,

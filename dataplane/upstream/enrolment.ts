@@ -1,6 +1,7 @@
 /**
- * The first word with control: a join token against a host id. Control out of reach is waited for, with back-off
- * and a line in the log for each try; a token that control refuses ends the start, because no waiting mends it.
+ * The first word with control: a join token against a host id. Control out of reach is waited for,
+ * with back-off and a line in the log for each try; a token that control refuses ends the start,
+ * because no waiting mends it.
  */
 import { backoffWithFloorMs } from '../core/sync-state.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -49,7 +50,9 @@ export function checkJoinToken(
   return parsed;
 }
 
-/** Returns when the host is enrolled or the daemon stops. `onFailure` hears of each try that failed. */
+/**
+ * Returns when the host is enrolled or the daemon stops. `onFailure` hears of each try that failed.
+ */
 export async function enrol(
   options: EnrolmentOptions,
   token: JoinToken,
@@ -71,7 +74,8 @@ export async function enrol(
     if (signal.aborted) return;
     if (result.kind === 'refused') {
       throw new StartError(
-        `control at ${controlUrl} refused to enrol this host: ${result.code}: ${result.detail}; ${wayOut(hostName)}`,
+        `control at ${controlUrl} refused to enrol this host: ${result.code}: ${result.detail}; ` +
+          wayOut(hostName),
       );
     }
     hooks.onFailure(result.detail);
@@ -86,5 +90,5 @@ export async function enrol(
 }
 
 function wayOut(hostName: string): string {
-  return `ask an operator for a new join token (holdfast host join-token ${hostName}) and start again with it`;
+  return `ask an operator for a new join token (holdfast host join-token ${hostName}) and start with it`;
 }

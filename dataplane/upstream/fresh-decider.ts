@@ -1,10 +1,13 @@
 /**
  * Asks control about one request, now (promise I4).
  *
- * F1  One question, one answer, bound by nonce, host and the digest of the input; nothing is cached and no answer
- *     serves twice (L-09: the proof is an answer to a question asked after the request arrived).
- * F2  It ends within its time-out, and whatever is not a verified answer is a refusal with its reason.
- * F3  A decision under a revision older than one that was in force here is none: control has lost its memory.
+ * F1  One question, one answer, bound by nonce, host and the digest of the input; nothing is cached
+ *     and no answer serves twice (L-09: the proof is an answer to a question asked after the
+ *     request arrived).
+ * F2  It ends within its time-out, and whatever is not a verified answer is a refusal with its
+ *     reason.
+ * F3  A decision under a revision older than one that was in force here is none: control has lost
+ *     its memory.
  */
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';

@@ -1,6 +1,7 @@
 /**
- * Join tokens: `hfj1.<id>.<secret>.<thumbprint>`. The thumbprint names control's signing key, so that the very
- * first answer is verified under a key that came out of band: there is no trust on first use.
+ * Join tokens: `hfj1.<id>.<secret>.<thumbprint>`. The thumbprint names control's signing key, so
+ * that the very first answer is verified under a key that came out of band: there is no trust on
+ * first use.
  */
 import { Compile } from 'typebox/compile';
 import { openVerifier, thumbprint, type Verifier } from '../../shared/platform/signatures.ts';
@@ -22,8 +23,8 @@ const offeredKeys = Compile(
 );
 
 /**
- * The verifier for an enrolment: of the keys that the statement itself offers, only the one whose thumbprint was
- * pinned. `null` where it is not among them.
+ * The verifier for an enrolment: of the keys that the statement itself offers, only the one whose
+ * thumbprint was pinned. `null` where it is not among them.
  */
 export async function openPinnedVerifier(
   statement: string,

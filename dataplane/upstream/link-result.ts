@@ -1,6 +1,7 @@
 /**
- * What came of one request to control. The two kinds of failure are never mixed (DESIGN 4): `unreachable` says
- * nothing about authority and may open an outage; `refused` is control's answer, and is obeyed.
+ * What came of one request to control. The two kinds of failure are never mixed (DESIGN 4):
+ * `unreachable` says nothing about authority and may open an outage; `refused` is control's answer,
+ * and is obeyed.
  */
 import { Compile } from 'typebox/compile';
 import type { Instant } from '../../shared/core/time.ts';
@@ -32,9 +33,10 @@ export type LinkResult<T> =
   | Refused;
 
 /**
- * By these control withdraws what it granted to a host, in answer to any of its requests. Not among them is
- * `host_signature_invalid`: it says that control could not tell who asks (most often because the clock of the
- * host is wrong), and so nothing about that host. It is an outage, and staleness bounds what it may cost.
+ * By these control withdraws what it granted to a host, in answer to any of its requests. Not among
+ * them is `host_signature_invalid`: it says that control could not tell who asks (most often
+ * because the clock of the host is wrong), and so nothing about that host. It is an outage, and
+ * staleness bounds what it may cost.
  */
 export const HOST_REFUSALS: readonly ErrorCode[] = [
   'unauthenticated',
@@ -52,9 +54,9 @@ export function unreachable(
 }
 
 /**
- * An answer that is no success. It is obeyed only when it is our problem document with a code that control gives
- * to this very request: the 401 of a captive portal, the 403 of a proxy, or the 404 of a wrong address must not
- * take a host's authority away.
+ * An answer that is no success. It is obeyed only when it is our problem document with a code that
+ * control gives to this very request: the 401 of a captive portal, the 403 of a proxy, or the 404
+ * of a wrong address must not take a host's authority away.
  */
 export function fromFailure(
   response: TransportResponse,

@@ -1,6 +1,7 @@
 /**
- * Whether control can be reached, as the last sync says. Only the synchronizer finds that out; the others wait
- * for its success, so that a control that comes back is met by one cheap request of each host.
+ * Whether control can be reached, as the last sync says. Only the synchronizer finds that out; the
+ * others wait for its success, so that a control that comes back is met by one cheap request of
+ * each host.
  */
 export class Reach {
   #isOpen = false;

@@ -1,13 +1,14 @@
 /**
  * Takes the journal up to control (promise I12).
  *
- * R1  In order, one batch in flight, each beginning right after the last entry that control holds; a batch whose
- *     answer was lost is sent again, and control knows the entries by their numbers.
+ * R1  In order, one batch in flight, each beginning right after the last entry that control holds;
+ *     a batch whose answer was lost is sent again, and control knows the entries by their numbers.
  * R2  While control is out of reach nothing is sent: the next successful sync lets it go on.
- * R3  When control expects an earlier entry (it was restored from a backup), the next sync says which one, and
- *     the reports go back to it as far as the journal reaches.
- * R4  When control holds another history under the same numbers, or needs entries that are gone, reporting stops,
- *     says so, and stays stopped: nothing here can tell which of the two is true. All other work goes on.
+ * R3  When control expects an earlier entry (it was restored from a backup), the next sync says
+ *     which one, and the reports go back to it as far as the journal reaches.
+ * R4  When control holds another history under the same numbers, or needs entries that are gone,
+ *     reporting stops, says so, and stays stopped: nothing here can tell which of the two is true.
+ *     All other work goes on.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
@@ -75,7 +76,8 @@ export class Reporter {
     const { feed, logger, metrics } = this.#options;
     const { seq } = feed.head();
     if (ackedSeq > seq) {
-      // Told by a control that is right: this journal has lost its end. The journal itself finds that out at start.
+      // Told by a control that is right: this journal has lost its end. The journal itself finds
+      // that out at start.
       metrics.add('holdfast_report_failures_total', { reason: 'beyond_head' });
       logger.error({ ackedSeq, seq }, 'control holds entries that this journal does not have');
       return;

@@ -1,12 +1,14 @@
 /**
  * The regular exchange with control, and the only one whose failure means an outage (DESIGN 4).
  *
- * Z1  One sync at a time, each built from what is true when it is sent; an answer that comes after its time-out
- *     is dropped with its nonce.
- * Z2  An answer is applied in this order: what it confirms, leases, the report position, and at last the end of
- *     the outage, so that whoever resumes work then does it under the authority that the same answer brought.
+ * Z1  One sync at a time, each built from what is true when it is sent; an answer that comes after
+ *     its time-out is dropped with its nonce.
+ * Z2  An answer is applied in this order: what it confirms, leases, the report position, and at
+ *     last the end of the outage, so that whoever resumes work then does it under the authority
+ *     that the same answer brought.
  * Z3  A refusal is obeyed at once and is no outage; it holds until a sync succeeds.
- * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a back-off.
+ * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a
+ *     back-off.
  */
 import { VERSION } from '../../shared/core/version.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -47,7 +49,9 @@ export type SynchronizerOptions = {
   readonly metrics: UpstreamMetrics;
   readonly controlUrl: string;
   readonly syncIntervalMs: number;
-  /** Makes this host known to control where it is not; returns when it is, or when the daemon stops. */
+  /**
+   * Makes this host known to control where it is not; returns when it is, or when the daemon stops.
+   */
   readonly enrol: (hooks: {
     signal: AbortSignal;
     onFailure: (detail: string) => void;

@@ -1,6 +1,7 @@
 /**
- * A control of its own kind, for the sidecar's side of the contract: a transport that signs with real keys and
- * checks what it is sent, and that can be told to be down, slow, silent, or to lie in each way that it might.
+ * A control of its own kind, for the sidecar's side of the contract: a transport that signs with
+ * real keys and checks what it is sent, and that can be told to be down, slow, silent, or to lie in
+ * each way that it might.
  */
 import { makeId } from '../../shared/core/ids.ts';
 import { MINUTE_MS } from '../../shared/core/time.ts';
@@ -135,7 +136,9 @@ export class FakeControl implements Transport {
     return this.seen.filter((each) => each.route === route).length;
   }
 
-  /** Another signing key; trusted by hosts once a bundle signed by the one before has brought it. */
+  /**
+   * Another signing key; trusted by hosts once a bundle signed by the one before has brought it.
+   */
   async rotate(options: { keepOld: boolean }): Promise<void> {
     const key = await generateSigningKey();
     this.#keys = options.keepOld ? [key, ...this.#keys] : [key];

@@ -1,4 +1,7 @@
-/** The journal as the upstream parts see it, in memory: it survives a restart of them, not of the test. */
+/**
+ * The journal as the upstream parts see it, in memory: it survives a restart of them, not of the
+ * test.
+ */
 import { chainHash } from '../../shared/platform/digest.ts';
 import {
   FIRST_PREVIOUS_HASH,

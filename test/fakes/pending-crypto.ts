@@ -1,6 +1,7 @@
 /**
- * Signatures are made and checked on other threads, in real time. A test on a fake clock must let them finish
- * before it moves the clock, or a time-out passes while nothing but a signature was on its way.
+ * Signatures are made and checked on other threads, in real time. A test on a fake clock must let
+ * them finish before it moves the clock, or a time-out passes while nothing but a signature was on
+ * its way.
  */
 let pending = 0;
 
@@ -19,14 +20,19 @@ for (const name of WATCHED) {
   Object.defineProperty(crypto.subtle, name, { value: watched, configurable: true });
 }
 
-/** Rounds of the event loop without any signature on its way, after which all that could go on has. */
+/**
+ * Rounds of the event loop without any signature on its way, after which all that could go on has.
+ */
 const QUIET_TURNS = 12;
 
 export async function settleCrypto(): Promise<void> {
   await settleUntil(() => false, QUIET_TURNS);
 }
 
-/** Looks after every round; gives up after `quietTurns` in a row in which no signature was on its way. */
+/**
+ * Looks after every round; gives up after `quietTurns` in a row in which no signature was on its
+ * way.
+ */
 export async function settleUntil(isSo: () => boolean, quietTurns: number): Promise<boolean> {
   for (let quiet = 0; quiet < quietTurns; quiet = pending === 0 ? quiet + 1 : 0) {
     if (isSo()) return true;

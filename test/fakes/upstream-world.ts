@@ -1,4 +1,7 @@
-/** One host and one control: the upstream parts over a real directory, a fake clock and the fake control. */
+/**
+ * One host and one control: the upstream parts over a real directory, a fake clock and the fake
+ * control.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

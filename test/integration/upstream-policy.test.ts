@@ -30,7 +30,7 @@ async function offer(policyRevision: number, statement: string, reason: string):
 }
 
 describe('activation', () => {
-  test('a publication is in force without waiting for the next sync, journaled and told to control', async () => {
+  test('a publication is in force before the next sync, journaled and told to control', async () => {
     await world.startWithPolicy();
     await world.settle();
     const beforeMs = world.clock.now().bootMs;
@@ -61,7 +61,7 @@ describe('activation', () => {
     expect(bundles.toSorted()).toEqual(['bundle-3.jws', 'bundle-4.jws', 'bundle-5.jws']);
   });
 
-  test('the ETag that control is asked with is that of the revision in force, not of one refused', async () => {
+  test('control is asked with the ETag of the revision in force, not of one refused', async () => {
     await world.startWithPolicy();
     const etagOf = (): string | undefined =>
       world.control.seen.filter(({ route }) => route === 'bundle').at(-1)?.request.headers?.[
@@ -97,7 +97,7 @@ describe('activation', () => {
 });
 
 describe('I10, I11: what is refused', () => {
-  test('I10: a bundle signed by a foreign key is refused and counted, and its number is not believed', async () => {
+  test('I10: a bundle signed by a foreign key is refused, counted, its number not believed', async () => {
     await world.startWithPolicy();
     await offer(99, await world.control.foreignBundle(99, policyDocument(9)), 'key_unknown');
     expect(world.revision()).toBe(1);

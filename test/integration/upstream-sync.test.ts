@@ -328,7 +328,7 @@ describe('authoritative refusals', () => {
     expect(outage()).toMatchObject({ outageId });
   });
 
-  test('that there is no policy yet is an answer, and the first one is taken as soon as it is there', async () => {
+  test('no policy yet is an answer, and the first one is taken as soon as it is there', async () => {
     await world.start();
     await world.passUntil(() => state() === 'connected', 'connected');
     await world.pass(2 * MINUTE_MS);

@@ -42,7 +42,8 @@ describe('I7: the holder never outlives the grantor', () => {
           hostBootMs: fc.integer({ min: 0, max: 10_000_000 }),
         }),
         ({ ttlMs, requestMs, answerMs, drift, hostRate, controlRate, hostBootMs }) => {
-          // True time is counted from the sending; each clock runs at its own rate within the bound.
+          // True time is counted from the sending; each clock runs at its own rate within the
+          // bound.
           const hostClock = (trueMs: number): number =>
             hostBootMs + trueMs * (1 + hostRate * drift * 0.99);
           const trueOf = (controlMs: number): number =>
