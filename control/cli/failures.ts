@@ -118,7 +118,7 @@ function exitCodeOf({ status }: ProblemError): ExitCode {
 /** The way out, for the codes where the command knows one. */
 const HINTS: Readonly<Record<string, string>> = {
   unauthenticated:
-    'name the file of your token with --control-token-file or --sidecar-token-file, or set HOLDFAST_CONTROL_TOKEN_FILE or HOLDFAST_SIDECAR_TOKEN_FILE',
+    'name the file of your token with --control-token-file or --sidecar-token-file, or in the environment',
   forbidden: 'ask an admin for a role that may do this: `holdfast operator list` shows who is one',
   revision_conflict: 'read what is in force with `holdfast policy get`, merge, and apply again',
   precondition_required: 'say which revision it replaces with --if-revision',

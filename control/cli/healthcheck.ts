@@ -1,6 +1,7 @@
 /**
- * `holdfast healthcheck`, by itself: a container runtime runs it every few seconds for as long as the container
- * lives, so it loads nothing but what asks one URL. Whatever is unusual goes the way of every other command.
+ * `holdfast healthcheck`, by itself: a container runtime runs it every few seconds for as long as the
+ * container lives, so it loads nothing but what asks one URL. Whatever is unusual goes the way of every
+ * other command.
  */
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';

@@ -1,6 +1,6 @@
 /**
- * What operators' programs (the `holdfast` command is one) use to talk to control. Apps do not need it: they
- * talk to the sidecar of their host, which goes on when control is away.
+ * What operators' programs (the `holdfast` command is one) use to talk to control. Apps do not need it:
+ * they talk to the sidecar of their host, which goes on when control is away.
  *
  * Reading is safe to repeat. Publishing carries the revision it replaces, so repeating it after an
  * `UnreachableError` either publishes once or answers `revision_conflict`: read the policy again then.

@@ -48,7 +48,8 @@ export function errorOfAnswer(
   const type = response.headers['content-type'] ?? 'no content type';
   return new UnreachableError(
     kind,
-    `${what} was answered with ${response.status} and no problem document (${type}): is that a Holdfast daemon?`,
+    `${what} was answered with ${response.status} and without problem details (${type}): ` +
+      'is that a Holdfast daemon?',
   );
 }
 

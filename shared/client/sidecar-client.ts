@@ -170,7 +170,10 @@ export class SidecarClient {
     };
   }
 
-  /** The record as it is now. `unknown` is an honest state: it says that nobody knows, not that it failed. */
+  /**
+   * The record as it is now. `unknown` is an honest state: it says that nobody knows, not that it
+   * failed.
+   */
   operation(operationId: string): Promise<Operation> {
     return this.#get(operationPath(operationId));
   }
@@ -188,9 +191,9 @@ export class SidecarClient {
 
   /**
    * Begins to execute. Send `leaseEpoch` of the answer to each target that compares fencing tokens.
-   * After `UnreachableError` an attempt may have begun: start again with the same `idempotencyKey`, made by this
-   * worker for this start, and the same attempt comes back. Without it, `attempt_in_progress` is answered until
-   * its heartbeat is missed, or `supersede` asserts that no other worker runs.
+   * After `UnreachableError` an attempt may have begun: start again with the same `idempotencyKey`, made
+   * by this worker for this start, and the same attempt comes back. Without it, `attempt_in_progress` is
+   * answered until its heartbeat is missed, or `supersede` asserts that no other worker runs.
    */
   startAttempt(
     operationId: string,
@@ -217,9 +220,9 @@ export class SidecarClient {
 
   /**
    * Asks before doing something visible outside. Do it only when this returns with `replayed: false`; with
-   * `replayed: true` it was done before and `effect.result` is what came of it. After any error do not do it:
-   * after `UnreachableError` ask again with the same `idempotencyKey`, made by this worker for this try; without
-   * it the sidecar cannot tell this worker, who did nothing yet, from another who may have.
+   * `replayed: true` it was done before and `effect.result` is what came of it. After any error do not do
+   * it: after `UnreachableError` ask again with the same `idempotencyKey`, made by this worker for this
+   * try; without it the sidecar cannot tell this worker, who did nothing yet, from another who may have.
    */
   beginEffect(
     effect: OneEffect,

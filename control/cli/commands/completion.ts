@@ -1,6 +1,6 @@
 /**
- * Completion for shells. The scripts ask the command itself for candidates, so they never fall behind the tree
- * of commands.
+ * Completion for shells. The scripts ask the command itself for candidates, so they never fall behind the
+ * tree of commands.
  */
 import { Argument, type Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';
@@ -11,8 +11,9 @@ type Shell = (typeof SHELLS)[number];
 const SCRIPTS: Readonly<Record<Shell, string>> = {
   bash: `# Put this into ~/.bashrc:  source <(holdfast completion bash)
 _holdfast() {
-  local IFS=$'\\n'
-  COMPREPLY=($(compgen -W "$(holdfast complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  local IFS=$'\\n' candidates
+  candidates=$(holdfast complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  COMPREPLY=($(compgen -W "$candidates" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _holdfast holdfast
 `,

@@ -122,7 +122,10 @@ function failOn(daemon: DaemonName, asked: Asked<Health>): void {
   }
 }
 
-/** Prints nothing when all is well. Any trouble is exit code 1: container runtimes keep 2 for themselves. */
+/**
+ * Prints nothing when all is well. Any trouble is exit code 1: container runtimes keep 2 for
+ * themselves.
+ */
 async function healthcheck(context: CommandContext, url: string): Promise<void> {
   const problem = await healthProblem(url, context.timeoutMs);
   if (problem !== null) throw new CommandError('unhealthy', problem);

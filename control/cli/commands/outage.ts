@@ -69,6 +69,8 @@ export function outageView(context: CommandContext): View<Outage> {
   };
 }
 
+const endText = ({ toMs }: Outage): string => (toMs === null ? 'now' : timeText(toMs));
+
 function printRecovery(context: CommandContext, recovery: Recovery): void {
   const { output } = context;
   const { outage, tally, verdict, summary } = recovery;
@@ -78,7 +80,7 @@ function printRecovery(context: CommandContext, recovery: Recovery): void {
   const outageText =
     outage === null
       ? 'none'
-      : `${outage.outageId}, ${timeText(outage.fromMs)} to ${outage.toMs === null ? 'now' : timeText(outage.toMs)}`;
+      : `${outage.outageId}, ${timeText(outage.fromMs)} to ${endText(outage)}`;
   output.fields([
     ['outage', outageText],
     ['verdict', verdict],

@@ -70,7 +70,10 @@ async function applyPolicy(
   context.output.done(answer, { sentence: sentenceOf(answer), name });
 }
 
-/** 0 where nothing was published yet. What is read here is what the publication may replace, nothing newer. */
+/**
+ * 0 where nothing was published yet. What is read here is what the publication may replace,
+ * nothing newer.
+ */
 async function revisionInForce({ control }: CommandContext): Promise<number> {
   try {
     return (await control.policy()).policyRevision;

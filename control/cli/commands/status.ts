@@ -19,7 +19,10 @@ type ControlStatus = {
   readonly hosts: readonly Host[];
 };
 
-/** Succeeds whatever the daemons say: what is unreachable is part of the answer. `health` is for scripts. */
+/**
+ * Succeeds whatever the daemons say: what is unreachable is part of the answer. `health` is for
+ * scripts.
+ */
 async function printStatus(context: CommandContext): Promise<void> {
   const { output } = context;
   const [control, sidecar] = await Promise.all([
@@ -76,14 +79,13 @@ function controlFields({ health, policy, hosts }: ControlStatus): Fields {
     ['state', health.controlPlane.verdict],
     ['summary', health.controlPlane.summary],
     ['version', health.version],
-    [
-      'policy',
-      policy.ok
-        ? `revision ${policy.value.policyRevision}, published ${timeText(policy.value.publishedAtMs)} by ${policy.value.publishedBy}`
-        : policy.failure.detail,
-    ],
+    ['policy', policy.ok ? publishedText(policy.value) : policy.failure.detail],
     ['hosts', hostsText || 'none'],
   ];
+}
+
+function publishedText({ policyRevision, publishedAtMs, publishedBy }: PublishedPolicy): string {
+  return `revision ${policyRevision}, published ${timeText(publishedAtMs)} by ${publishedBy}`;
 }
 
 function sidecarFields(context: CommandContext, status: SidecarStatus): Fields {

@@ -1,6 +1,6 @@
 /**
- * What `holdfast dev` leaves in its data directory for the other terminal: where its daemons listen, where the
- * tokens are, and how to reach the supervisor. The file holds a secret, so only its owner may read it.
+ * What `holdfast dev` leaves in its data directory for the other terminal: where its daemons listen, where
+ * the tokens are, and how to reach the supervisor. The file holds a secret, so only its owner may read it.
  */
 import { join } from 'node:path';
 import { readFileIfAny, writeDurableFile } from '../../../shared/platform/durable-file.ts';
@@ -12,7 +12,10 @@ export type DevState = {
   readonly controlTokenFile: string;
   readonly sidecarUrl: string;
   readonly sidecarTokenFile: string;
-  /** `null` once `holdfast dev` has ended. After a crash it is stale: only an answer proves the supervisor. */
+  /**
+   * `null` once `holdfast dev` has ended. After a crash it is stale: only an answer proves the
+   * supervisor.
+   */
   readonly supervisor: {
     readonly pid: number;
     readonly url: string;

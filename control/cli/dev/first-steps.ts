@@ -9,7 +9,8 @@ export function firstSteps(supervisor: Supervisor, cwd: string): string {
     return fromHere.startsWith('..') ? path : fromHere;
   };
   const sidecarUrl = supervisor.url('sidecar');
-  const headers = `-H 'Holdfast-Request: 1' -H "Authorization: Bearer $(cat ${quoted(shown(files.appTokenFile))})"`;
+  const tokenFile = quoted(shown(files.appTokenFile));
+  const headers = `-H 'Holdfast-Request: 1' -H "Authorization: Bearer $(cat ${tokenFile})"`;
   const body =
     '{"principal":"agent:notify","action":"notifications.send","resource":{"id":"order-17"}}';
   return `

@@ -11,7 +11,10 @@ export function isProbeLine(line: string): boolean {
   return entry?.['msg'] === 'request' && /^\/(?:live|ready|startup)z$/.test(textOf(entry['route']));
 }
 
-/** `18:24:03 control  info   policy published  policyRevision=1`; a line that is no JSON object stays as it is. */
+/**
+ * `18:24:03 control info policy published policyRevision=1`; a line that is no JSON object stays
+ * as it is.
+ */
 export function logLine(daemon: DaemonName, line: string): string {
   const entry = parse(line);
   if (entry === null) return `         ${daemon.padEnd(8)} ${inert(line)}`;

@@ -1,11 +1,12 @@
 /**
- * Control and one sidecar as two real processes on this machine, set up to know each other: what `holdfast dev`
- * runs, and what a program that plays outages drives.
+ * Control and one sidecar as two real processes on this machine, set up to know each other: what `holdfast
+ * dev` runs, and what a program that plays outages drives.
  *
  * V1  Each daemon can be killed and started again by itself, at the same address and on the same data.
- * V2  `down` leaves no process, whatever state the two are in, and stops the sidecar first: it reports upwards
- *     what it still can.
- * V3  What was set up before is taken as it is: a second `up` on the same data publishes and enrols nothing.
+ * V2  `down` leaves no process, whatever state the two are in, and stops the sidecar first: it reports
+ *     upwards what it still can.
+ * V3  What was set up before is taken as it is: a second `up` on the same data publishes and enrols
+ *     nothing.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -224,7 +225,8 @@ export class Supervisor {
           );
         }
         if (clock.now().bootMs - startedMs > POLICY_BOUND_MS) {
-          const detail = `the sidecar has not received policy revision ${policyRevision}: ${control.lastError ?? control.state}`;
+          const why = control.lastError ?? control.state;
+          const detail = `the sidecar has not received policy revision ${policyRevision}: ${why}`;
           throw new CommandError('not_ready', detail, { exitCode: EXIT.unavailable });
         }
         await clock.sleep(POLICY_POLL_MS);
@@ -244,7 +246,10 @@ async function revisionInForce(control: ControlClient): Promise<number | null> {
   }
 }
 
-/** Settings of the user's shell are for other daemons than these two, and an unknown one would stop them. */
+/**
+ * Settings of the user's shell are for other daemons than these two, and an unknown one would stop
+ * them.
+ */
 function inherited(
   environment: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {

@@ -1,6 +1,6 @@
 /**
- * How another terminal reaches a running `holdfast dev`: a loopback address and a secret in the data directory.
- * Whoever can read that file could kill the daemons anyway.
+ * How another terminal reaches a running `holdfast dev`: a loopback address and a secret in the data
+ * directory. Whoever can read that file could kill the daemons anyway.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -99,7 +99,10 @@ export async function askSupervisor(
   }
 }
 
-/** Whether a supervisor answers for this directory; a state file that a crash left behind proves nothing. */
+/**
+ * Whether a supervisor answers for this directory; a state file that a crash left behind proves
+ * nothing.
+ */
 export async function isSupervised(dataDir: string): Promise<boolean> {
   const caller = callerFor(dataDir, PING_TIMEOUT_MS);
   if (caller === null) return false;
