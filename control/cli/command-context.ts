@@ -1,4 +1,7 @@
-/** What every command is given: the clients, the clock and the output, each made when first asked for. */
+/**
+ * What every command is given: the clients, the clock and the output, each made when first asked
+ * for.
+ */
 import { ControlClient, SidecarClient, type Page } from '../../shared/client/index.ts';
 import { UndiciTransport } from '../../shared/client/transport.ts';
 import { parseDurationMs } from '../../shared/core/time.ts';
@@ -121,7 +124,9 @@ export async function collectPages<T>(
   }
 }
 
-/** For the lists of the sidecar that have no pages: it gives the newest, at most `PAGE_ITEMS_MAX`. */
+/**
+ * For the lists of the sidecar that have no pages: it gives the newest, at most `PAGE_ITEMS_MAX`.
+ */
 export async function newestOnly<T>(
   fetchNewest: (limit: number) => Promise<readonly T[]>,
   wanted: { readonly limit: number; readonly cursor?: string },

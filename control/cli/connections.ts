@@ -1,8 +1,9 @@
 /**
- * Which daemons a run of the command talks to, and as whom: flags over environment over the `holdfast dev`
- * of this directory over the standard addresses.
+ * Which daemons a run of the command talks to, and as whom: flags over environment over the
+ * `holdfast dev` of this directory over the standard addresses.
  *
- * A token goes only where it belongs: that of `holdfast dev` is used for its own two daemons and no other.
+ * A token goes only where it belongs: that of `holdfast dev` is used for its own two daemons and no
+ * other.
  */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

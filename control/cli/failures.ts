@@ -1,6 +1,6 @@
 /**
- * How a run of the command fails: an exit code that scripts can tell apart, one line for people, the places
- * where it is wrong, and the way out.
+ * How a run of the command fails: an exit code that scripts can tell apart, one line for people,
+ * the places where it is wrong, and the way out.
  */
 import { CommanderError } from 'commander';
 import { ProblemError, UnreachableError } from '../../shared/client/index.ts';

@@ -1,7 +1,7 @@
 /**
- * `holdfast healthcheck`, by itself: a container runtime runs it every few seconds for as long as the
- * container lives, so it loads nothing but what asks one URL. Whatever is unusual goes the way of every
- * other command.
+ * `holdfast healthcheck`, by itself: a container runtime runs it every few seconds for as long as
+ * the container lives, so it loads nothing but what asks one URL. Whatever is unusual goes the way
+ * of every other command.
  */
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -44,7 +44,8 @@ export async function healthProblem(url: string, timeoutMs: number): Promise<str
   if (address === null) return `${url} is not a URL`;
   const { promise, resolve } = Promise.withResolvers<string | null>();
   const { isSecure, ...options } = address;
-  // The time-out of an idle socket: whoever trickles an answer is not healthy either, but is not silent.
+  // The time-out of an idle socket: whoever trickles an answer is not healthy either, but is not
+  // silent.
   const request = (isSecure ? httpsRequest : httpRequest)(
     { ...options, timeout: timeoutMs },
     (response) => {

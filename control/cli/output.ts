@@ -1,9 +1,9 @@
 /**
- * What the command prints. Data goes to standard output, in the format asked for; everything else goes to
- * standard error, so that a pipe carries only data.
+ * What the command prints. Data goes to standard output, in the format asked for; everything else
+ * goes to standard error, so that a pipe carries only data.
  *
- * Text that came over the network is never written to a terminal as it is: control characters in it could
- * move the cursor and lie about what the rest of the screen says.
+ * Text that came over the network is never written to a terminal as it is: control characters in it
+ * could move the cursor and lie about what the rest of the screen says.
  */
 import { styleText } from 'node:util';
 import { stringify as toYaml } from 'yaml';

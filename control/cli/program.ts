@@ -1,6 +1,6 @@
 /**
- * The tree of commands and the life of one run: parse, do, print, and end with an exit code. Every failure
- * of every command arrives here; nothing below prints one.
+ * The tree of commands and the life of one run: parse, do, print, and end with an exit code. Every
+ * failure of every command arrives here; nothing below prints one.
  */
 import { Command, CommanderError, Option } from 'commander';
 import { VERSION } from '../../shared/core/version.ts';

@@ -1,9 +1,10 @@
 /**
- * What operators' programs (the `holdfast` command is one) use to talk to control. Apps do not need it:
- * they talk to the sidecar of their host, which goes on when control is away.
+ * What operators' programs (the `holdfast` command is one) use to talk to control. Apps do not need
+ * it: they talk to the sidecar of their host, which goes on when control is away.
  *
  * Reading is safe to repeat. Publishing carries the revision it replaces, so repeating it after an
- * `UnreachableError` either publishes once or answers `revision_conflict`: read the policy again then.
+ * `UnreachableError` either publishes once or answers `revision_conflict`: read the policy again
+ * then.
  */
 import type {
   AuditEntry,
@@ -45,7 +46,10 @@ export type PageQuery = { readonly limit?: number; readonly cursor?: string };
 
 export type PublishOptions = {
   readonly format: 'json' | 'yaml';
-  /** The revision that this one replaces; `null` for the first. Anything else is a `revision_conflict`. */
+  /**
+   * The revision that this one replaces; `null` for the first. Anything else is a
+   * `revision_conflict`.
+   */
   readonly replaces: number | null;
   /** Checks everything and publishes nothing. */
   readonly isDryRun?: boolean;
@@ -89,7 +93,10 @@ export class ControlClient {
     return this.#get('/v1/policy/revisions', query);
   }
 
-  /** Publishes a document as it stands, byte for byte; `policy_invalid` lists everything wrong with it. */
+  /**
+   * Publishes a document as it stands, byte for byte; `policy_invalid` lists everything wrong with
+   * it.
+   */
   publishPolicy(document: string, options: PublishOptions): Promise<PublishAnswer> {
     return this.#caller.body({
       method: 'PUT',

@@ -1,4 +1,7 @@
-/** What both clients share: JSON over a transport, a bearer token, and answers told apart from silence. */
+/**
+ * What both clients share: JSON over a transport, a bearer token, and answers told apart from
+ * silence.
+ */
 import { errorOfAnswer } from './problem-error.ts';
 import {
   UnreachableError,
@@ -41,7 +44,10 @@ export class JsonCaller {
     this.#options = options;
   }
 
-  /** Bodies are trusted to have their documented shape: a newer daemon may add fields, never drop them. */
+  /**
+   * Bodies are trusted to have their documented shape: a newer daemon may add fields, never drop
+   * them.
+   */
   async call<T>(call: JsonCall): Promise<JsonAnswer<T>> {
     const { transport, token, headers, timeoutMs } = this.#options;
     const bearer = token();

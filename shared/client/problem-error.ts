@@ -1,10 +1,13 @@
-/** The daemon answered, and the answer is no: the problem document (RFC 9457) it sent, as an error. */
+/**
+ * The daemon answered, and the answer is no: the problem document (RFC 9457) it sent, as an error.
+ */
 import type { Problem } from '../wire/problem.ts';
 import { UnreachableError, type TransportResponse } from './transport.ts';
 
 /**
  * An answer, so nothing is in doubt: what was asked for did not happen, except where `code` is
- * `outcome_unknown`, which says that the daemon itself does not know. Decide by `code`, never by the text.
+ * `outcome_unknown`, which says that the daemon itself does not know. Decide by `code`, never by
+ * the text.
  */
 export class ProblemError extends Error {
   override name = 'ProblemError';
@@ -18,7 +21,10 @@ export class ProblemError extends Error {
     this.retryAfterMs = problem.retry_after_ms ?? retryAfterMs;
   }
 
-  /** Stable, from the table in `shared/wire/problem.ts`. A newer daemon may send one that is not in it. */
+  /**
+   * Stable, from the table in `shared/wire/problem.ts`. A newer daemon may send one that is not in
+   * it.
+   */
   get code(): string {
     return this.problem.code;
   }
@@ -34,9 +40,9 @@ export class ProblemError extends Error {
 }
 
 /**
- * The error for an answer that is not a success. An answer without a problem document did not come from
- * a Holdfast daemon (a proxy, a captive portal, another program on that port), so it says nothing about
- * the request: that is `UnreachableError`.
+ * The error for an answer that is not a success. An answer without a problem document did not come
+ * from a Holdfast daemon (a proxy, a captive portal, another program on that port), so it says
+ * nothing about the request: that is `UnreachableError`.
  */
 export function errorOfAnswer(
   response: TransportResponse,

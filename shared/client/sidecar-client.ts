@@ -6,8 +6,9 @@
  * - It returns: what it says is on disk (promise I1).
  * - It throws `ProblemError`: the sidecar said no, and `code` says why. It did not happen; only
  *   `outcome_unknown` leaves that open.
- * - It throws `UnreachableError`: no answer came. **That is not a failure of the request.** It may or may
- *   not have been acted upon. Ask again with the same key, or read the operation; never conclude.
+ * - It throws `UnreachableError`: no answer came. **That is not a failure of the request.** It may
+ *   or may not have been acted upon. Ask again with the same key, or read the operation; never
+ *   conclude.
  */
 import { assert } from '../core/assert.ts';
 import { backoffDelayMs, type BackoffPolicy } from '../core/backoff.ts';
@@ -65,13 +66,15 @@ export type Admitted = {
 
 export type AdmitOptions = {
   /**
-   * Names this piece of work for good: derive it from the work (an order number, a message id), and store
-   * it before the first call. The same key brings back the same operation, whatever happened in between.
+   * Names this piece of work for good: derive it from the work (an order number, a message id), and
+   * store it before the first call. The same key brings back the same operation, whatever happened
+   * in between.
    */
   readonly idempotencyKey: string;
   /**
-   * How long to go on asking, with the same key, while the answer is retryable or none comes; by default
-   * the question is put once. The bound is on starting another try; one that runs has its own time-out.
+   * How long to go on asking, with the same key, while the answer is retryable or none comes; by
+   * default the question is put once. The bound is on starting another try; one that runs has its
+   * own time-out.
    */
   readonly retryForMs?: number;
   readonly timeoutMs?: number;
@@ -91,7 +94,10 @@ const TIMEOUT_MS = 10_000;
 
 const LEASE_WAIT_MS = 5_000;
 
-/** Longest that `acquireLease` waits beyond the sidecar's own wait before it takes silence for silence. */
+/**
+ * Longest that `acquireLease` waits beyond the sidecar's own wait before it takes silence for
+ * silence.
+ */
 const LEASE_ANSWER_MS = 5_000;
 
 /** A client with the system's clock, randomness and network. Close it when the app stops. */
@@ -129,11 +135,13 @@ export class SidecarClient {
   }
 
   /**
-   * Asks for work to be accepted. When it returns, the operation is durable and will come to an end.
+   * Asks for work to be accepted. When it returns, the operation is durable and will come to an
+   * end.
    *
-   * When it throws `UnreachableError` (or `outcome_unknown`), the operation may have been accepted: call
-   * again with the same key before doing anything else about it. Any other `ProblemError` means that it was
-   * not accepted by this call and that the key is still free: `denied`, `no_rule`, `control_unreachable`…
+   * When it throws `UnreachableError` (or `outcome_unknown`), the operation may have been accepted:
+   * call again with the same key before doing anything else about it. Any other `ProblemError`
+   * means that it was not accepted by this call and that the key is still free: `denied`,
+   * `no_rule`, `control_unreachable`…
    */
   async admit(request: AdmitRequest, options: AdmitOptions): Promise<Admitted> {
     const startedMs = this.#clock.now().bootMs;
@@ -191,9 +199,10 @@ export class SidecarClient {
 
   /**
    * Begins to execute. Send `leaseEpoch` of the answer to each target that compares fencing tokens.
-   * After `UnreachableError` an attempt may have begun: start again with the same `idempotencyKey`, made
-   * by this worker for this start, and the same attempt comes back. Without it, `attempt_in_progress` is
-   * answered until its heartbeat is missed, or `supersede` asserts that no other worker runs.
+   * After `UnreachableError` an attempt may have begun: start again with the same `idempotencyKey`,
+   * made by this worker for this start, and the same attempt comes back. Without it,
+   * `attempt_in_progress` is answered until its heartbeat is missed, or `supersede` asserts that no
+   * other worker runs.
    */
   startAttempt(
     operationId: string,
@@ -219,10 +228,11 @@ export class SidecarClient {
   }
 
   /**
-   * Asks before doing something visible outside. Do it only when this returns with `replayed: false`; with
-   * `replayed: true` it was done before and `effect.result` is what came of it. After any error do not do
-   * it: after `UnreachableError` ask again with the same `idempotencyKey`, made by this worker for this
-   * try; without it the sidecar cannot tell this worker, who did nothing yet, from another who may have.
+   * Asks before doing something visible outside. Do it only when this returns with `replayed:
+   * false`; with `replayed: true` it was done before and `effect.result` is what came of it. After
+   * any error do not do it: after `UnreachableError` ask again with the same `idempotencyKey`, made
+   * by this worker for this try; without it the sidecar cannot tell this worker, who did nothing
+   * yet, from another who may have.
    */
   beginEffect(
     effect: OneEffect,
@@ -266,7 +276,10 @@ export class SidecarClient {
     return (await this.#get<{ items: HeldLeaseView[] }>('/v1/leases')).items;
   }
 
-  /** Returns when the lease is held, or when control said why not, or after `waitMs`: look at `state`. */
+  /**
+   * Returns when the lease is held, or when control said why not, or after `waitMs`: look at
+   * `state`.
+   */
   acquireLease(resource: string, options: { waitMs?: number } = {}): Promise<HeldLeaseView> {
     const waitMs = options.waitMs ?? LEASE_WAIT_MS;
     return this.#caller.body({
@@ -282,8 +295,8 @@ export class SidecarClient {
   }
 
   /**
-   * For a target on this host that has no memory for fencing tokens: the sidecar's is used, durably.
-   * Throws `stale_owner` when a newer owner has been here; do not do the write then.
+   * For a target on this host that has no memory for fencing tokens: the sidecar's is used,
+   * durably. Throws `stale_owner` when a newer owner has been here; do not do the write then.
    */
   checkFence(resource: string, epoch: number): Promise<Fence> {
     assert(Number.isSafeInteger(epoch), `${epoch} is not a fencing token`);
@@ -348,7 +361,9 @@ function keyHeader(idempotencyKey: string | undefined): Readonly<Record<string, 
   return idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey };
 }
 
-/** Least wait before the same question may be put again; `null` where putting it again is no use. */
+/**
+ * Least wait before the same question may be put again; `null` where putting it again is no use.
+ */
 function retryDelayAskedForMs(error: unknown): number | null {
   if (error instanceof UnreachableError) return 0;
   if (error instanceof ProblemError && error.retryable) return error.retryAfterMs ?? 0;

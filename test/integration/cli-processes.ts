@@ -89,7 +89,9 @@ export class DevTerminal {
     return this.lines.join('\n');
   }
 
-  /** Resolves when the output so far matches; rejects when the command ends without having said so. */
+  /**
+   * Resolves when the output so far matches; rejects when the command ends without having said so.
+   */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     for (;;) {
       const match = pattern.exec(this.text);
@@ -167,7 +169,10 @@ export function isAlive(pid: number): boolean {
   return processes().some((found) => found.pid === pid);
 }
 
-/** Resolves when the process is gone; `/proc` tells no one, so it is asked in turns of the event loop. */
+/**
+ * Resolves when the process is gone; `/proc` tells no one, so it is asked in turns of the event
+ * loop.
+ */
 export async function gone(pid: number): Promise<void> {
   while (isAlive(pid)) await new Promise<void>((resolve) => setImmediate(resolve));
 }

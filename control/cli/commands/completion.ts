@@ -1,6 +1,6 @@
 /**
- * Completion for shells. The scripts ask the command itself for candidates, so they never fall behind the
- * tree of commands.
+ * Completion for shells. The scripts ask the command itself for candidates, so they never fall
+ * behind the tree of commands.
  */
 import { Argument, type Command } from 'commander';
 import type { CommandContext } from '../command-context.ts';

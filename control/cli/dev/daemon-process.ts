@@ -77,7 +77,8 @@ export class DaemonProcess {
     const child = spawn(process.execPath, ['--import', STOP_WITH_PARENT, ENTRIES[this.name]], {
       env: { ...this.#options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
-      // Out of the terminal's process group: Ctrl-C is for the supervisor, which stops them in order.
+      // Out of the terminal's process group: Ctrl-C is for the supervisor, which stops them in
+      // order.
       detached: true,
       windowsHide: true,
     });
@@ -112,7 +113,10 @@ export class DaemonProcess {
     });
   }
 
-  /** Resolves when `/readyz` says yes; rejects when the daemon ends first, is too slow, or is given up. */
+  /**
+   * Resolves when `/readyz` says yes; rejects when the daemon ends first, is too slow, or is given
+   * up.
+   */
   async untilReady(signal?: AbortSignal): Promise<void> {
     const run = this.#run;
     const { clock } = this.#options;

@@ -42,7 +42,9 @@ export function makeDataDir({ dataDir }: DevFiles): void {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
 }
 
-/** Only what `holdfast dev` made is removed: a wrong `--data-dir` must not cost anybody their files. */
+/**
+ * Only what `holdfast dev` made is removed: a wrong `--data-dir` must not cost anybody their files.
+ */
 export function removeData({
   dataDir,
   controlDir,

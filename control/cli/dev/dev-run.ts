@@ -2,9 +2,10 @@
  * One run of `holdfast dev`, from the first port to the last process.
  *
  * D1  Whatever happens, what was started is stopped before this returns.
- * D2  One SIGINT, SIGTERM or SIGHUP stops both in order; another one later kills both at once. What comes
- *     together counts once: under npx a Ctrl-C arrives from the terminal and again from npm.
- * D3  A daemon that ends by itself is reported, and the other goes on: that is what one wants to see here.
+ * D2  One SIGINT, SIGTERM or SIGHUP stops both in order; another one later kills both at once. What
+ *     comes together counts once: under npx a Ctrl-C arrives from the terminal and again from npm.
+ * D3  A daemon that ends by itself is reported, and the other goes on: that is what one wants to
+ *     see here.
  */
 import { SystemClock, type Clock } from '../../../shared/platform/clock.ts';
 import { randomText, SystemRandom } from '../../../shared/platform/random.ts';
@@ -69,7 +70,8 @@ export async function runDev(
     }
   };
   const onEnd = (daemon: DaemonName, ending: Ending): void => {
-    // While both are being set up, the end of one is the failure of the whole, and is reported as that.
+    // While both are being set up, the end of one is the failure of the whole, and is reported as
+    // that.
     if (ending.isExpected || !isUp) return;
     say(`${daemon} ended unexpectedly, ${endingText(ending)}: ${WHAT_GOES_ON[daemon]}`);
     say(`start it again with: holdfast dev start ${daemon}`);

@@ -1,6 +1,7 @@
 /**
- * What `holdfast dev` leaves in its data directory for the other terminal: where its daemons listen, where
- * the tokens are, and how to reach the supervisor. The file holds a secret, so only its owner may read it.
+ * What `holdfast dev` leaves in its data directory for the other terminal: where its daemons
+ * listen, where the tokens are, and how to reach the supervisor. The file holds a secret, so only
+ * its owner may read it.
  */
 import { join } from 'node:path';
 import { readFileIfAny, writeDurableFile } from '../../../shared/platform/durable-file.ts';

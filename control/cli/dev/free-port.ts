@@ -4,8 +4,8 @@ import { CommandError, EXIT } from '../failures.ts';
 const LOOPBACK = '127.0.0.1';
 
 /**
- * The port itself where it is free, and any free one for 0. It is chosen here rather than by the daemon, so
- * that a daemon that is killed comes back at the address that the others know.
+ * The port itself where it is free, and any free one for 0. It is chosen here rather than by the
+ * daemon, so that a daemon that is killed comes back at the address that the others know.
  */
 export async function claimPort(port: number, options: { readonly flag: string }): Promise<number> {
   const server = createServer();

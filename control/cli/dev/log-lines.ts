@@ -5,7 +5,9 @@ import { inert } from '../output.ts';
 /** Told by the line's own beginning, or of no use to somebody who watches. */
 const LEFT_OUT = new Set(['level', 'time', 'daemon', 'msg', 'name', 'pid', 'hostname', 'err']);
 
-/** Whether it tells of a probe: the supervisor's own questions are no news to whoever watches it. */
+/**
+ * Whether it tells of a probe: the supervisor's own questions are no news to whoever watches it.
+ */
 export function isProbeLine(line: string): boolean {
   const entry = parse(line);
   return entry?.['msg'] === 'request' && /^\/(?:live|ready|startup)z$/.test(textOf(entry['route']));

@@ -1,7 +1,7 @@
 /**
- * Preloaded into the daemons that `holdfast dev` starts. They run apart from the terminal's process group,
- * so that Ctrl-C reaches the supervisor alone; this keeps them from outliving a supervisor that was
- * killed: its end of their standard input closes, and they stop as if asked to.
+ * Preloaded into the daemons that `holdfast dev` starts. They run apart from the terminal's process
+ * group, so that Ctrl-C reaches the supervisor alone; this keeps them from outliving a supervisor
+ * that was killed: its end of their standard input closes, and they stop as if asked to.
  */
 import { isMainThread } from 'node:worker_threads';
 

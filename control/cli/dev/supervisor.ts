@@ -1,10 +1,11 @@
 /**
- * Control and one sidecar as two real processes on this machine, set up to know each other: what `holdfast
- * dev` runs, and what a program that plays outages drives.
+ * Control and one sidecar as two real processes on this machine, set up to know each other: what
+ * `holdfast dev` runs, and what a program that plays outages drives.
  *
- * V1  Each daemon can be killed and started again by itself, at the same address and on the same data.
- * V2  `down` leaves no process, whatever state the two are in, and stops the sidecar first: it reports
- *     upwards what it still can.
+ * V1  Each daemon can be killed and started again by itself, at the same address and on the same
+ *     data.
+ * V2  `down` leaves no process, whatever state the two are in, and stops the sidecar first: it
+ *     reports upwards what it still can.
  * V3  What was set up before is taken as it is: a second `up` on the same data publishes and enrols
  *     nothing.
  */
@@ -113,7 +114,10 @@ export class Supervisor {
     return this.#daemons[name].pid;
   }
 
-  /** Starts both, and returns when the sidecar admits under the policy in force. On failure call `down`. */
+  /**
+   * Starts both, and returns when the sidecar admits under the policy in force. On failure call
+   * `down`.
+   */
   async up(signal?: AbortSignal): Promise<void> {
     makeDataDir(this.files);
     writeAppFiles(this.files, this.#options.random);

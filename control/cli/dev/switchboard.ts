@@ -1,6 +1,6 @@
 /**
- * How another terminal reaches a running `holdfast dev`: a loopback address and a secret in the data
- * directory. Whoever can read that file could kill the daemons anyway.
+ * How another terminal reaches a running `holdfast dev`: a loopback address and a secret in the
+ * data directory. Whoever can read that file could kill the daemons anyway.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
