@@ -1,6 +1,6 @@
 /**
- * Verifies the end of the audit trail: an entry that was changed, or taken away from between, breaks the
- * chain.
+ * Verifies the end of the audit trail: an entry that was changed, or taken away from between,
+ * breaks the chain.
  */
 import { chainHash } from '../shared/platform/digest.ts';
 import type { AuditEntry } from '../shared/wire/control-api.ts';

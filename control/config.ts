@@ -1,4 +1,7 @@
-/** Configuration of the control daemon. Everything that can be wrong with it is said at start, at once. */
+/**
+ * Configuration of the control daemon. Everything that can be wrong with it is said at start, at
+ * once.
+ */
 import Type, { type Static } from 'typebox';
 import { LEASE_MARGIN_MS, grantorEndMs, holderEndMs } from '../shared/core/lease.ts';
 import { DURATION_PATTERN } from '../shared/core/time.ts';

@@ -1,9 +1,9 @@
 /**
- * The control daemon from its ports. `openControl` takes them from the disk and the machine; a simulation
- * hands `buildControl` its own, and gets the same daemon.
+ * The control daemon from its ports. `openControl` takes them from the disk and the machine; a
+ * simulation hands `buildControl` its own, and gets the same daemon.
  *
- * D1  Nothing is served before the run has begun in the store, the floor is on disk, and the end of the
- *     audit trail has been verified.
+ * D1  Nothing is served before the run has begun in the store, the floor is on disk, and the end of
+ *     the audit trail has been verified.
  * D2  When the store fails the daemon ends: what it would say from memory could be untrue.
  */
 import { accessSync, constants } from 'node:fs';
@@ -138,7 +138,10 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
   };
 }
 
-/** D1: begins a run that no earlier one and no copy of the store has had, with floors above all of them. */
+/**
+ * D1: begins a run that no earlier one and no copy of the store has had, with floors above all of
+ * them.
+ */
 async function beginRun({ store, floors: floorStore, clock, random, logger }: ControlPorts) {
   const state = await store.state();
   const remembered = floorStore.read();

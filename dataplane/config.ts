@@ -1,4 +1,7 @@
-/** Configuration of the sidecar. Durations are text with a unit; `sidecarSettings` gives them in ms, checked. */
+/**
+ * Configuration of the sidecar. Durations are text with a unit; `sidecarSettings` gives them in ms,
+ * checked.
+ */
 import Type, { type Static } from 'typebox';
 import { ConfigurationError, durationMs } from '../shared/platform/configuration.ts';
 import { parseListen } from '../shared/platform/http/server.ts';
@@ -87,7 +90,10 @@ export type SidecarSettings = {
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/;
 
-/** Throws a `ConfigurationError` with every problem at once: arithmetic that cannot work refuses to start. */
+/**
+ * Throws a `ConfigurationError` with every problem at once: arithmetic that cannot work refuses to
+ * start.
+ */
 export function sidecarSettings(config: SidecarConfig): SidecarSettings {
   const problems: string[] = [];
   const settings = {

@@ -1,8 +1,10 @@
 /**
- * The composition root of the sidecar: the real one and the simulated one are built here, from ports.
+ * The composition root of the sidecar: the real one and the simulated one are built here, from
+ * ports.
  *
- * Start: journal (refuses to start on what it cannot trust), authority from disk, HTTP, then the loops. Nothing waits
- * for control. Stop: readiness off, requests in hand finished, loops ended, journal closed last.
+ * Start: journal (refuses to start on what it cannot trust), authority from disk, HTTP, then the
+ * loops. Nothing waits for control. Stop: readiness off, requests in hand finished, loops ended,
+ * journal closed last.
  */
 import { VERSION } from '../shared/core/version.ts';
 import type { ExpressionCompiler } from '../shared/core/policy.ts';
@@ -30,7 +32,10 @@ import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
 
-/** An operation this long past its deadline and not ended is stuck: the custodian should have seen to it. */
+/**
+ * An operation this long past its deadline and not ended is stuck: the custodian should have seen
+ * to it.
+ */
 const STUCK_AFTER_MS = 10_000;
 const EXECUTING_AT_START_MAX = 1_000_000;
 

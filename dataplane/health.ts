@@ -1,4 +1,7 @@
-/** The two verdicts of the sidecar: on the control plane as seen from here, and on its own plane. They never mix. */
+/**
+ * The two verdicts of the sidecar: on the control plane as seen from here, and on its own plane.
+ * They never mix.
+ */
 import type { Health, HealthPart, PlaneHealth } from '../shared/wire/health.ts';
 import type { SidecarStatus } from '../shared/wire/sidecar-api.ts';
 import { formatDurationMs } from '../shared/core/time.ts';

@@ -1,4 +1,7 @@
-/** Every metric of the sidecar; the ones about control's side are in `upstream/`. Timestamps rather than ages; labels bounded. */
+/**
+ * Every metric of the sidecar; the ones about control's side are in `upstream/`. Timestamps rather
+ * than ages; labels bounded.
+ */
 import type { MetricTable } from '../shared/platform/metrics.ts';
 import { UPSTREAM_METRICS } from './upstream/upstream-metrics.ts';
 

@@ -1,6 +1,7 @@
 /**
- * Tests that need a program which npm cannot install. Where it is missing they are skipped, counted and
- * named at the end of the run; under `CI=true` they fail, because there a skipped test is a lost one.
+ * Tests that need a program which npm cannot install. Where it is missing they are skipped, counted
+ * and named at the end of the run; under `CI=true` they fail, because there a skipped test is a
+ * lost one.
  */
 import { accessSync, constants, globSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -29,7 +30,9 @@ export function findProgram(program: Program): string | undefined {
   return candidates.find(isExecutable);
 }
 
-/** `test`, but where `program` is missing each test of it is a counted skip, and in CI a failure. */
+/**
+ * `test`, but where `program` is missing each test of it is a counted skip, and in CI a failure.
+ */
 export function programTest(program: Program) {
   const isCi = process.env['CI'] === 'true';
   return gatedTest(program, { isFound: findProgram(program) !== undefined, isCi });

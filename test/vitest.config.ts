@@ -7,7 +7,8 @@ export default defineConfig({
   root: join(import.meta.dirname, '..'),
   test: {
     include: ['test/**/*.test.ts'],
-    // A process for each file: several tests kill daemons, change the time zone or open SQLite files.
+    // A process for each file: several tests kill daemons, change the time zone or open SQLite
+    // files.
     pool: 'forks',
     testTimeout: 20_000,
     hookTimeout: 30_000,

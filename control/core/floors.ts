@@ -1,9 +1,13 @@
 /**
- * Numbers that must never be given twice, even by a control whose database is an older copy (I6, I11).
+ * Numbers that must never be given twice, even by a control whose database is an older copy (I6,
+ * I11).
  *
- * F1  The floor file is written before a number above it is given, in blocks, so that the fsync is rare.
- * F2  After a start the first number is above everything the store, the floor file and any host know.
- * F3  A store that is behind the floor file's memory of it is an older copy: grants may be unknown to it.
+ * F1  The floor file is written before a number above it is given, in blocks, so that the fsync is
+ *     rare.
+ * F2  After a start the first number is above everything the store, the floor file and any host
+ *     know.
+ * F3  A store that is behind the floor file's memory of it is an older copy: grants may be unknown
+ *     to it.
  */
 
 export type Floor = {
@@ -43,7 +47,8 @@ export function raiseFloor(
 }
 
 /**
- * Nothing real jumps so far: a number beyond it is a fault of the host, or of an app that invents tokens.
+ * Nothing real jumps so far: a number beyond it is a fault of the host, or of an app that invents
+ * tokens.
  */
 const EPOCH_JUMP_MAX = 1_000_000_000;
 const REVISION_JUMP_MAX = 1_000_000;

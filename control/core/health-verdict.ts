@@ -25,7 +25,9 @@ export function part(
 export type FleetView = {
   readonly states: Readonly<Record<'enrolled' | 'connected' | 'late' | 'lost', number>>;
   readonly lastSyncAtMs: number | null;
-  /** Hosts in contact that run another revision than the newest, and those of them that refused it. */
+  /**
+   * Hosts in contact that run another revision than the newest, and those of them that refused it.
+   */
   readonly behind: number;
   readonly rejecting: number;
   readonly unreported: number;

@@ -1,4 +1,6 @@
-/** What the time since a host's last sync says about it. Only for people: no right depends on it. */
+/**
+ * What the time since a host's last sync says about it. Only for people: no right depends on it.
+ */
 import type { WallMs } from '../../shared/core/time.ts';
 
 export type HostState = 'enrolled' | 'connected' | 'late' | 'lost';

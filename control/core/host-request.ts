@@ -1,6 +1,6 @@
 /**
- * Whether the claims of a host's token fit the request that carries it. The signature has been verified
- * before; reasons are in order of precedence.
+ * Whether the claims of a host's token fit the request that carries it. The signature has been
+ * verified before; reasons are in order of precedence.
  */
 import type { HostRequest } from '../../shared/wire/statements.ts';
 

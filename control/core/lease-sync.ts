@@ -1,6 +1,6 @@
 /**
- * All that one sync does to leases, in one decision: releases first, so that a host can give up and another
- * name be granted within a limit; then renewals; then what it asks for anew.
+ * All that one sync does to leases, in one decision: releases first, so that a host can give up and
+ * another name be granted within a limit; then renewals; then what it asks for anew.
  */
 import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
 import {

@@ -1,6 +1,6 @@
 /**
- * The life of a lease as control sees it (promises I6, I7). A record is `held` or `released`; a held one
- * whose time has passed is `expired`, which is not stored: it is what the clock says.
+ * The life of a lease as control sees it (promises I6, I7). A record is `held` or `released`; a
+ * held one whose time has passed is `expired`, which is not stored: it is what the clock says.
  *
  *     free --grant--> held --release--> released --grant--> held (a new epoch, always)
  *                      | renew (same epoch)
@@ -8,17 +8,18 @@
  *                                    +--lock delay--> free for others
  *
  * T1  Every grant has an epoch higher than every grant before it, of any resource.
- * T2  Another host gets a resource only after the grantor's end of the one before, and its lock delay.
- * T3  A boot reading means something only in the run of control that took it. A lease of an earlier run
- *     counts as held until this run has lasted as long as that lease may: its holder may have been renewed
- *     at the very last moment.
- * T4  After a rollback (the store is an older copy) somebody may hold what the copy does not know. Until
- *     every lease of before must have ended nothing is granted or renewed, and what the copy says was held
- *     is not renewed even afterwards: its holder asks anew and gets a higher epoch.
+ * T2  Another host gets a resource only after the grantor's end of the one before, and its lock
+ *     delay.
+ * T3  A boot reading means something only in the run of control that took it. A lease of an earlier
+ *     run counts as held until this run has lasted as long as that lease may: its holder may have
+ *     been renewed at the very last moment.
+ * T4  After a rollback (the store is an older copy) somebody may hold what the copy does not know.
+ *     Until every lease of before must have ended nothing is granted or renewed, and what the copy
+ *     says was held is not renewed even afterwards: its holder asks anew and gets a higher epoch.
  *
- * The grantor counts from the moment it decides, which is after the holder sent its request; the holder
- * counts from the sending. So the holder's end is the earlier one, however long the commit and the answer
- * take.
+ * The grantor counts from the moment it decides, which is after the holder sent its request; the
+ * holder counts from the sending. So the holder's end is the earlier one, however long the commit
+ * and the answer take.
  */
 import { grantorEndMs } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
@@ -33,7 +34,10 @@ export type LeaseRecord = {
   /** The run of control in which `endsBootMs` was read. */
   readonly run: number;
   readonly endsBootMs: number;
-  /** The grantor's length of it, so that a shorter `leaseTtl` after a restart does not shorten this one. */
+  /**
+   * The grantor's length of it, so that a shorter `leaseTtl` after a restart does not shorten this
+   * one.
+   */
   readonly termMs: number;
   readonly grantedAtMs: number;
   readonly renewedAtMs: number;
@@ -122,12 +126,13 @@ export function renewLease(
   if (record.state === 'released') return { kind: 'lost', reason: 'expired' };
   if (lessor.recovery.kind === 'rollback' && record.run !== lessor.run) {
     const waitMs = rollbackEndMs(lessor) - lessor.now.bootMs;
-    // T4. It is not told that the lease is lost while it may still be in time: it ends by its own clock.
+    // T4. It is not told that the lease is lost while it may still be in time: it ends by its own
+    // clock.
     return waitMs > 0 ? pending('recovering', null, waitMs) : { kind: 'lost', reason: 'expired' };
   }
-  // Also when it has expired: nobody had the resource in between, so no higher token exists, and work that
-  // goes on in its grace keeps the token under which it began. A write in between would have raised the
-  // version.
+  // Also when it has expired: nobody had the resource in between, so no higher token exists, and
+  // work that goes on in its grace keeps the token under which it began. A write in between would
+  // have raised the version.
   const { now, run } = lessor;
   const termMs = grantorTermMs(lessor);
   return {
@@ -185,7 +190,10 @@ export function acquireLease(
   };
 }
 
-/** Only its holder, and only of the epoch it names: a late release must not free what was granted since. */
+/**
+ * Only its holder, and only of the epoch it names: a late release must not free what was granted
+ * since.
+ */
 export function releaseLease(record: LeaseRecord | undefined, claim: Claim): ReleaseOutcome {
   const isTheirs =
     record?.state === 'held' &&

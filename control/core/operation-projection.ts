@@ -1,9 +1,9 @@
 /**
- * The journal of a host folded into what control shows: operations, refusals, outages. A fold, so that the
- * same events always give the same picture.
+ * The journal of a host folded into what control shows: operations, refusals, outages. A fold, so
+ * that the same events always give the same picture.
  *
- * R1  An event that was folded is not folded again: `lastSeq` of an operation only rises within a host
- *     epoch.
+ * R1  An event that was folded is not folded again: `lastSeq` of an operation only rises within a
+ *     host epoch.
  * R2  What does not fold changes nothing and is named; the events after it go on.
  */
 import type { ReportedOperation } from '../../shared/wire/control-api.ts';

@@ -1,6 +1,6 @@
 /**
- * Roles of operators. Everyone may view; `admin` may everything; the three between differ in kind, not in
- * rank: who publishes policy is not thereby somebody who approves work.
+ * Roles of operators. Everyone may view; `admin` may everything; the three between differ in kind,
+ * not in rank: who publishes policy is not thereby somebody who approves work.
  */
 import type { OperatorRole } from '../../shared/wire/control-api.ts';
 

@@ -1,9 +1,9 @@
 /**
  * What a publication does, decided before anything is written (I11).
  *
- * P1  A revision number is never given twice: it follows the highest of what the store, the floor file and
- *     any host have ever seen, so that a restored old database does not publish a number that hosts know
- *     already.
+ * P1  A revision number is never given twice: it follows the highest of what the store, the floor
+ *     file and any host have ever seen, so that a restored old database does not publish a number
+ *     that hosts know already.
  * P2  The writer says what it replaces. Nobody overwrites a revision that they have not read.
  * P3  The same document again is no new revision: its answer is the one in force.
  */

@@ -1,12 +1,13 @@
 /**
- * Whether a report continues what control holds of a host's journal (I12): in order, without a gap, and
- * under the same chain of hashes.
+ * Whether a report continues what control holds of a host's journal (I12): in order, without a gap,
+ * and under the same chain of hashes.
  *
- * C1  What was acknowledged is never stored twice: events up to the acknowledged position are skipped.
+ * C1  What was acknowledged is never stored twice: events up to the acknowledged position are
+ *     skipped.
  * C2  The first event that is new follows the acknowledged one in number and in hash.
- * C3  A host that was enrolled again begins anew: its first report may start anywhere, because its old
- *     journal may be gone. A start that is not the beginning and not the continuation is a loss, and is
- *     said to be one.
+ * C3  A host that was enrolled again begins anew: its first report may start anywhere, because its
+ *     old journal may be gone. A start that is not the beginning and not the continuation is a
+ *     loss, and is said to be one.
  */
 
 export type ReportPosition = {

@@ -1,12 +1,13 @@
 /**
- * How a machine becomes a host: an operator makes a join token for its name, the machine sends it once with
- * the public key it has made, and gets a signed statement of who it is from then on.
+ * How a machine becomes a host: an operator makes a join token for its name, the machine sends it
+ * once with the public key it has made, and gets a signed statement of who it is from then on.
  *
- * E1  A token enrols one key. The same key may come again with it, because an answer can be lost; another
- *     may not.
- * E2  A new token for a known name keeps the host's id, raises its epoch and replaces its key: the machine
- *     of before is no longer that host, and what it held is not taken over by its name.
- * E3  The token carries the thumbprint of control's key, so the machine trusts nobody it was not told of.
+ * E1  A token enrols one key. The same key may come again with it, because an answer can be lost;
+ *     another may not.
+ * E2  A new token for a known name keeps the host's id, raises its epoch and replaces its key: the
+ *     machine of before is no longer that host, and what it held is not taken over by its name.
+ * E3  The token carries the thumbprint of control's key, so the machine trusts nobody it was not
+ *     told of.
  */
 import { makeId } from '../../shared/core/ids.ts';
 import { parseDurationMs } from '../../shared/core/time.ts';
@@ -45,7 +46,10 @@ export class EnrolmentDesk {
     this.#ports = ports;
   }
 
-  /** `hfj1.<id>.<secret>.<thumbprint of the signing key>`; kept is the id and the SHA-256 of the secret. */
+  /**
+   * `hfj1.<id>.<secret>.<thumbprint of the signing key>`; kept is the id and the SHA-256 of the
+   * secret.
+   */
   async makeJoinToken(
     asked: { readonly hostName: string; readonly ttl?: string },
     actor: string,

@@ -1,14 +1,15 @@
 /**
- * Who sent a host's request. The order is fixed, and each failure has its own reason: the reasons of
- * `shared/platform/signatures.ts`, then those of `core/host-request.ts`, then `replayed`.
+ * Who sent a host's request. The order is fixed, and each failure has its own reason: the reasons
+ * of `shared/platform/signatures.ts`, then those of `core/host-request.ts`, then `replayed`.
  *
- * H1  Nothing of a request is acted upon before its signature, its claims and the digest of its exact bytes
- *     fit.
- * H2  A token of a sync is taken once. A sync moves leases: played again by somebody else it could raise an
- *     epoch and so take a lease from its holder. Tokens are remembered until they are too old to pass; a
- *     restart of control forgets them, and for that window a copied sync costs its host a lease, never the
- *     fence. Reading a bundle, asking for a decision and reporting change nothing when repeated: an answer
- *     is bound to a nonce that only its asker waits for, and a reported event is stored once.
+ * H1  Nothing of a request is acted upon before its signature, its claims and the digest of its
+ *     exact bytes fit.
+ * H2  A token of a sync is taken once. A sync moves leases: played again by somebody else it could
+ *     raise an epoch and so take a lease from its holder. Tokens are remembered until they are too
+ *     old to pass; a restart of control forgets them, and for that window a copied sync costs its
+ *     host a lease, never the fence. Reading a bundle, asking for a decision and reporting change
+ *     nothing when repeated: an answer is bound to a nonce that only its asker waits for, and a
+ *     reported event is stored once.
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -63,7 +64,8 @@ export class HostAuthenticator {
   ): Promise<HostCaller> {
     const kid = keyIdOf(token);
     const enrolled = kid === null ? null : await this.#ports.store.byKey(kid);
-    // The token is verified all the same where its key is not known: what is wrong with it comes first.
+    // The token is verified all the same where its key is not known: what is wrong with it comes
+    // first.
     const verifier = enrolled === null ? await openVerifier([]) : await this.#verifierOf(enrolled);
     const verified = await verifier.verify(token, {
       type: STATEMENT_TYPES.hostRequest,

@@ -1,5 +1,6 @@
 /**
- * Remembers what was taken for at least `windowMs`, in two generations, so that forgetting costs nothing.
+ * Remembers what was taken for at least `windowMs`, in two generations, so that forgetting costs
+ * nothing.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Who may use which route. Every route says so where it is made, and one that does not is refused when it
- * is installed: a forgotten line must not open a door.
+ * Who may use which route. Every route says so where it is made, and one that does not is refused
+ * when it is installed: a forgotten line must not open a door.
  */
 import { mayActAs } from '../core/operator-roles.ts';
 import { sha256Hex } from '../../shared/platform/digest.ts';

@@ -71,7 +71,8 @@ export async function buildApp(
   let routes: readonly RouteAccess[] = [];
   // In a scope of their own, which is built after the plugin that describes them.
   await app.register(async (scope: App) => {
-    // Answers are written by this code, not by callers: their schemas describe, and need not filter.
+    // Answers are written by this code, not by callers: their schemas describe, and need not
+    // filter.
     scope.setSerializerCompiler(() => (data) => JSON.stringify(data));
     installRawBody(scope);
     routes = installAccess(scope, { allowedHosts: config.allowedHosts, authenticator, operators });

@@ -14,7 +14,7 @@ import type { Lessor } from '../leases/lessor.ts';
 import type { OperatorRegistry } from '../operators/operator-registry.ts';
 import type { ControlStore } from '../store/control-store.ts';
 import { actorOf } from './access.ts';
-import { NO_CONTENT, PROBLEMS, pageOf, pageRequest } from './route-schemas.ts';
+import { PROBLEMS, noBody, pageOf, pageRequest } from './route-schemas.ts';
 
 const viewer = { access: { kind: 'operator', role: 'viewer' } } as const;
 const admin = { access: { kind: 'operator', role: 'admin' } } as const;
@@ -54,12 +54,12 @@ export function installOperatorRoutes(app: App, ports: { operators: OperatorRegi
       schema: {
         summary: 'Remove an operator; its token opens nothing from now on',
         params: Type.Object({ name: OperatorNameSchema }),
-        response: { 204: NO_CONTENT, ...PROBLEMS },
+        response: { 204: noBody('removed'), ...PROBLEMS },
       },
     },
     async (request, reply) => {
       await operators.remove(request.params.name, actorOf(request.caller));
-      return reply.code(204).send(null);
+      return reply.code(204).send();
     },
   );
 }

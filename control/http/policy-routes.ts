@@ -19,6 +19,7 @@ import { actorOf } from './access.ts';
 import {
   PROBLEMS,
   STATEMENT,
+  noBody,
   notFound,
   pageOf,
   pageRequest,
@@ -178,7 +179,7 @@ export function installBundleRoutes(
         headers: Type.Object({ 'if-none-match': Type.Optional(Type.String({ maxLength: 100 })) }),
         response: {
           200: STATEMENT('a Bundle, signed; the same bytes for everyone'),
-          304: Type.Null({ description: 'nothing newer than the ETag that was sent' }),
+          304: noBody('nothing newer than the ETag that was sent'),
           ...PROBLEMS,
         },
       },
@@ -200,8 +201,8 @@ export function installBundleRoutes(
       const waiting = mustWait ? feed.wait(waitMs, request.signal) : null;
       try {
         let bundle = await publisher.bundle();
-        // Any other number than the one held, also a lower one: what to make of that is for the host to
-        // judge.
+        // Any other number than the one held, also a lower one: what to make of that is for the
+        // host to judge.
         if ((bundle?.policyRevision ?? null) === held && waiting !== null) {
           await waiting.woken;
           bundle = await publisher.bundle();
@@ -215,7 +216,7 @@ export function installBundleRoutes(
         void reply
           .header('etag', revisionTag(bundle.policyRevision))
           .header('cache-control', 'no-cache');
-        if (bundle.policyRevision === held) return await reply.code(304).send(null);
+        if (bundle.policyRevision === held) return await reply.code(304).send();
         return await reply.type(STATEMENT_CONTENT_TYPE).send(bundle.bytes);
       } finally {
         waiting?.cancel();

@@ -1,6 +1,6 @@
 /**
- * Bodies with their exact bytes. The token of a host is bound to the bytes it sent, and a policy is judged
- * as it was written; both need what came, not what a parser made of it.
+ * Bodies with their exact bytes. The token of a host is bound to the bytes it sent, and a policy is
+ * judged as it was written; both need what came, not what a parser made of it.
  */
 import type { App } from '../../shared/platform/http/server.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';

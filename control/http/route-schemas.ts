@@ -25,7 +25,8 @@ export function pageRequest(query: { limit?: number; cursor?: string }): PageReq
   return { limit: query.limit ?? 100, cursor: query.cursor ?? null };
 }
 
-export const NO_CONTENT = Type.Null({ description: 'done' });
+/** An answer without a body: a `null` would be written as one. */
+export const noBody = (description: string) => Type.Unsafe<undefined>({ description });
 
 /** `"7"` -> 7; anything else is not a tag that control gives. */
 export function parseRevisionTag(tag: string): number | null {

@@ -1,8 +1,10 @@
 /**
- * Grants, renews and takes back leases: reads what one sync needs, lets `core/lease-sync.ts` decide, writes
- * all of it in one conditional transaction, and decides again when somebody else was faster.
+ * Grants, renews and takes back leases: reads what one sync needs, lets `core/lease-sync.ts`
+ * decide, writes all of it in one conditional transaction, and decides again when somebody else was
+ * faster.
  *
- * I6 rests on three things here: the counter only rises, the floor is on disk before an epoch above it is
+ * I6  rests on three things here: the counter only rises, the floor is on disk before an epoch
+ *    above it is
  * given, and what hosts have seen moves the counter past it before anything is granted.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -42,7 +44,9 @@ type Start = {
   readonly longestTermMs: number;
 };
 
-/** One conflict means that another sync was faster; so many in a row mean that something is wrong. */
+/**
+ * One conflict means that another sync was faster; so many in a row mean that something is wrong.
+ */
 const TRIES_MAX = 8;
 
 export class Lessor {
@@ -138,8 +142,8 @@ export class Lessor {
   }
 
   /**
-   * What the host has seen, as far as it can be real; a value above the counter means that grants were
-   * lost.
+   * What the host has seen, as far as it can be real; a value above the counter means that grants
+   * were lost.
    */
   #seenEpoch(host: SyncedHost, highestEpoch: number): number {
     const { metrics, logger, floors } = this.#ports;
@@ -168,7 +172,8 @@ export class Lessor {
 }
 
 /**
- * Renewals are not in the trail: they change no right, and there is one for each lease every few seconds.
+ * Renewals are not in the trail: they change no right, and there is one for each lease every few
+ * seconds.
  */
 function auditOf(decision: LeaseSync, host: SyncedHost): AuditDraft[] {
   return decision.transitions.flatMap(({ kind, resource, epoch, replaces }) => {

@@ -52,8 +52,9 @@ export class OperatorRegistry {
   }
 
   /**
-   * Makes the first admin of a store that has no operators. The token is handed to `keep` before the store
-   * knows it: a crash in between leaves a token that opens nothing, never an admin whose token is lost.
+   * Makes the first admin of a store that has no operators. The token is handed to `keep` before
+   * the store knows it: a crash in between leaves a token that opens nothing, never an admin whose
+   * token is lost.
    */
   async ensureAdmin(keep: (token: string) => void): Promise<boolean> {
     if ((await this.#store.list()).length > 0) return false;

@@ -1,7 +1,7 @@
 /**
- * Who waits for the next bundle. A waiter is woken by a publication, by its own time-out, or by the end of
- * the daemon; what it then finds it reads from the store, so a missed wake costs one time-out and nothing
- * else.
+ * Who waits for the next bundle. A waiter is woken by a publication, by its own time-out, or by the
+ * end of the daemon; what it then finds it reads from the store, so a missed wake costs one
+ * time-out and nothing else.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 
@@ -29,9 +29,9 @@ export class BundleFeed {
   }
 
   /**
-   * Resolves at the next publication, after `timeoutMs`, when the caller gives up, or when the daemon
-   * stops. Take the promise before reading the store, so that a publication in between is not slept
-   * through.
+   * Resolves at the next publication, after `timeoutMs`, when the caller gives up, or when the
+   * daemon stops. Take the promise before reading the store, so that a publication in between is
+   * not slept through.
    */
   wait(timeoutMs: number, signal: AbortSignal): { readonly woken: Promise<void>; cancel(): void } {
     let wake = (): void => {};

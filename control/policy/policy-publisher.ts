@@ -1,8 +1,10 @@
 /**
  * Publication of policy: check, decide, sign once, store in one transaction, wake the hosts.
  *
- * I11 is kept here and in `core/publication.ts`: nothing that has not passed every gate gets a number, the
- * number is above any that was ever seen, and what hosts download are the bytes signed at publication.
+ * I11  is kept here and in `core/publication.ts`: nothing that has not passed every gate gets a
+ *     number, the
+ * number is above any that was ever seen, and what hosts download are the bytes signed at
+ * publication.
  */
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { CompiledPolicy } from '../../shared/core/policy.ts';
@@ -158,8 +160,8 @@ export class PolicyPublisher {
   }
 
   /**
-   * The policy in force as of this call, compiled. Which revision that is, is asked of the store each time:
-   * a fresh decision must not rest on what this process remembers.
+   * The policy in force as of this call, compiled. Which revision that is, is asked of the store
+   * each time: a fresh decision must not rest on what this process remembers.
    */
   async current(): Promise<CurrentPolicy | null> {
     const newest = await this.#ports.store.policy.currentNumber();

@@ -1,8 +1,9 @@
 /**
- * Takes in the journals of hosts (I12): in order, once, chained, and projected in the same transaction.
+ * Takes in the journals of hosts (I12): in order, once, chained, and projected in the same
+ * transaction.
  *
- * Everything that was acknowledged is stored as it came. What cannot be read is stored too, listed, and
- * does not stop what follows it: one bad record must not hide a whole outage.
+ * Everything that was acknowledged is stored as it came. What cannot be read is stored too, listed,
+ * and does not stop what follows it: one bad record must not hide a whole outage.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
@@ -73,7 +74,10 @@ export class ReportIntake {
     );
   }
 
-  /** Each event's hash is over its own content: what was changed on the way or at rest does not pass. */
+  /**
+   * Each event's hash is over its own content: what was changed on the way or at rest does not
+   * pass.
+   */
   #checkHashes(caller: HostCaller, events: readonly ReportedEvent[]): void {
     for (const { hash, previousHash, ...content } of events) {
       if (chainHash(previousHash, content) === hash) continue;

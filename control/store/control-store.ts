@@ -1,10 +1,12 @@
 /**
- * The port to what control remembers. It is asynchronous, and each write is one transaction that says on
- * what it was decided (the revision it follows, the version it replaces): it answers `conflict` and changes
- * nothing where that is no longer so. A second adapter needs no more than this.
+ * The port to what control remembers. It is asynchronous, and each write is one transaction that
+ * says on what it was decided (the revision it follows, the version it replaces): it answers
+ * `conflict` and changes nothing where that is no longer so. A second adapter needs no more than
+ * this.
  *
  * S1  A write and its entries in the audit trail are one transaction.
- * S2  A write of a run that has been followed by a newer one is refused for good: `SupersededError`.
+ * S2  A write of a run that has been followed by a newer one is refused for good:
+ *     `SupersededError`.
  * S3  After a failed commit nothing is known: the store answers nothing more, and says so once
  *     (`onFailure`).
  */
@@ -104,7 +106,10 @@ export type Enrolling = {
 export interface HostStore {
   addJoinToken(token: JoinTokenRecord, audit: AuditDraft): Promise<void>;
   joinToken(tokenId: string): Promise<JoinTokenRecord | null>;
-  /** Uses the token, raises the epoch and replaces the key, or `conflict` where any of them has changed. */
+  /**
+   * Uses the token, raises the epoch and replaces the key, or `conflict` where any of them has
+   * changed.
+   */
   enrol(enrolling: Enrolling, audit: AuditDraft): Promise<WriteOutcome>;
   byKey(kid: string): Promise<EnrolledKey | null>;
   byName(hostName: string): Promise<HostRecord | null>;
@@ -217,8 +222,8 @@ export interface ControlStore {
   readonly audit: AuditStore;
   state(): Promise<StoredState>;
   /**
-   * Begins a run; from now on writes of any other run are refused (S2). The id is kept from the first start
-   * on.
+   * Begins a run; from now on writes of any other run are refused (S2). The id is kept from the
+   * first start on.
    */
   startRun(run: Run): Promise<Run>;
   /** S3. */

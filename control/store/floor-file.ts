@@ -1,9 +1,10 @@
 /**
- * The floors of `core/floors.ts` on disk, beside the database and not in it: a copy of the database that is
- * put back does not take them along.
+ * The floors of `core/floors.ts` on disk, beside the database and not in it: a copy of the database
+ * that is put back does not take them along.
  *
- * `raise` is on disk before it returns. `mark` need not be: it only tells an older copy of the database
- * from the newest one, and does so after any crash of the process; power loss can take the last marks away.
+ * `raise` is on disk before it returns. `mark` need not be: it only tells an older copy of the
+ * database from the newest one, and does so after any crash of the process; power loss can take the
+ * last marks away.
  */
 import { join } from 'node:path';
 import Type from 'typebox';

@@ -1,6 +1,6 @@
 /**
- * One SQLite connection under all parts of the store: reads, conditional writes, and the end of it all
- * when a commit fails (S1 to S3 of `control-store.ts`).
+ * One SQLite connection under all parts of the store: reads, conditional writes, and the end of it
+ * all when a commit fails (S1 to S3 of `control-store.ts`).
  */
 import type { SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { assert } from '../../shared/core/assert.ts';
@@ -42,7 +42,10 @@ export function numberOrNull(row: Row, column: string): number | null {
 /** Thrown inside a write whose condition no longer holds: all of it is rolled back. */
 class ConflictSignal extends Error {}
 
-/** Primary result codes after which nothing is known: I/O, corruption, a full disk, a file that is gone. */
+/**
+ * Primary result codes after which nothing is known: I/O, corruption, a full disk, a file that is
+ * gone.
+ */
 const FATAL_CODES: ReadonlySet<number> = new Set([8, 10, 11, 13, 14, 26]);
 
 export class SqliteConnection {

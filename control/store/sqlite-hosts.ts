@@ -114,7 +114,9 @@ function enrolHost(connection: SqliteConnection, enrolling: Enrolling): void {
   );
 }
 
-/** Inside the transaction of a sync: only while the host is still at the epoch that it spoke under. */
+/**
+ * Inside the transaction of a sync: only while the host is still at the epoch that it spoke under.
+ */
 export function recordSync(connection: SqliteConnection, host: SyncedHost): void {
   connection.changeOne(
     `UPDATE hosts SET last_sync_at_ms = ?, policy_revision = ?, policy_rejected = ?,

@@ -51,7 +51,7 @@ export function sqliteAuditStore(connection: SqliteConnection): AuditStore {
               limit,
             ]),
           readAuditEntry,
-          (row) => textOf(row, 'seq'),
+          (row) => String(numberOf(row, 'seq')),
         ),
       ),
     tail: (count) =>

@@ -44,7 +44,7 @@ export function sqlitePolicyStore(connection: SqliteConnection): PolicyStore {
               [after === null ? Number.MAX_SAFE_INTEGER : Number(after), limit],
             ),
           readSummary,
-          (row) => textOf(row, 'policy_revision'),
+          (row) => String(numberOf(row, 'policy_revision')),
         ),
       ),
     append: (revision, follows, audit) =>

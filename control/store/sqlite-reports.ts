@@ -117,7 +117,9 @@ function appendReport(connection: SqliteConnection, write: ReportWrite): void {
   connection.appendAudit(write.audit);
 }
 
-/** Ids begin with the time of their making, so their order is near enough the order of admission. */
+/**
+ * Ids begin with the time of their making, so their order is near enough the order of admission.
+ */
 function listOperations(connection: SqliteConnection, filter: OperationFilter, page: PageRequest) {
   const conditions = ['operation_id < ?'];
   const values: string[] = [];
@@ -185,7 +187,7 @@ function listUnreadable(connection: SqliteConnection, page: PageRequest) {
       receivedAtMs: numberOf(row, 'received_at_ms'),
       problem: textOf(row, 'problem'),
     }),
-    (row) => textOf(row, 'place'),
+    (row) => String(numberOf(row, 'place')),
   );
 }
 

@@ -3,18 +3,11 @@
  * it is local.
  */
 import type { HeldLease } from '../../shared/core/lease.ts';
-import type { CompiledPolicy, Decision } from '../../shared/core/policy.ts';
-import type { Instant, WallMs } from '../../shared/core/time.ts';
-import type { DecisionInput, PolicyDocument } from '../../shared/wire/policy-document.ts';
+import type { Decision } from '../../shared/core/policy.ts';
+import type { Instant } from '../../shared/core/time.ts';
+import type { DecisionInput } from '../../shared/wire/policy-document.ts';
+import type { ActivePolicy } from '../core/active-policy.ts';
 import type { Outage } from '../../shared/wire/operation.ts';
-
-export type ActivePolicy = {
-  readonly policyRevision: number;
-  readonly policyDigest: string;
-  readonly activatedAtMs: WallMs;
-  readonly document: PolicyDocument;
-  readonly compiled: CompiledPolicy;
-};
 
 export type PolicyAuthority = {
   /** The revision in force; a caller keeps the object it got for the whole of its request. */

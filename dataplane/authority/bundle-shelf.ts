@@ -2,8 +2,8 @@
  * The bundles on this host's disk, and which of them is in force.
  *
  *   bundle-<revision>.jws   the signed bytes as they came, of the last three generations
- *   active.json             names the one in force with its digest, the high-water mark, what was refused
- *   activating.json         activations under way (`core/activation-marker.ts`)
+ *   active.json             names the one in force with its digest, the high-water mark, what was
+ *   refused activating.json         activations under way (`core/activation-marker.ts`)
  *
  * A bundle is durable before `active.json` names it, and `active.json` before anything in memory
  * changes: after a crash at any point either the old revision is in force or the new one, whole.
@@ -11,6 +11,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Type, { type Static } from 'typebox';
+import { assert } from '../../shared/core/assert.ts';
 import {
   makeDirectory,
   readFileIfAny,
@@ -91,9 +92,10 @@ export class BundleShelf {
     );
     const { policyRevision, policyDigest } = generation;
     const isHighest = highWater === null || policyRevision >= highWater.policyRevision;
+    assert(isHighest, `revision ${policyRevision} would go back behind the high-water mark`);
     this.write({
       generations: [generation, ...others].slice(0, GENERATIONS_MAX),
-      highWater: isHighest ? { policyRevision, policyDigest } : highWater,
+      highWater: { policyRevision, policyDigest },
       rejected: null,
     });
     const kept = new Set(this.#record.generations.map((each) => each.policyRevision));

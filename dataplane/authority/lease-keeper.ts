@@ -177,6 +177,17 @@ export class LeaseKeeper implements LeaseAuthority {
     this.#showGauges();
   }
 
+  /** Control said that this host has no authority: what it granted ends at once. */
+  revoke(): void {
+    const ended = this.#book.endAll(this.#look());
+    if (ended.length === 0) return;
+    const { logger, metrics } = this.#options;
+    metrics.add('holdfast_lease_losses_total', { reason: 'revoked' }, ended.length);
+    logger.warn({ leases: ended.length }, 'leases end with the authority of this host');
+    this.#store({ durably: false });
+    this.#showGauges();
+  }
+
   /** H3: a tick, so that a divergence is seen on a host where nobody asks. */
   readonly task: Task = {
     name: 'lease-clock',

@@ -32,7 +32,8 @@ import { judgeBundle, type RevisionRef } from '../core/bundle-acceptance.ts';
 import { confirmedAt, noteConfirmation, type Confirmation } from '../core/confirmation.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
 import type { UpstreamMetrics } from '../upstream/upstream-metrics.ts';
-import type { ActivePolicy, PolicyAuthority } from './authority-view.ts';
+import type { ActivePolicy } from '../core/active-policy.ts';
+import type { PolicyAuthority } from './authority-view.ts';
 import {
   inspectPolicy,
   verifyBundle,

@@ -1,20 +1,21 @@
 /**
- * Admission, decided purely from what is at hand. Reasons in order of precedence: `control_rejected`,
- * `policy_absent`, then what policy says (`unknown_principal`, `no_rule`, `rule_error`, `denied`),
- * `policy_expired`, `lease_absent` or `lease_expired`, `deadline_too_long`.
+ * Admission, decided purely from what is at hand. Reasons in order of precedence:
+ * `control_rejected`, `policy_absent`, then what policy says (`unknown_principal`, `no_rule`,
+ * `rule_error`, `denied`), `policy_expired`, `lease_absent` or `lease_expired`,
+ * `deadline_too_long`.
  *
  * A1  A rule of class `fresh` is never decided here (I4), not even to refuse: control is asked.
  * A2  A bounded rule is decided only under authority no older than its `maxStaleness` (I5).
- * A3  Whatever is accepted carries its whole basis (I3), and the moment at which that basis ends, so that the
- *     writer can look once more just before the commit.
+ * A3  Whatever is accepted carries its whole basis (I3), and the moment at which that basis ends,
+ *     so that the writer can look once more just before the commit.
  */
 import { ownershipAt, type HeldLease, type OwnershipVerdict } from '../../shared/core/lease.ts';
 import { decide, type Decision, type RuleTerms } from '../../shared/core/policy.ts';
 import { formatDurationMs, type Instant } from '../../shared/core/time.ts';
 import type { AdmitRequest } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
-import type { ActivePolicy } from '../authority/authority-view.ts';
-import type { StoredOperation } from './operation-lifecycle.ts';
+import type { ActivePolicy } from './active-policy.ts';
+import type { StoredOperation } from './operation-record.ts';
 
 export type AuthorityAtHand = {
   readonly policy: ActivePolicy | null;
@@ -105,7 +106,10 @@ export function planAdmission(authority: AuthorityAtHand, request: AdmitRequest)
   };
 }
 
-/** The same step with control's own answer for this request. `endsBootMs`: it serves for this admission only. */
+/**
+ * The same step with control's own answer for this request. `endsBootMs`: it serves for this
+ * admission only.
+ */
 export function planFromControl(
   decision: Decision,
   fresh: { policyRevision: number; stalenessMs: number; endsBootMs: number },

@@ -1,7 +1,7 @@
 /** The story of one operation in sentences, from its record and its entries alone. */
 import { formatDurationMs } from '../../shared/core/time.ts';
 import type { Effect, JournalEvent, Outage } from '../../shared/wire/operation.ts';
-import type { StoredOperation } from './operation-lifecycle.ts';
+import type { StoredOperation } from './operation-record.ts';
 
 export function explainOperation(
   operation: StoredOperation,

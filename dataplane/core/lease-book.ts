@@ -179,7 +179,7 @@ export class LeaseBook {
         this.#releasing.set(resource, epoch);
         continue;
       }
-      const endsBootMs = holderEndMs(times.sentAt.bootMs, ttlMs, answer.drift);
+      const endsBootMs = holderEndMs(times.sentAt.bootMs, ttlMs, Math.max(0, answer.drift));
       if (this.#held.get(resource)?.epoch !== epoch) {
         granted.push({ resource, epoch });
         mustBeDurable = true;

@@ -1,5 +1,6 @@
 /**
- * How long, from now, each rule keeps admitting if control is lost this instant, and what ends it first.
+ * How long, from now, each rule keeps admitting if control is lost this instant, and what ends it
+ * first.
  */
 import type { HeldLease } from '../../shared/core/lease.ts';
 import type { CompiledPolicy, CompiledRule } from '../../shared/core/policy.ts';

@@ -1,4 +1,7 @@
-/** The apps that may call: a file names each one, its bearer token, and the principals it may speak for. */
+/**
+ * The apps that may call: a file names each one, its bearer token, and the principals it may speak
+ * for.
+ */
 import { readFileSync, statSync } from 'node:fs';
 import Type, { type Static } from 'typebox';
 import { Compile } from 'typebox/compile';

@@ -12,7 +12,7 @@ import {
   type EffectAnswer,
 } from '../../shared/wire/sidecar-api.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import type { StoredOperation } from '../core/operation-lifecycle.ts';
+import type { StoredOperation } from '../core/operation-record.ts';
 import { scopeOf } from './guards.ts';
 import { readIdempotencyKey } from './idempotency-key.ts';
 import { operationParams } from './operation-routes.ts';

@@ -1,9 +1,10 @@
 /**
- * Who may come in, decided before a body is read. The sidecar answers programs of this host and nothing else: no
- * browser page, no proxy, no neighbour.
+ * Who may come in, decided before a body is read. The sidecar answers programs of this host and
+ * nothing else: no browser page, no proxy, no neighbour.
  *
  * H1  Over TCP the Host must be one of ours, so that a rebound DNS name reaches nothing.
- * H2  A request that a browser or a proxy made says so in its headers, and is refused on every transport.
+ * H2  A request that a browser or a proxy made says so in its headers, and is refused on every
+ *     transport.
  * H3  Over TCP every request carries `Holdfast-Request`, which no form and no plain proxy can send.
  * H4  Every request but the open ones names its app by a bearer token.
  */

@@ -2,7 +2,10 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { IDEMPOTENCY_KEY_PATTERN } from '../../shared/wire/sidecar-api.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 
-/** The key as draft-07 writes it (a quoted string) or bare; `null` where there is none. Throws `idempotency_key_invalid`. */
+/**
+ * The key as draft-07 writes it (a quoted string) or bare; `null` where there is none. Throws
+ * `idempotency_key_invalid`.
+ */
 export function readIdempotencyKey(headers: IncomingHttpHeaders): string | null {
   const raw = headers['idempotency-key'];
   if (raw === undefined) return null;

@@ -42,7 +42,10 @@ export async function closeListeners({ apps }: Listeners): Promise<void> {
   await Promise.all(apps.map((app) => app.close()));
 }
 
-/** The socket is for the owner and the group; one that a dead process left behind is removed, nothing else is. */
+/**
+ * The socket is for the owner and the group; one that a dead process left behind is removed,
+ * nothing else is.
+ */
 async function listenOnSocket(app: App, path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
   await removeStaleSocket(path);

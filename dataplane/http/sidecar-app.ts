@@ -1,4 +1,7 @@
-/** The sidecar's HTTP API on one transport. It is built once for TCP and once for the Unix socket, over the same parts. */
+/**
+ * The sidecar's HTTP API on one transport. It is built once for TCP and once for the Unix socket,
+ * over the same parts.
+ */
 import type { Clock } from '../../shared/platform/clock.ts';
 import {
   installOperationsRoutes,

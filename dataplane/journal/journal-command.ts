@@ -1,8 +1,11 @@
-/** What can be asked of the writer, and what it answers. All of it is plain data: it crosses a thread. */
+/**
+ * What can be asked of the writer, and what it answers. All of it is plain data: it crosses a
+ * thread.
+ */
 import type { Instant } from '../../shared/core/time.ts';
 import type { Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
-import type { LifecycleEvent, StoredOperation } from '../core/operation-lifecycle.ts';
+import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
 import type { JournalHead } from './journal-feed.ts';
 
 type Context = { readonly now: Instant; readonly outageId: string | null };

@@ -1,25 +1,25 @@
 /**
  * The writer itself, without its thread: it owns the one writing connection.
  *
- * J1  A batch is one transaction: an answer exists only after COMMIT returned, so what is answered is on
- *     disk (I1).
- * J2  Each decision about a record is made on the record as it is inside that transaction; commands of one
- *     batch see each other's effects, in order.
+ * J1  A batch is one transaction: an answer exists only after COMMIT returned, so what is answered
+ *     is on disk (I1).
+ * J2  Each decision about a record is made on the record as it is inside that transaction; commands
+ *     of one batch see each other's effects, in order.
  * J3  Every entry is chained to the one before it by hash; seq has no gaps.
- * J4  An error from SQLite is never retried: it is thrown, the batch's outcome is unknown, and the engine
- *     refuses everything after it.
+ * J4  An error from SQLite is never retried: it is thrown, the batch's outcome is unknown, and the
+ *     engine refuses everything after it.
  */
 import { checkFence } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/wire/operation.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
 import { migrate, openDatabase, type Database } from '../../shared/platform/sqlite.ts';
+import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import {
   SETTLED_STATES,
-  applyLifecycleEvent,
   type LifecycleEvent,
   type StoredOperation,
-} from '../core/operation-lifecycle.ts';
+} from '../core/operation-record.ts';
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
 import { JOURNAL_MIGRATIONS } from './journal-schema.ts';
 

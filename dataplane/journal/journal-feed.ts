@@ -1,6 +1,7 @@
 /**
- * What the rest of the sidecar needs of the journal beside operations themselves: its head, its events in
- * order for the reports upward, and the facts of outages and policy that belong in the same chain.
+ * What the rest of the sidecar needs of the journal beside operations themselves: its head, its
+ * events in order for the reports upward, and the facts of outages and policy that belong in the
+ * same chain.
  */
 import type { JournalEvent, Outage } from '../../shared/wire/operation.ts';
 
@@ -22,7 +23,10 @@ export interface JournalFeed {
     kind: 'policy_activated' | 'policy_rejected',
     fact: { policyRevision: number; reason?: string },
   ): Promise<void>;
-  /** The outage that was open when the journal was last written, to be resumed under its id after a restart. */
+  /**
+   * The outage that was open when the journal was last written, to be resumed under its id after a
+   * restart.
+   */
   openOutage(): Outage | null;
   /** Called after each commit that added entries. */
   onCommit(listener: () => void): void;

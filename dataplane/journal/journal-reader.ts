@@ -1,8 +1,11 @@
-/** Reads of what is committed, on a connection of their own: they never wait for a write. All are bounded. */
+/**
+ * Reads of what is committed, on a connection of their own: they never wait for a write. All are
+ * bounded.
+ */
 import type { JournalEvent, Outage, OperationState, Refusal } from '../../shared/wire/operation.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
-import type { StoredOperation } from '../core/operation-lifecycle.ts';
+import type { StoredOperation } from '../core/operation-record.ts';
 
 type Row = Record<string, string | number | null>;
 export type Listed<T> = { readonly items: readonly T[]; readonly count: number };

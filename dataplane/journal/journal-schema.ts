@@ -3,8 +3,8 @@ import type { Migration } from '../../shared/platform/sqlite.ts';
 /**
  * Append-only: a migration that has shipped is never edited.
  *
- * `events` is the record of what happened, chained by hash; `operations` is the newest state of each, written in
- * the same transaction. `settled_seq` is the entry that ended the operation.
+ * `events` is the record of what happened, chained by hash; `operations` is the newest state of
+ * each, written in the same transaction. `settled_seq` is the entry that ended the operation.
  */
 export const JOURNAL_MIGRATIONS: readonly Migration[] = [
   {

@@ -19,7 +19,10 @@ export class ThreadWriter implements JournalWriter {
     worker.on('exit', () => this.#fail(new Error('the writer thread ended')));
   }
 
-  /** Opens the journal at `path`; resolves with its state. Throws a `StoreError` where it cannot be used. */
+  /**
+   * Opens the journal at `path`; resolves with its state. Throws a `StoreError` where it cannot be
+   * used.
+   */
   static async open(path: string): Promise<{ writer: ThreadWriter; snapshot: BatchAnswer }> {
     const writer = new ThreadWriter(
       new Worker(new URL('./writer-thread.ts', import.meta.url), {

@@ -1,11 +1,12 @@
 /**
  * The journal as the sidecar uses it: commands queue here and are committed in groups.
  *
- * G1  While a commit is on its way, commands gather and go together with the next one: the cost of an fsync
- *     is shared and nobody waits for more than two.
- * G2  The queue is bounded: past it a caller is refused at once, never made to wait (`journal_busy`).
- * G3  After a failed commit nothing is known of its batch: every caller is told so (`outcome_unknown`), and the
- *     journal takes nothing more; `failed` tells the daemon to end.
+ * G1  While a commit is on its way, commands gather and go together with the next one: the cost of
+ *     an fsync is shared and nobody waits for more than two.
+ * G2  The queue is bounded: past it a caller is refused at once, never made to wait
+ *     (`journal_busy`).
+ * G3  After a failed commit nothing is known of its batch: every caller is told so
+ *     (`outcome_unknown`), and the journal takes nothing more; `failed` tells the daemon to end.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Outage } from '../../shared/wire/operation.ts';

@@ -22,7 +22,8 @@ export async function openJournal(
   }
   const path = `${directory}/journal.db`;
   const { writer, snapshot } = await ThreadWriter.open(path);
-  // SQLite ignores a failed fsync of the directory; without it a new file may be gone after a power cut.
+  // SQLite ignores a failed fsync of the directory; without it a new file may be gone after a power
+  // cut.
   syncDirectory(directory);
   return new Journal({
     writer,

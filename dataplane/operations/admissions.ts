@@ -1,7 +1,8 @@
 /**
  * The shell around admission: read what is at hand, decide in `core/`, write, then answer.
  *
- * I1  the answer comes after the journal's; I2  a known key is answered with its record, whatever policy says now;
+ * I1  the answer comes after the journal's; I2  a known key is answered with its record, whatever
+ *     policy says now;
  * I3  every record and refusal names its basis; I10  a bounded admission makes no call to control.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -24,7 +25,7 @@ import {
   type Plan,
   type Refused,
 } from '../core/admission.ts';
-import type { StoredOperation } from '../core/operation-lifecycle.ts';
+import type { StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
 
 /** What a retry may usefully wait for when authority is missing: about one sync. */
@@ -59,7 +60,10 @@ export class Admissions {
     this.#parts = parts;
   }
 
-  /** Resolves when the record is on disk. Throws a `HoldfastError`; where policy refused, the refusal is recorded too. */
+  /**
+   * Resolves when the record is on disk. Throws a `HoldfastError`; where policy refused, the
+   * refusal is recorded too.
+   */
   async admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
     const { journal, clock } = this.#parts;
     const fingerprint = digestOf(request);

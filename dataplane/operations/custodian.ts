@@ -1,13 +1,13 @@
 /**
- * Sees to it that accepted work ends (I8): deadlines that pass, workers that vanish, control that is lost and comes
- * back. It only proposes; the writer decides on the record. Each round is bounded, so that a backlog is worked off at
- * a rate and is no second outage.
+ * Sees to it that accepted work ends (I8): deadlines that pass, workers that vanish, control that
+ * is lost and comes back. It only proposes; the writer decides on the record. Each round is
+ * bounded, so that a backlog is worked off at a rate and is no second outage.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import type { OutageAuthority } from '../authority/authority-view.ts';
-import type { LifecycleEvent } from '../core/operation-lifecycle.ts';
+import type { LifecycleEvent } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Executions } from './executions.ts';
 import type { Heartbeats } from './heartbeats.ts';
@@ -25,7 +25,9 @@ export type CustodianParts = {
   readonly outages: OutageAuthority;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** How long control must be out of reach before `onControlLoss` takes hold: a blip stops no work. */
+  /**
+   * How long control must be out of reach before `onControlLoss` takes hold: a blip stops no work.
+   */
   readonly controlLossAfterMs: number;
 };
 

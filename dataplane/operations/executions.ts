@@ -1,12 +1,13 @@
 /**
- * The shell around the execution of accepted operations. None of it calls control (I10): ownership is looked up in
- * the leases at hand, and every decision is made by the writer on the record in its transaction.
+ * The shell around the execution of accepted operations. None of it calls control (I10): ownership
+ * is looked up in the leases at hand, and every decision is made by the writer on the record in its
+ * transaction.
  */
 import { ownershipAt, type OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { LeaseAuthority } from '../authority/authority-view.ts';
-import type { LifecycleEvent, StoredOperation } from '../core/operation-lifecycle.ts';
+import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
 import type { JournalAnswer } from '../journal/journal-command.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Heartbeats } from './heartbeats.ts';
@@ -114,7 +115,10 @@ export class Executions {
     return answer;
   }
 
-  /** Durable before it resolves: the comparison and the new high-water mark are one transaction (I6). */
+  /**
+   * Durable before it resolves: the comparison and the new high-water mark are one transaction
+   * (I6).
+   */
   async checkFence(
     resource: string,
     epoch: number,

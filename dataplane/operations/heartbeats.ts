@@ -1,8 +1,8 @@
 /**
- * Which attempts are alive. Heartbeats are not journaled: after a restart of the sidecar every executing attempt
- * gets its full time-out anew, since its worker may well have outlived us.
+ * Which attempts are alive. Heartbeats are not journaled: after a restart of the sidecar every
+ * executing attempt gets its full time-out anew, since its worker may well have outlived us.
  */
-import type { StoredOperation } from '../core/operation-lifecycle.ts';
+import type { StoredOperation } from '../core/operation-record.ts';
 
 type Beat = { readonly attempt: number; readonly timeoutMs: number; lastBootMs: number };
 

@@ -1,10 +1,13 @@
-/** What an outage did, from the journal alone: four lists and one verdict. Counts are whole; lists are a first page. */
+/**
+ * What an outage did, from the journal alone: four lists and one verdict. Counts are whole; lists
+ * are a first page.
+ */
 import type { Clock } from '../../shared/platform/clock.ts';
 import { formatDurationMs } from '../../shared/core/time.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { Recovery } from '../../shared/wire/sidecar-api.ts';
-import type { StoredOperation } from '../core/operation-lifecycle.ts';
+import type { StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Listed, Span } from '../journal/journal-reader.ts';
 
@@ -19,7 +22,8 @@ export function recoveryView(journal: Journal, clock: Clock, outageId: string | 
       'not_found',
       `this host has no outage ${outageId}: see GET /v1/outages`,
     );
-  // Without an outage the span is empty, and so are the lists; `unknown` operations are shown all the same.
+  // Without an outage the span is empty, and so are the lists; `unknown` operations are shown all
+  // the same.
   const span: Span = found ?? { afterSeq: Number.MAX_SAFE_INTEGER, beforeSeq: 0 };
   const nowMs = clock.now().wallMs;
   const acceptedBefore =

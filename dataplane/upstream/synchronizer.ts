@@ -6,7 +6,8 @@
  * Z2  An answer is applied in this order: what it confirms, leases, the report position, and at
  *     last the end of the outage, so that whoever resumes work then does it under the authority
  *     that the same answer brought.
- * Z3  A refusal is obeyed at once and is no outage; it holds until a sync succeeds.
+ * Z3  A refusal is obeyed at once, policy and leases alike, and is no outage; it holds until a sync
+ *     succeeds.
  * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a
  *     back-off.
  */
@@ -35,6 +36,10 @@ import type { UpstreamMetrics } from './upstream-metrics.ts';
 import { Wakeup } from './wakeup.ts';
 
 export const KICK_SPACING_MS = 250;
+
+const REFUSED_WAY_OUT =
+  'stop it if another machine has its place; else remove identity.json from its data directory ' +
+  'and start it with a new join token';
 
 export type SynchronizerOptions = {
   readonly link: ControlLink;
@@ -118,8 +123,12 @@ export class Synchronizer {
       kind === 'refused' ? `${result.code}: ${result.detail}` : `${result.cause}: ${result.detail}`;
     this.#state = afterSync(this.#state, { kind, detail }, startedAt);
     this.#options.reach.set(false);
-    if (kind === 'refused') this.#options.policy.revoke({ reason: detail });
-    else await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });
+    if (kind === 'refused') {
+      this.#options.policy.revoke({ reason: detail });
+      leases.revoke();
+    } else {
+      await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });
+    }
   }
 
   /** Z2. */
@@ -182,12 +191,14 @@ export class Synchronizer {
       result.kind === 'answer' ? 'ok' : result.kind === 'refused' ? 'refused' : result.cause;
     metrics.add('holdfast_sync_attempts_total', { outcome });
     metrics.set('holdfast_control_connected', result.kind === 'answer' ? 1 : 0);
-    if (result.kind === 'refused')
+    if (result.kind === 'refused') {
+      const { code, detail } = result;
       logger.error(
-        { code: result.code, detail: result.detail },
+        { code, detail, wayOut: REFUSED_WAY_OUT },
         'control refuses to sync with this host',
       );
-    else if (result.kind === 'unreachable')
+    } else if (result.kind === 'unreachable') {
       logger.debug({ cause: result.cause, detail: result.detail }, 'sync failed');
+    }
   }
 }

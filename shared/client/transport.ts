@@ -1,8 +1,9 @@
 /**
- * The port to the network. A transport either brings the peer's answer, whatever its status, or throws
- * `UnreachableError`; it never retries and never decides.
+ * The port to the network. A transport either brings the peer's answer, whatever its status, or
+ * throws `UnreachableError`; it never retries and never decides.
  */
 import { Agent, request as undiciRequest, type Dispatcher } from 'undici';
+import { timeoutSignal } from '../platform/clock.ts';
 import type { OutageCause } from '../wire/operation.ts';
 
 export type TransportRequest = {
@@ -60,7 +61,7 @@ export class UndiciTransport implements Transport {
   }
 
   async send(request: TransportRequest): Promise<TransportResponse> {
-    const timeout = AbortSignal.timeout(Math.max(1, request.timeoutMs));
+    const timeout = timeoutSignal(request.timeoutMs);
     const signal = request.signal ? AbortSignal.any([timeout, request.signal]) : timeout;
     let response: Dispatcher.ResponseData;
     let body: string;

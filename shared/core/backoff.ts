@@ -1,4 +1,7 @@
-/** Exponential back-off with full jitter: any delay from zero to the ceiling is as likely as another. */
+/**
+ * Exponential back-off with full jitter: any delay from zero to the ceiling is as likely as
+ * another.
+ */
 export type BackoffPolicy = {
   readonly baseMs: number;
   readonly maxMs: number;

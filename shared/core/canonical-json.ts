@@ -1,6 +1,6 @@
 /**
- * RFC 8785 (JCS): one text for one JSON value, so that a digest of it means the value. ECMAScript's own
- * number and string forms are the ones the RFC asks for; keys are ordered by UTF-16 code units.
+ * RFC 8785 (JCS): one text for one JSON value, so that a digest of it means the value. ECMAScript's
+ * own number and string forms are the ones the RFC asks for; keys are ordered by UTF-16 code units.
  */
 export type Json =
   | null

@@ -6,8 +6,8 @@ const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 export type IdPrefix = 'op' | 'ref' | 'out' | 'host' | 'join' | 'ctl';
 
 /**
- * A new id: prefix, 48 bits of wall time, 80 random bits, as in ULID. Time is there so that ids list
- * in the order of their making; nothing is ever decided by it.
+ * A new id: prefix, 48 bits of wall time, 80 random bits, as in ULID. Time is there so that ids
+ * list in the order of their making; nothing is ever decided by it.
  */
 export function makeId(prefix: IdPrefix, wallMs: WallMs, random: Uint8Array): string {
   let time = '';

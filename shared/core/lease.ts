@@ -1,8 +1,9 @@
 /**
  * Lease and fencing arithmetic (promises I6, I7), the same on both planes.
  *
- * L1  The holder's end is earlier than the grantor's: it counts from the moment the request was *sent*,
- *     shortened by the drift bound; the grantor counts from the moment it answered, lengthened by it.
+ * L1  The holder's end is earlier than the grantor's: it counts from the moment the request was
+ *     *sent*, shortened by the drift bound; the grantor counts from the moment it answered,
+ *     lengthened by it.
  * L2  Answers carry durations, never absolute times; each side adds them to its own boot clock.
  * L3  A boot clock means nothing after a reboot: a lease of another boot has ended for its holder.
  */
@@ -10,7 +11,10 @@ import type { BootMs, Instant } from './time.ts';
 
 export const DRIFT_BOUND_DEFAULT = 0.01;
 
-/** Added to the grantor's end and taken from the holder's: clock resolution and a stall of the event loop. */
+/**
+ * Added to the grantor's end and taken from the holder's: clock resolution and a stall of the event
+ * loop.
+ */
 export const LEASE_MARGIN_MS = 100;
 
 export type OwnershipMode = 'strict' | 'fenced';
@@ -41,8 +45,8 @@ export type OwnershipVerdict =
   | { readonly owned: false; readonly reason: 'lease_absent' | 'lease_expired' };
 
 /**
- * Whether the holder may act for the resource now. `strict` stops at the lease's end; `fenced` goes on
- * for `graceMs` after it, marked, because a rival's higher epoch wins at the resource itself.
+ * Whether the holder may act for the resource now. `strict` stops at the lease's end; `fenced` goes
+ * on for `graceMs` after it, marked, because a rival's higher epoch wins at the resource itself.
  */
 export function ownershipAt(
   lease: HeldLease | undefined,

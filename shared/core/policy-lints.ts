@@ -96,7 +96,9 @@ function lintRule(rule: PolicyRule, at: string, document: PolicyDocument): Polic
   return problems;
 }
 
-/** A rule that no request can reach because an earlier one without `match` takes all its actions. */
+/**
+ * A rule that no request can reach because an earlier one without `match` takes all its actions.
+ */
 function lintShadowing(document: PolicyDocument, position: number): PolicyProblem[] {
   const rule = document.rules[position];
   if (rule === undefined) return [];

@@ -1,10 +1,10 @@
 /**
- * Policy compiled for deciding. Pure: the same document and input give the same decision on control,
- * on the sidecar and in the CLI.
+ * Policy compiled for deciding. Pure: the same document and input give the same decision on
+ * control, on the sidecar and in the CLI.
  *
  * P1  A rule's settings are its own, else the document's defaults, else `POLICY_DEFAULTS`.
- * P2  The first rule in document order whose actions and `match` fit decides; there is no fall-through
- *     after a `permit` that is false. No rule: refused with `no_rule`.
+ * P2  The first rule in document order whose actions and `match` fit decides; there is no
+ *     fall-through after a `permit` that is false. No rule: refused with `no_rule`.
  * P3  An expression that fails while it runs refuses (`rule_error`); it never permits, whatever the
  *     rule's `enforcement` says.
  * P4  Cost does not grow with rules for other actions: exact actions are indexed.
@@ -62,7 +62,10 @@ export type ExpressionCompiler = (
 
 export type EffectTerms = { readonly idempotent: boolean; readonly fencing: FencingStrength };
 
-/** What a rule says about work it accepts: written into the operation, so later revisions do not change it. */
+/**
+ * What a rule says about work it accepts: written into the operation, so later revisions do not
+ * change it.
+ */
 export type RuleTerms = {
   readonly freshness: FreshnessClass;
   readonly maxStalenessMs: number;
@@ -174,7 +177,9 @@ export function compilePolicy(
   return { ok: true, policy: { principals, rules, rulesFor: indexByAction(rules) } };
 }
 
-/** P4. Wildcard rules are merged with the exact ones in document order, once for each action asked. */
+/**
+ * P4. Wildcard rules are merged with the exact ones in document order, once for each action asked.
+ */
 function indexByAction(
   rules: readonly CompiledRule[],
 ): (action: string) => readonly CompiledRule[] {
@@ -294,7 +299,10 @@ function allTrue(
 
 const RESOURCE_VALUE = /^[A-Za-z0-9._-]{1,100}$/;
 
-/** `orders/{resource.attributes.shard}`: each value must be a plain word or an integer, or it fits nothing. */
+/**
+ * `orders/{resource.attributes.shard}`: each value must be a plain word or an integer, or it fits
+ * nothing.
+ */
 function fillLeaseTemplate(
   template: string | null,
   context: ExpressionContext,

@@ -21,9 +21,9 @@ export type Instant = {
 };
 
 /**
- * Milliseconds from `earlier` to `now`, or `null` when that cannot be known: after a reboot the wall
- * clock is used, and a wall clock that went back behind what was recorded proves nothing (DESIGN 6).
- * Within one boot the boot clock alone is trusted.
+ * Milliseconds from `earlier` to `now`, or `null` when that cannot be known: after a reboot the
+ * wall clock is used, and a wall clock that went back behind what was recorded proves nothing
+ * (DESIGN 6). Within one boot the boot clock alone is trusted.
  */
 export function elapsedMs(earlier: Instant, now: Instant): number | null {
   if (earlier.bootId === now.bootId) {
@@ -32,7 +32,9 @@ export function elapsedMs(earlier: Instant, now: Instant): number | null {
   return now.wallMs >= earlier.wallMs ? now.wallMs - earlier.wallMs : null;
 }
 
-/** How far the two clocks have moved apart between two readings of one boot: a step, or a suspend. */
+/**
+ * How far the two clocks have moved apart between two readings of one boot: a step, or a suspend.
+ */
 export function clockDivergenceMs(earlier: Instant, now: Instant): number {
   if (earlier.bootId !== now.bootId) return 0;
   return now.wallMs - earlier.wallMs - (now.bootMs - earlier.bootMs);

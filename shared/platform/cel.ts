@@ -1,7 +1,8 @@
 /**
- * CEL behind the port of `shared/core/policy.ts`. Whole numbers become CEL ints and the rest doubles, since a
- * JSON `5` is meant as an int. Bounds are structural, so an expression's cost is bounded when it is compiled;
- * regular expressions are refused, because they run on a backtracking engine.
+ * CEL behind the port of `shared/core/policy.ts`. Whole numbers become CEL ints and the rest
+ * doubles, since a JSON `5` is meant as an int. Bounds are structural, so an expression's cost is
+ * bounded when it is compiled; regular expressions are refused, because they run on a backtracking
+ * engine.
  */
 import { Environment } from '@marcbachmann/cel-js';
 import type { ExpressionCompiler, ExpressionContext } from '../core/policy.ts';

@@ -1,9 +1,9 @@
 /**
  * The only source of time. `now()` reads both clocks; nothing else in the project reads either.
  *
- * C1  `bootMs` never goes back and counts suspended time. Node's monotonic clock stops in suspend, so it is
- *     corrected by `os.uptime()` (CLOCK_BOOTTIME), which is read at most every 20 ms of running time: after a
- *     resume the jump is seen at most that much running time late.
+ * C1  `bootMs` never goes back and counts suspended time. Node's monotonic clock stops in suspend,
+ *     so it is corrected by `os.uptime()` (CLOCK_BOOTTIME), which is read at most every 20 ms of
+ *     running time: after a resume the jump is seen at most that much running time late.
  * C2  A timer is a hint to look again, never the proof that time has passed.
  */
 import { readFileSync } from 'node:fs';
@@ -16,7 +16,9 @@ export type Timer = { cancel(): void };
 
 export interface Clock {
   now(): Instant;
-  /** Resolves after `durationMs`, or at once when the signal aborts: look at the signal afterwards. */
+  /**
+   * Resolves after `durationMs`, or at once when the signal aborts: look at the signal afterwards.
+   */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
   /** Does not keep the process alive. */
   startTimer(durationMs: number, fire: () => void): Timer;
@@ -67,11 +69,19 @@ export class SystemClock implements Clock {
   }
 }
 
-/** Where the kernel does not tell (macOS, Windows), each process is taken for a boot of its own: this only shortens rights. */
+/**
+ * Where the kernel does not tell (macOS, Windows), each process is taken for a boot of its own:
+ * this only shortens rights.
+ */
 function readBootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
     return `process-${process.pid}-${Date.now()}`;
   }
+}
+
+/** Aborts after `durationMs`: the bound of one call to the network. */
+export function timeoutSignal(durationMs: number): AbortSignal {
+  return AbortSignal.timeout(Math.min(Math.max(1, Math.ceil(durationMs)), TIMEOUT_MS_MAX));
 }

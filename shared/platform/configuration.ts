@@ -1,7 +1,7 @@
 /**
- * Configuration of a program: flags over environment over file over defaults. The schema is the only
- * source: types, defaults, help and checks come from it. Unknown keys are errors, and all problems are
- * reported at once, each with where the value came from.
+ * Configuration of a program: flags over environment over file over defaults. The schema is the
+ * only source: types, defaults, help and checks come from it. Unknown keys are errors, and all
+ * problems are reported at once, each with where the value came from.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -10,7 +10,10 @@ export function digestOf(value: unknown): string {
   return sha256Hex(canonicalJson(value));
 }
 
-/** Hash of one entry of a chain (journal, audit trail): over the one before it and its own canonical JSON. */
+/**
+ * Hash of one entry of a chain (journal, audit trail): over the one before it and its own canonical
+ * JSON.
+ */
 export function chainHash(previousHash: string, entry: unknown): string {
   return sha256Hex(`${previousHash}\n${canonicalJson(entry)}`);
 }

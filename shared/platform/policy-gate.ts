@@ -1,11 +1,11 @@
 /**
- * Everything a policy document passes before it can have a revision number: size, syntax, shape, schema,
- * expressions, lints, its own tests. Control runs it at publication and the CLI offline: the same answer
- * in both places. Every problem has the JSON Pointer of its place; only what is wrong in the bytes
- * themselves has a line and a column instead.
+ * Everything a policy document passes before it can have a revision number: size, syntax, shape,
+ * schema, expressions, lints, its own tests. Control runs it at publication and the CLI offline:
+ * the same answer in both places. Every problem has the JSON Pointer of its place; only what is
+ * wrong in the bytes themselves has a line and a column instead.
  *
- * G1  The gates are in this order, and a later one runs only when the one before found nothing: a schema
- *     that does not fit makes every problem after it noise.
+ * G1  The gates are in this order, and a later one runs only when the one before found nothing: a
+ *     schema that does not fit makes every problem after it noise.
  * G2  Nothing in here grows faster than the document: aliases, depth and expressions are bounded.
  */
 import { Settings } from 'typebox/system';
@@ -127,7 +127,10 @@ function duplicateKeys<E extends { readonly code: string }>(errors: readonly E[]
   return errors.filter(({ code }) => code === 'DUPLICATE_KEY');
 }
 
-/** What no schema can say: depth, numbers that JSON cannot hold, and the one key that is never a name. */
+/**
+ * What no schema can say: depth, numbers that JSON cannot hold, and the one key that is never a
+ * name.
+ */
 function checkShape(value: unknown): PolicyProblem[] {
   const problems: PolicyProblem[] = [];
   const rest: { path: string; value: unknown; depth: number }[] = [{ path: '', value, depth: 0 }];

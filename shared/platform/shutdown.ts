@@ -1,9 +1,9 @@
 /**
- * The life of a daemon's process: configuration, run, a clean stop on SIGTERM or SIGINT within a bound,
- * and an exit code that says how it ended. A second signal ends it at once.
+ * The life of a daemon's process: configuration, run, a clean stop on SIGTERM or SIGINT within a
+ * bound, and an exit code that says how it ended. A second signal ends it at once.
  *
- * Exit codes: 0 stopped when asked, 1 failed, 2 wrong configuration or arguments, 3 cannot use its data
- * or its address (the message says why).
+ * Exit codes: 0 stopped when asked, 1 failed, 2 wrong configuration or arguments, 3 cannot use its
+ * data or its address (the message says why).
  */
 import closeWithGrace from 'close-with-grace';
 import { ConfigurationError, type Loaded } from './configuration.ts';

@@ -1,9 +1,11 @@
 /**
- * Statements: compact JWS signed with Ed25519 (RFC 9864's `alg: Ed25519`, one algorithm, an explicit `typ`).
+ * Statements: compact JWS signed with Ed25519 (RFC 9864's `alg: Ed25519`, one algorithm, an
+ * explicit `typ`).
  *
- * A statement is verified in this order, and each failure has its own reason: `malformed` (no JWS, or not
- * ours), `algorithm_not_allowed`, `type_mismatch`, `key_unknown`, `signature_invalid`, `payload_invalid`.
- * What a payload means (audience, nonce, revision, age) is checked by whoever asked, after that.
+ * A statement is verified in this order, and each failure has its own reason: `malformed` (no JWS,
+ * or not ours), `algorithm_not_allowed`, `type_mismatch`, `key_unknown`, `signature_invalid`,
+ * `payload_invalid`. What a payload means (audience, nonce, revision, age) is checked by whoever
+ * asked, after that.
  */
 import {
   CompactSign,

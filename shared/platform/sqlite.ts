@@ -28,7 +28,9 @@ export class StoreError extends Error {
 
 export type OpenOptions = { readonly readOnly?: boolean };
 
-/** Opens a file with WAL, `synchronous=FULL`, foreign keys and checks on, or throws a `StoreError`. */
+/**
+ * Opens a file with WAL, `synchronous=FULL`, foreign keys and checks on, or throws a `StoreError`.
+ */
 export function openDatabase(path: string, options: OpenOptions = {}): Database {
   let database: DatabaseSync;
   try {
@@ -106,7 +108,8 @@ export function transaction<T>(database: Database, work: () => T): T {
   try {
     result = work();
   } catch (error) {
-    // A full disk or an I/O error has rolled back already; a second failure here would hide the first.
+    // A full disk or an I/O error has rolled back already; a second failure here would hide the
+    // first.
     if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
@@ -117,9 +120,9 @@ export function transaction<T>(database: Database, work: () => T): T {
 export type Migration = { readonly version: number; readonly name: string; readonly sql: string };
 
 /**
- * Forward only. Each migration runs with its own row in one transaction, so a kill at any statement leaves
- * the schema of the one before. A schema newer than this program is refused, and so is one whose applied
- * migrations differ from those known here.
+ * Forward only. Each migration runs with its own row in one transaction, so a kill at any statement
+ * leaves the schema of the one before. A schema newer than this program is refused, and so is one
+ * whose applied migrations differ from those known here.
  */
 export function migrate(database: Database, migrations: readonly Migration[]): void {
   database.exec(

@@ -1,6 +1,6 @@
 /**
- * Runs the loops of a daemon. The first that fails aborts the others; `run` waits for all of them and
- * throws the first failure. A loop that returns while nobody asked it to stop is a failure too.
+ * Runs the loops of a daemon. The first that fails aborts the others; `run` waits for all of them
+ * and throws the first failure. A loop that returns while nobody asked it to stop is a failure too.
  */
 export type Task = { readonly name: string; readonly run: (signal: AbortSignal) => Promise<void> };
 

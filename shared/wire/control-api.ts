@@ -229,7 +229,10 @@ export const ReportedOperationDetailSchema = Type.Object(
 );
 export type ReportedOperationDetail = Static<typeof ReportedOperationDetailSchema>;
 
-/** An event that control stored as it came and could not read: the rest of the stream went on without it. */
+/**
+ * An event that control stored as it came and could not read: the rest of the stream went on
+ * without it.
+ */
 export const UnreadableEventSchema = Type.Object(
   {
     hostId: Type.String(),

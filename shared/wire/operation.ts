@@ -54,7 +54,10 @@ export const OutcomeSchema = Type.Object(
 );
 export type Outcome = Static<typeof OutcomeSchema>;
 
-/** `fresh`: control decided it for this request. `cached`: decided here under authority already held. */
+/**
+ * `fresh`: control decided it for this request. `cached`: decided here under authority already
+ * held.
+ */
 export const BasisSchema = Type.Enum(['fresh', 'cached']);
 
 export const OperationSchema = Type.Object(
@@ -178,12 +181,13 @@ export const EVENT_KINDS = [
 export type EventKind = (typeof EVENT_KINDS)[number];
 
 /**
- * One entry of a host's journal, as it is chained on disk and reported upwards. `hash` is the SHA-256 of
- * `previousHash` and the canonical JSON of the other fields; the first entry follows 64 zeros.
+ * One entry of a host's journal, as it is chained on disk and reported upwards. `hash` is the
+ * SHA-256 of `previousHash` and the canonical JSON of the other fields; the first entry follows 64
+ * zeros.
  *
- * Bodies: `admitted` has `{ operation: Operation }`, `refused` has `{ refusal: Refusal }`; every other event of
- * an operation has `{ state, reason, attempt }` after it, and `effect`, `outcome`, `checkpoint` or `effects`
- * where they changed; outage events have `{ outage: Outage }`.
+ * Bodies: `admitted` has `{ operation: Operation }`, `refused` has `{ refusal: Refusal }`; every
+ * other event of an operation has `{ state, reason, attempt }` after it, and `effect`, `outcome`,
+ * `checkpoint` or `effects` where they changed; outage events have `{ outage: Outage }`.
  */
 export const JournalEventSchema = Type.Object(
   {

@@ -128,7 +128,10 @@ const attributes = Type.Record(Type.String({ minLength: 1, maxLength: 100 }), Ty
   maxProperties: 100,
 });
 
-/** What policy decides on. The same shape is in an admission, in a policy test, and in a fresh decision. */
+/**
+ * What policy decides on. The same shape is in an admission, in a policy test, and in a fresh
+ * decision.
+ */
 export const DecisionInputSchema = Type.Object(
   {
     principal: PrincipalSchema,

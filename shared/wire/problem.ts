@@ -1,6 +1,7 @@
 /**
  * RFC 9457 problem details, and the one table of error codes of both daemons. A code is API: it is
- * never reused for another meaning. `shared/DESIGN.md` prints this table; a test holds the two together.
+ * never reused for another meaning. `shared/DESIGN.md` prints this table; a test holds the two
+ * together.
  */
 import Type, { type Static } from 'typebox';
 
@@ -131,7 +132,10 @@ type ProblemExtras = Partial<
   Omit<Problem, 'type' | 'title' | 'status' | 'detail' | 'code' | 'retryable'>
 >;
 
-/** An operating failure with a code of the table; `http/` turns it into a problem document, nobody else does. */
+/**
+ * An operating failure with a code of the table; `http/` turns it into a problem document, nobody
+ * else does.
+ */
 export class HoldfastError extends Error {
   override name = 'HoldfastError';
   readonly code: ErrorCode;

@@ -1,7 +1,8 @@
 /**
- * What control signs for a host, and what a host signs for control: compact JWS, `alg: Ed25519`, an explicit
- * `typ`, and the payloads below. An answer is bound to its request by the nonce of the host's token, and to
- * the host by `hostId`. The order of verification and its reasons are in `shared/platform/signatures.ts`.
+ * What control signs for a host, and what a host signs for control: compact JWS, `alg: Ed25519`, an
+ * explicit `typ`, and the payloads below. An answer is bound to its request by the nonce of the
+ * host's token, and to the host by `hostId`. The order of verification and its reasons are in
+ * `shared/platform/signatures.ts`.
  */
 import Type, { type Static } from 'typebox';
 import { PolicyDocumentSchema } from './policy-document.ts';
@@ -55,7 +56,10 @@ export const EnrolmentSchema = Type.Object({
 });
 export type Enrolment = Static<typeof EnrolmentSchema>;
 
-/** Claims of the token that accompanies each request of a host; `path` is the path without its query. */
+/**
+ * Claims of the token that accompanies each request of a host; `path` is the path without its
+ * query.
+ */
 export const HostRequestSchema = Type.Object({
   iss: Type.String({ description: 'host id' }),
   aud: Type.String({ description: 'control id' }),

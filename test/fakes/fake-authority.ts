@@ -7,8 +7,8 @@ import { compileCel } from '../../shared/platform/cel.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
 import type { Outage } from '../../shared/wire/operation.ts';
 import type { DecisionInput, PolicyDocument } from '../../shared/wire/policy-document.ts';
+import type { ActivePolicy } from '../../dataplane/core/active-policy.ts';
 import type {
-  ActivePolicy,
   FreshAnswer,
   FreshAuthority,
   LeaseAuthority,

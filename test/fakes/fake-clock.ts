@@ -1,6 +1,6 @@
 /**
- * A clock that moves only when told. Timers fire in the order of their time, and between two of them the
- * code that waits gets its turn, so that what it starts is seen by the next step.
+ * A clock that moves only when told. Timers fire in the order of their time, and between two of
+ * them the code that waits gets its turn, so that what it starts is seen by the next step.
  */
 import type { Clock, Timer } from '../../shared/platform/clock.ts';
 import type { Instant } from '../../shared/core/time.ts';
@@ -53,7 +53,10 @@ export class FakeClock implements Clock {
     return { cancel: () => void this.#waiting.delete(waiting) };
   }
 
-  /** Both clocks go on by `durationMs`; every timer that falls due on the way fires at its own moment. */
+  /**
+   * Both clocks go on by `durationMs`; every timer that falls due on the way fires at its own
+   * moment.
+   */
   async advance(durationMs: number): Promise<void> {
     const endMs = this.#bootMs + durationMs;
     await turns();
@@ -67,7 +70,10 @@ export class FakeClock implements Clock {
     await turns();
   }
 
-  /** Moves both clocks and fires nothing: what a suspended machine, or a stalled event loop, looks like. */
+  /**
+   * Moves both clocks and fires nothing: what a suspended machine, or a stalled event loop, looks
+   * like.
+   */
   jump(durationMs: number): void {
     this.#move(durationMs);
   }
@@ -77,7 +83,9 @@ export class FakeClock implements Clock {
     this.#wallMs += byMs;
   }
 
-  /** Another boot: a new id, the boot clock near zero, timers gone with the process that set them. */
+  /**
+   * Another boot: a new id, the boot clock near zero, timers gone with the process that set them.
+   */
   reboot(options: { downMs?: number } = {}): void {
     this.#bootCount += 1;
     this.#bootMs = 10_000;
@@ -89,7 +97,9 @@ export class FakeClock implements Clock {
     return this.#waiting.size;
   }
 
-  /** Resolves once at least `count` timers are waiting: the code under test has come to rest there. */
+  /**
+   * Resolves once at least `count` timers are waiting: the code under test has come to rest there.
+   */
   whenWaiting(count = 1): Promise<void> {
     if (this.#waiting.size >= count) return Promise.resolve();
     return new Promise((resolve) => {

@@ -10,7 +10,7 @@ import {
   checkAdmissible,
   planAdmission,
 } from '../../dataplane/core/admission.ts';
-import type { StoredOperation } from '../../dataplane/core/operation-lifecycle.ts';
+import type { StoredOperation } from '../../dataplane/core/operation-record.ts';
 import type {
   BatchAnswer,
   JournalCommand,

@@ -2,8 +2,9 @@ import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 import { missingProgramIn } from './missing-program.ts';
 
 /**
- * Ends a run with what must not be overlooked: which tests were skipped because a program is missing,
- * and one plain line of totals, in a form that people and machines read without knowing Vitest.
+ * Ends a run with what must not be overlooked: which tests were skipped because a program is
+ * missing, and one plain line of totals, in a form that people and machines read without knowing
+ * Vitest.
  */
 export class ClosingLines implements Reporter {
   #lines: string[] = [];

@@ -1,4 +1,7 @@
-/** How a skipped test tells the reporter which program it lacked; the two run in different processes. */
+/**
+ * How a skipped test tells the reporter which program it lacked; the two run in different
+ * processes.
+ */
 const PREFIX = 'missing program: ';
 
 export function missingProgramNote(program: string): string {

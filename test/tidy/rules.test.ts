@@ -1,4 +1,6 @@
-/** Breaks every rule of the house on purpose, and comes near to it: a rule that cannot fail is none. */
+/**
+ * Breaks every rule of the house on purpose, and comes near to it: a rule that cannot fail is none.
+ */
 import { expect, test } from 'vitest';
 import { BROKEN, NEAR_MISSES } from './broken-houses.ts';
 import { HOUSE_RULES } from './rules/house.ts';

@@ -1,10 +1,12 @@
 /**
  * Splits TypeScript into code, comments and literals without a parser: TypeScript 7 has no compiler
- * API, and the rules need only to know which characters are code. Every answer has the length and the
- * line breaks of the text it was made from, so an offset means the same place in all of them.
+ * API, and the rules need only to know which characters are code. Every answer has the length and
+ * the line breaks of the text it was made from, so an offset means the same place in all of them.
  */
 export type SplitText = {
-  /** Code alone; comments and the insides of strings, templates and regular expressions are blank. */
+  /**
+   * Code alone; comments and the insides of strings, templates and regular expressions are blank.
+   */
   readonly code: string;
   /** Comments alone. */
   readonly comments: string;

@@ -12,7 +12,9 @@ export type Finding = { readonly path: string; readonly line: number; readonly m
 
 export type Import = {
   readonly specifier: string;
-  /** The path from the root of the repository for a relative import, the specifier for any other. */
+  /**
+   * The path from the root of the repository for a relative import, the specifier for any other.
+   */
   readonly target: string;
   /** Erased before it runs, so it makes no cycle and pulls in no code. */
   readonly isTypeOnly: boolean;
@@ -65,7 +67,10 @@ export function partsOf(file: SourceFile): SplitText {
   return parts;
 }
 
-/** A finding for each place in the code of `file`, comments and strings aside, where `pattern` matches. */
+/**
+ * A finding for each place in the code of `file`, comments and strings aside, where `pattern`
+ * matches.
+ */
 export function findInCode(file: SourceFile, pattern: RegExp, message: string): Finding[] {
   const { code } = partsOf(file);
   return [...code.matchAll(new RegExp(pattern.source, `${pattern.flags}g`))].map((match) => ({

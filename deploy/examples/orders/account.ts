@@ -1,6 +1,6 @@
 /**
- * The reckoning: what the file asked for, what the target did, what the sidecar's journal says, and what control knows,
- * held against each other line by line. It trusts none of them.
+ * The reckoning: what the file asked for, what the target did, what the sidecar's journal says, and
+ * what control knows, held against each other line by line. It trusts none of them.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { ControlClient, Operation, SidecarClient } from '../../../shared/client/index.ts';
@@ -25,7 +25,10 @@ export type Account = {
 const CAPTURE_LIMIT = 500;
 const EXPLAINED_AT_ONCE = 16;
 
-/** How soon after control's death an admission must already carry the outage: one sync, and its time-out. */
+/**
+ * How soon after control's death an admission must already carry the outage: one sync, and its
+ * time-out.
+ */
 const NOTICED_AFTER_MS = 5_000;
 
 export async function takeAccount(parts: {
@@ -36,21 +39,30 @@ export async function takeAccount(parts: {
   readonly away: Away;
 }): Promise<Account> {
   const { settled, ledger, sidecar, away } = parts;
-  const journal = await readAll<Operation>((cursor) => sidecar.operations({ limit: 500, ...(cursor === null ? {} : { cursor }) }));
-  const reported = await readAll<ReportedOperation>((cursor) => parts.control.operations({ limit: 500, ...(cursor === null ? {} : { cursor }) }));
+  const journal = await readAll<Operation>((cursor) =>
+    sidecar.operations({ limit: 500, ...(cursor === null ? {} : { cursor }) }),
+  );
+  const reported = await readAll<ReportedOperation>((cursor) =>
+    parts.control.operations({ limit: 500, ...(cursor === null ? {} : { cursor }) }),
+  );
   const lost: string[] = [];
   const doubled: string[] = [];
   const toldWrong: string[] = [];
 
   const byKey = Map.groupBy(journal, ({ idempotencyKey }) => idempotencyKey);
-  for (const [key, operations] of byKey) if (operations.length > 1) doubled.push(`key ${key} names ${operations.length} operations`);
+  for (const [key, operations] of byKey)
+    if (operations.length > 1) doubled.push(`key ${key} names ${operations.length} operations`);
   const done = Map.groupBy(ledger.entries, ({ effect, order }) => `${effect}.${order}`);
-  for (const [what, entries] of done) if (entries.length > 1) doubled.push(`${what} was done ${entries.length} times`);
+  for (const [what, entries] of done)
+    if (entries.length > 1) doubled.push(`${what} was done ${entries.length} times`);
 
   for (const { line, disposition } of settled) {
     if (!line.ok) continue;
     const problem = lineProblem(line, disposition, byKey);
-    if (problem !== null) (disposition === null || problem.lost ? lost : toldWrong).push(`line ${line.line}: ${problem.text}`);
+    if (problem !== null)
+      (disposition === null || problem.lost ? lost : toldWrong).push(
+        `line ${line.line}: ${problem.text}`,
+      );
   }
   const knownToControl = new Map(reported.map((operation) => [operation.operationId, operation]));
   for (const operation of journal) {
@@ -59,8 +71,11 @@ export async function takeAccount(parts: {
     if (known === undefined) lost.push(`${operation.operationId} is not known to control`);
     else toldWrong.push(...controlProblems(operation, known));
   }
-  const unheardOf = reported.filter(({ operationId }) => !journal.some((operation) => operation.operationId === operationId));
-  for (const { operationId } of unheardOf) toldWrong.push(`control knows ${operationId}, the journal does not`);
+  const unheardOf = reported.filter(
+    ({ operationId }) => !journal.some((operation) => operation.operationId === operationId),
+  );
+  for (const { operationId } of unheardOf)
+    toldWrong.push(`control knows ${operationId}, the journal does not`);
   toldWrong.push(...(await explanationProblems(journal, sidecar)));
   return { lost, doubled, toldWrong, operations: journal.length, explanations: journal.length };
 }
@@ -75,37 +90,66 @@ function lineProblem(
   const operation = byKey.get(`${order.kind}.${order.order}`)?.[0];
   if (disposition.kind === 'deferred') return { lost: true, text: 'it still waits for control' };
   if (order.kind === 'capture' && order.amount > CAPTURE_LIMIT) {
-    const honest = disposition.kind === 'refused' || (disposition.kind === 'conflicting' && operation !== undefined);
-    return honest ? null : { lost: false, text: `${order.amount} is over the limit and was ${disposition.kind}` };
+    const honest =
+      disposition.kind === 'refused' ||
+      (disposition.kind === 'conflicting' && operation !== undefined);
+    return honest
+      ? null
+      : { lost: false, text: `${order.amount} is over the limit and was ${disposition.kind}` };
   }
-  if (disposition.kind === 'refused') return { lost: false, text: `${order.amount} is within the limit and was refused: ${disposition.code}` };
-  if (operation === undefined) return { lost: true, text: `the journal has no operation for ${order.kind}.${order.order}` };
+  if (disposition.kind === 'refused')
+    return {
+      lost: false,
+      text: `${order.amount} is within the limit and was refused: ${disposition.code}`,
+    };
+  if (operation === undefined)
+    return { lost: true, text: `the journal has no operation for ${order.kind}.${order.order}` };
   const { amount } = operation.attributes;
-  if (disposition.kind === 'conflicting') return amount === order.amount ? { lost: false, text: 'it was called conflicting and is not' } : null;
-  return amount === order.amount ? null : { lost: false, text: `the operation says ${String(amount)} and the line ${order.amount}` };
+  if (disposition.kind === 'conflicting')
+    return amount === order.amount
+      ? { lost: false, text: 'it was called conflicting and is not' }
+      : null;
+  return amount === order.amount
+    ? null
+    : { lost: false, text: `the operation says ${String(amount)} and the line ${order.amount}` };
 }
 
-/** An operation that says it succeeded did its effect once, with the token it was given; any other did nothing. */
+/**
+ * An operation that says it succeeded did its effect once, with the token it was given; any other
+ * did nothing.
+ */
 function ledgerProblems(operation: Operation, ledger: Ledger): string[] {
   const { operationId, state, attemptLeaseEpoch } = operation;
   const entries = ledger.entries.filter((entry) => entry.operationId === operationId);
   const should = state === 'succeeded' ? 1 : 0;
-  if (!['succeeded', 'failed', 'expired', 'cancelled'].includes(state)) return [`${operationId} has not ended: it is ${state}`];
-  if (entries.length !== should) return [`${operationId} is ${state} and the ledger has ${entries.length} entries`];
+  if (!['succeeded', 'failed', 'expired', 'cancelled'].includes(state))
+    return [`${operationId} has not ended: it is ${state}`];
+  if (entries.length !== should)
+    return [`${operationId} is ${state} and the ledger has ${entries.length} entries`];
   return entries
     .filter(({ fencingToken }) => fencingToken !== null && fencingToken !== attemptLeaseEpoch)
-    .map(({ fencingToken }) => `${operationId} ran with token ${fencingToken} and its record says ${attemptLeaseEpoch}`);
+    .map(
+      ({ fencingToken }) =>
+        `${operationId} ran with token ${fencingToken} and its record says ${attemptLeaseEpoch}`,
+    );
 }
 
 /**
- * What rests on cache while control is away names the outage. A fresh answer inside an outage is honest only after
- * control had come back: the first sync that closes the outage may follow the first answer.
+ * What rests on cache while control is away names the outage. A fresh answer inside an outage is
+ * honest only after control had come back: the first sync that closes the outage may follow the
+ * first answer.
  */
-function outageProblems({ operationId, admittedAtMs, outageId, basis }: Operation, { fromMs, toMs }: Away): string[] {
+function outageProblems(
+  { operationId, admittedAtMs, outageId, basis }: Operation,
+  { fromMs, toMs }: Away,
+): string[] {
   const during = admittedAtMs > fromMs && admittedAtMs < toMs;
-  if (during && basis === 'fresh') return [`${operationId} claims a fresh decision and control was away`];
-  if (outageId !== null && admittedAtMs < fromMs) return [`${operationId} names an outage and control was still alive`];
-  if (outageId === null && during && admittedAtMs > fromMs + NOTICED_AFTER_MS) return [`${operationId} was admitted while control was away and names no outage`];
+  if (during && basis === 'fresh')
+    return [`${operationId} claims a fresh decision and control was away`];
+  if (outageId !== null && admittedAtMs < fromMs)
+    return [`${operationId} names an outage and control was still alive`];
+  if (outageId === null && during && admittedAtMs > fromMs + NOTICED_AFTER_MS)
+    return [`${operationId} was admitted while control was away and names no outage`];
   return [];
 }
 
@@ -130,12 +174,16 @@ const COMPARED = [
 
 function controlProblems(operation: Operation, known: ReportedOperation): string[] {
   return COMPARED.filter((field) => !isDeepStrictEqual(operation[field], known[field])).map(
-    (field) => `${operation.operationId}: ${field} is ${JSON.stringify(operation[field])} in the journal and ${JSON.stringify(known[field])} at control`,
+    (field) =>
+      `${operation.operationId}: ${field} is ${JSON.stringify(operation[field])} in the journal and ${JSON.stringify(known[field])} at control`,
   );
 }
 
 /** Each explanation must end where its record is, and tell of each effect that the record has. */
-async function explanationProblems(journal: readonly Operation[], sidecar: SidecarClient): Promise<string[]> {
+async function explanationProblems(
+  journal: readonly Operation[],
+  sidecar: SidecarClient,
+): Promise<string[]> {
   const problems: string[] = [];
   const waiting = [...journal];
   const explain = async (): Promise<void> => {
@@ -144,8 +192,10 @@ async function explanationProblems(journal: readonly Operation[], sidecar: Sidec
       const { events, summary } = await sidecar.explain(operationId);
       const last = events.at(-1);
       const begun = events.filter(({ kind }) => kind === 'effect_begun').length;
-      if (last?.kind !== state) problems.push(`${operationId} is ${state} and its story ends with ${last?.kind}`);
-      if (begun < effects.length) problems.push(`${operationId} has ${effects.length} effects and its story ${begun}`);
+      if (last?.kind !== state)
+        problems.push(`${operationId} is ${state} and its story ends with ${last?.kind}`);
+      if (begun < effects.length)
+        problems.push(`${operationId} has ${effects.length} effects and its story ${begun}`);
       if (summary.length < 3) problems.push(`${operationId} is not explained`);
     }
   };
@@ -153,11 +203,14 @@ async function explanationProblems(journal: readonly Operation[], sidecar: Sidec
   return problems;
 }
 
-async function readAll<T>(page: (cursor: string | null) => Promise<{ items: readonly T[]; nextCursor: string | null }>): Promise<T[]> {
+async function readAll<T>(
+  page: (cursor: string | null) => Promise<{ items: readonly T[]; nextCursor: string | null }>,
+): Promise<T[]> {
   const all: T[] = [];
   let cursor: string | null = null;
   do {
-    const { items, nextCursor }: { items: readonly T[]; nextCursor: string | null } = await page(cursor);
+    const { items, nextCursor }: { items: readonly T[]; nextCursor: string | null } =
+      await page(cursor);
     all.push(...items);
     cursor = nextCursor;
   } while (cursor !== null);

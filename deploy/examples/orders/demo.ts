@@ -1,8 +1,8 @@
 /**
- * The outage story on real input: two daemons, a payment target and an app, each a process of its own. Control is
- * killed a third of the way in and comes back at two thirds; half-way the sidecar is killed as well, and serves again
- * from its disk. In the end everything is held against everything else. Exits 1 if one order is lost, doubled, or told
- * wrong.
+ * The outage story on real input: two daemons, a payment target and an app, each a process of its
+ * own. Control is killed a third of the way in and comes back at two thirds; half-way the sidecar
+ * is killed as well, and serves again from its disk. In the end everything is held against
+ * everything else. Exits 1 if one order is lost, doubled, or told wrong.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -70,7 +70,8 @@ async function main(): Promise<number> {
     logLevel: 'warn',
     onLine: () => undefined,
     onEnd: (daemon, { isExpected, exitCode, signal }) => {
-      if (!isExpected) progress.say(`${daemon} ended by itself (${signal ?? exitCode}): this is a failure`);
+      if (!isExpected)
+        progress.say(`${daemon} ended by itself (${signal ?? exitCode}): this is a failure`);
     },
   });
   let target: PaymentTarget | null = null;
@@ -101,10 +102,20 @@ type Story = {
   readonly seed: number;
 };
 
-async function tell({ supervisor, target, lines, progress, concurrency, seed }: Story): Promise<Report> {
+async function tell({
+  supervisor,
+  target,
+  lines,
+  progress,
+  concurrency,
+  seed,
+}: Story): Promise<Report> {
   const sidecar = supervisor.openSidecarClient();
   const worker = new OrderWorker(sidecar, target);
-  const settled: { line: OrderLine; disposition: Disposition | null }[] = lines.map((line) => ({ line, disposition: null }));
+  const settled: { line: OrderLine; disposition: Disposition | null }[] = lines.map((line) => ({
+    line,
+    disposition: null,
+  }));
   const away = { fromMs: 0, toMs: 0 };
   const events: Promise<void>[] = [];
   let executedInOutage = 0;
@@ -117,7 +128,9 @@ async function tell({ supervisor, target, lines, progress, concurrency, seed }: 
       async () => {
         await supervisor.kill('control');
         away.fromMs = Date.now();
-        progress.say('control was killed (SIGKILL): bounded work goes on, what must be fresh is refused');
+        progress.say(
+          'control was killed (SIGKILL): bounded work goes on, what must be fresh is refused',
+        );
       },
     ],
     [
@@ -147,7 +160,8 @@ async function tell({ supervisor, target, lines, progress, concurrency, seed }: 
       done += 1;
       progress.update(done, isAway() ? 'control is away' : 'control is in reach');
       // One event after the other, while the work goes on.
-      const due = whenDone[0] !== undefined && done >= whenDone[0][0] ? whenDone.shift() : undefined;
+      const due =
+        whenDone[0] !== undefined && done >= whenDone[0][0] ? whenDone.shift() : undefined;
       if (due !== undefined) events.push((events.at(-1) ?? Promise.resolve()).then(due[1]));
     }
   };
@@ -155,9 +169,12 @@ async function tell({ supervisor, target, lines, progress, concurrency, seed }: 
   await Promise.all(events);
 
   const deferred = settled.filter(({ disposition }) => disposition?.kind === 'deferred');
-  progress.say(`control is back: ${deferred.length} orders that needed fresh authority are submitted again, with the same keys`);
+  progress.say(
+    `control is back: ${deferred.length} orders that needed fresh authority are submitted again, with the same keys`,
+  );
   await untilConnected(sidecar);
-  for (const item of deferred) if (item.line.ok) item.disposition = await worker.process(item.line.order);
+  for (const item of deferred)
+    if (item.line.ok) item.disposition = await worker.process(item.line.order);
 
   const resolved = await reconcile(sidecar, target);
   progress.say(`${resolved} operations with unknown outcome were settled by asking the target`);
@@ -166,9 +183,22 @@ async function tell({ supervisor, target, lines, progress, concurrency, seed }: 
 
   const control = supervisor.openControlClient();
   try {
-    const account = await takeAccount({ settled, ledger: await target.ledger(), sidecar, control, away });
+    const account = await takeAccount({
+      settled,
+      ledger: await target.ledger(),
+      sidecar,
+      control,
+      away,
+    });
     return {
-      ...summarize({ settled, account, away, deferred: deferred.length, executedInOutage, resolved }),
+      ...summarize({
+        settled,
+        account,
+        away,
+        deferred: deferred.length,
+        executedInOutage,
+        resolved,
+      }),
       seed,
       askedAgain: worker.askedAgain,
       staleOwnerFenced: fenced,
@@ -180,13 +210,19 @@ async function tell({ supervisor, target, lines, progress, concurrency, seed }: 
   }
 }
 
-/** Settles what is unknown by what the target's ledger says: a probe, so the outcome is `verified`. */
+/**
+ * Settles what is unknown by what the target's ledger says: a probe, so the outcome is `verified`.
+ */
 async function reconcile(sidecar: SidecarClient, target: PaymentTarget): Promise<number> {
   const { items } = await sidecar.operations({ state: 'unknown', limit: 500 });
   for (const { operationId } of items) {
     const { entries } = await target.ledger(operationId);
     const outcome = entries.length > 0 ? 'succeeded' : 'failed';
-    await sidecar.resolve(operationId, { outcome, provenance: 'verified', reason: `the target's ledger has ${entries.length} entries for it` });
+    await sidecar.resolve(operationId, {
+      outcome,
+      provenance: 'verified',
+      reason: `the target's ledger has ${entries.length} entries for it`,
+    });
   }
   return items.length;
 }
@@ -206,7 +242,10 @@ async function staleOwnerIsFenced(sidecar: SidecarClient, target: PaymentTarget)
 }
 
 async function untilConnected(sidecar: SidecarClient): Promise<void> {
-  await until('the sidecar to reach control again', async () => (await sidecar.status()).control.state === 'connected');
+  await until(
+    'the sidecar to reach control again',
+    async () => (await sidecar.status()).control.state === 'connected',
+  );
 }
 
 async function untilReported(sidecar: SidecarClient): Promise<void> {
@@ -219,7 +258,8 @@ async function untilReported(sidecar: SidecarClient): Promise<void> {
 async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {
   const startedMs = performance.now();
   while (!(await isTrue())) {
-    if (performance.now() - startedMs > SETTLE_BOUND_MS) throw new Error(`waited ${SETTLE_BOUND_MS / 1_000} s in vain for ${what}`);
+    if (performance.now() - startedMs > SETTLE_BOUND_MS)
+      throw new Error(`waited ${SETTLE_BOUND_MS / 1_000} s in vain for ${what}`);
     await pause();
   }
 }
@@ -233,10 +273,13 @@ function summarize(parts: {
   resolved: number;
 }): Omit<Report, 'seed' | 'askedAgain' | 'recovery' | 'staleOwnerFenced'> {
   const { settled, account, away } = parts;
-  const count = (kind: Disposition['kind']): number => settled.filter(({ disposition }) => disposition?.kind === kind).length;
+  const count = (kind: Disposition['kind']): number =>
+    settled.filter(({ disposition }) => disposition?.kind === kind).length;
   return {
     linesRead: settled.length,
-    badLines: settled.flatMap(({ line }) => (line.ok ? [] : [`line ${line.line}: ${line.problem}`])),
+    badLines: settled.flatMap(({ line }) =>
+      line.ok ? [] : [`line ${line.line}: ${line.problem}`],
+    ),
     ordersRead: settled.filter(({ line }) => line.ok).length,
     admitted: count('executed') + count('unknown'),
     refusedByRule: count('refused'),
@@ -265,6 +308,8 @@ function wholeNumber(name: string, text: string, least: number): number {
 try {
   process.exitCode = await main();
 } catch (error) {
-  process.stderr.write(`the demo failed: ${error instanceof Error ? error.stack : String(error)}\n`);
+  process.stderr.write(
+    `the demo failed: ${error instanceof Error ? error.stack : String(error)}\n`,
+  );
   process.exitCode = 1;
 }

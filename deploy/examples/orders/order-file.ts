@@ -1,6 +1,7 @@
 /**
- * The orders that the demo works through: one JSON object a line, as a shop might export them, with what real files
- * have in them: lines twice, lines cut short, amounts beyond the limit, the same order with another amount.
+ * The orders that the demo works through: one JSON object a line, as a shop might export them, with
+ * what real files have in them: lines twice, lines cut short, amounts beyond the limit, the same
+ * order with another amount.
  */
 
 export type Order = {
@@ -33,7 +34,8 @@ function parseOrder(content: string, line: number): OrderLine {
   }
   if (typeof value !== 'object' || value === null) return bad('not an object');
   const { order, kind, shard, amount, customer } = value as Record<string, unknown>;
-  if (typeof order !== 'string' || !/^o-\d{6}$/.test(order)) return bad('order is not of the form o-000000');
+  if (typeof order !== 'string' || !/^o-\d{6}$/.test(order))
+    return bad('order is not of the form o-000000');
   if (kind !== 'capture' && kind !== 'refund') return bad('kind is neither capture nor refund');
   if (typeof shard !== 'string' || !/^s\d$/.test(shard)) return bad('shard is not of the form s0');
   if (typeof amount !== 'number') return bad('amount is not a number');
@@ -48,8 +50,19 @@ export function makeOrders(seed: number, lines: number): string {
   const made: string[] = [];
   for (let number = 1; made.length < lines; number += 1) {
     const kind = random() < 0.06 ? 'refund' : 'capture';
-    const amount = kind === 'refund' ? 1 + pick(49) : random() < 0.05 ? 501 + pick(5_000) : (1 + pick(50_000)) / 100;
-    const order: Order = { order: `o-${String(number).padStart(6, '0')}`, kind, shard: `s${pick(8)}`, amount, customer: `c-${pick(400)}` };
+    const amount =
+      kind === 'refund'
+        ? 1 + pick(49)
+        : random() < 0.05
+          ? 501 + pick(5_000)
+          : (1 + pick(50_000)) / 100;
+    const order: Order = {
+      order: `o-${String(number).padStart(6, '0')}`,
+      kind,
+      shard: `s${pick(8)}`,
+      amount,
+      customer: `c-${pick(400)}`,
+    };
     const text = JSON.stringify(order);
     made.push(text);
     const fate = random();

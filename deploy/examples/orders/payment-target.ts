@@ -1,9 +1,11 @@
 /**
- * The outside world of the demo, as a process of its own: a payment provider and a mail service. It deduplicates
- * nothing, so that whatever is sent twice shows. It compares fencing tokens for each shard of orders, and, as the
- * world does, it now and then drops a connection: before it acted, or after.
+ * The outside world of the demo, as a process of its own: a payment provider and a mail service. It
+ * deduplicates nothing, so that whatever is sent twice shows. It compares fencing tokens for each
+ * shard of orders, and, as the world does, it now and then drops a connection: before it acted, or
+ * after.
  *
- * POST /effects/{charge|refund|send}  JSON {operationId, order, amount}; headers Fencing-Token, Fenced-Resource.
+ * POST /effects/{charge|refund|send}  JSON {operationId, order, amount}; headers Fencing-Token,
+ * Fenced-Resource.
  * GET  /ledger                         all that it did, and what it refused.
  * GET  /ledger/{operationId}           what it did for one operation: what a probe asks.
  */
@@ -39,17 +41,26 @@ const random = seededRandom(Number(process.argv[2] ?? 1));
 async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const [, collection, name] = (request.url ?? '').split('/');
   if (request.method === 'GET' && collection === 'ledger') {
-    const found = name === undefined ? entries : entries.filter(({ operationId }) => operationId === name);
+    const found =
+      name === undefined ? entries : entries.filter(({ operationId }) => operationId === name);
     return answer(response, 200, { entries: found, ...counts } satisfies Ledger);
   }
-  if (request.method !== 'POST' || collection !== 'effects' || name === undefined) return answer(response, 404, { error: 'nothing here' });
+  if (request.method !== 'POST' || collection !== 'effects' || name === undefined)
+    return answer(response, 404, { error: 'nothing here' });
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
-  const body = JSON.parse(Buffer.concat(chunks).toString()) as { operationId: string; order: string; amount: number };
+  const body = JSON.parse(Buffer.concat(chunks).toString()) as {
+    operationId: string;
+    order: string;
+    amount: number;
+  };
   counts.received += 1;
 
   const resource = request.headers['fenced-resource'];
-  const token = request.headers['fencing-token'] === undefined ? null : Number(request.headers['fencing-token']);
+  const token =
+    request.headers['fencing-token'] === undefined
+      ? null
+      : Number(request.headers['fencing-token']);
   if (typeof resource === 'string' && token !== null) {
     const highest = highestToken.get(resource) ?? 0;
     if (token < highest) {
@@ -78,8 +89,12 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
 }
 
 const server = createServer((request, response) => {
-  handle(request, response).catch((error: unknown) => answer(response, 400, { error: String(error) }));
+  handle(request, response).catch((error: unknown) =>
+    answer(response, 400, { error: String(error) }),
+  );
 });
-server.listen(0, '127.0.0.1', () => process.stdout.write(`${(server.address() as AddressInfo).port}\n`));
+server.listen(0, '127.0.0.1', () =>
+  process.stdout.write(`${(server.address() as AddressInfo).port}\n`),
+);
 // Its parent holds the other end: the target ends with the demo, however that ends.
 process.stdin.resume().on('end', () => process.exit(0));

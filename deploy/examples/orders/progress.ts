@@ -18,7 +18,9 @@ export class Progress {
     const part = done / this.#total;
     if (this.#stream.isTTY) {
       const filled = Math.round(part * WIDTH);
-      this.#stream.write(`\r\u001B[K  [${'#'.repeat(filled)}${'.'.repeat(WIDTH - filled)}] ${done}/${this.#total}  ${state}`);
+      this.#stream.write(
+        `\r\u001B[K  [${'#'.repeat(filled)}${'.'.repeat(WIDTH - filled)}] ${done}/${this.#total}  ${state}`,
+      );
       return;
     }
     const tenth = Math.floor(part * 10);

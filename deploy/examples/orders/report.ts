@@ -32,7 +32,11 @@ export function printReport(report: Report): void {
   const { recovery } = report;
   section('Orders');
   row('lines read', report.linesRead);
-  row('bad lines, told with their place', report.badLines.length, report.badLines.slice(0, 2).join('; '));
+  row(
+    'bad lines, told with their place',
+    report.badLines.length,
+    report.badLines.slice(0, 2).join('; '),
+  );
   row('orders read', report.ordersRead);
   row('admitted', report.admitted);
   row('refused by rule', report.refusedByRule);
@@ -40,7 +44,11 @@ export function printReport(report: Report): void {
   row('same order, another amount: refused', report.conflicting);
   section(`Control away for ${formatDurationMs(report.controlAwayMs)}, the sidecar killed once`);
   row('executed while control was down', report.executedWhileControlWasDown);
-  row('refused because fresh authority was needed', report.refusedForFreshAuthority, 'submitted again when control was back');
+  row(
+    'refused because fresh authority was needed',
+    report.refusedForFreshAuthority,
+    'submitted again when control was back',
+  );
   row('calls made again, no answer having come', report.askedAgain);
   row('outcome unknown, settled by asking the target', report.settledByProbe);
   row('write of a stale owner refused by the target', report.staleOwnerFenced ? 'yes' : 'NO');
@@ -49,9 +57,17 @@ export function printReport(report: Report): void {
   row('accepted before, unfinished when it began', recovery.acceptedBefore.count);
   row('continued under cached authority', recovery.continued.count);
   row('stopped', recovery.stopped.count);
-  row('refused', recovery.refused.count, Object.entries(recovery.tally.refusedByReason).map(([reason, count]) => `${reason} ${count}`).join(', '));
+  row(
+    'refused',
+    recovery.refused.count,
+    Object.entries(recovery.tally.refusedByReason)
+      .map(([reason, count]) => `${reason} ${count}`)
+      .join(', '),
+  );
   row('needs reconciliation', recovery.needsReconciliation.count);
-  section(`File, ledger, journal and control compared: ${report.operations} operations, ${report.explanations} explanations`);
+  section(
+    `File, ledger, journal and control compared: ${report.operations} operations, ${report.explanations} explanations`,
+  );
   verdict('lost', report.lost);
   verdict('doubled', report.doubled);
   verdict('divergent explanations', report.toldWrong);
@@ -62,7 +78,9 @@ function section(title: string): void {
 }
 
 function row(name: string, value: number | string, note = ''): void {
-  process.stdout.write(`  ${name.padEnd(48)} ${String(value).padStart(6)}${note === '' ? '' : `  ${styleText('dim', note)}`}\n`);
+  process.stdout.write(
+    `  ${name.padEnd(48)} ${String(value).padStart(6)}${note === '' ? '' : `  ${styleText('dim', note)}`}\n`,
+  );
 }
 
 function verdict(name: string, found: readonly string[]): void {

@@ -31,9 +31,13 @@ export class PaymentTarget {
   }
 
   static async start(seed: number): Promise<PaymentTarget> {
-    const child = spawn(process.execPath, [fileURLToPath(new URL('./payment-target.ts', import.meta.url)), String(seed)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    const child = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('./payment-target.ts', import.meta.url)), String(seed)],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      },
+    );
     const port = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout }).once('line', resolve);
       child.once('exit', (code) => reject(new Error(`the payment target ended with code ${code}`)));
@@ -52,7 +56,9 @@ export class PaymentTarget {
         method: 'POST',
         headers: {
           'content-type': 'application/json',
-          ...(fence === null ? {} : { 'fenced-resource': fence.resource, 'fencing-token': String(fence.token) }),
+          ...(fence === null
+            ? {}
+            : { 'fenced-resource': fence.resource, 'fencing-token': String(fence.token) }),
         },
         body: JSON.stringify(body),
       });

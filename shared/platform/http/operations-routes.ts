@@ -1,4 +1,6 @@
-/** The routes that every daemon has for its operators: probes, metrics, the API's own description. */
+/**
+ * The routes that every daemon has for its operators: probes, metrics, the API's own description.
+ */
 import Type from 'typebox';
 import { ProbeSchema, type Probe } from '../../wire/health.ts';
 import type { App } from './server.ts';
@@ -15,7 +17,9 @@ export type OperationsRoutes = {
   readonly expose: () => Promise<{ contentType: string; body: string }>;
 };
 
-/** Paths that need neither credentials nor the request header: probes and scrapers cannot send them. */
+/**
+ * Paths that need neither credentials nor the request header: probes and scrapers cannot send them.
+ */
 export const OPEN_PATHS: ReadonlySet<string> = new Set([
   '/livez',
   '/readyz',

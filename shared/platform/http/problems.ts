@@ -1,4 +1,7 @@
-/** The only place where an error becomes a status code: every failure leaves as an RFC 9457 document. */
+/**
+ * The only place where an error becomes a status code: every failure leaves as an RFC 9457
+ * document.
+ */
 import type {
   FastifyError,
   FastifyReply,

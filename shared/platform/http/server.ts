@@ -1,6 +1,6 @@
 /**
- * A Fastify instance with everything that is off by default and must not be: time-outs, bounds, problem
- * details for every error, request ids, trace context in the log, strict content types.
+ * A Fastify instance with everything that is off by default and must not be: time-outs, bounds,
+ * problem details for every error, request ids, trace context in the log, strict content types.
  */
 import Fastify, {
   LogController,
@@ -60,7 +60,8 @@ export function buildServer(options: ServerOptions): App {
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 300, caseSensitive: true, ignoreTrailingSlash: false },
-    // Ajv's coercion would turn a null of a body into 0 or ''. Text is converted where everything is text.
+    // Ajv's coercion would turn a null of a body into 0 or ''. Text is converted where everything
+    // is text.
     ajv: {
       customOptions: {
         removeAdditional: false,
@@ -72,7 +73,13 @@ export function buildServer(options: ServerOptions): App {
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX;
   app.server.headersTimeout = BODY_TIMEOUT_MS;
-  app.removeContentTypeParser('text/plain');
+  app.removeContentTypeParser(['text/plain', 'application/json']);
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // Clients name the type of a body that they do not send; a route that needs one says so itself.
+    if (body === '') done(null, undefined);
+    else void parseJson(request, body.toString(), done);
+  });
   installProblems(app);
   app.addSchema(ProblemSchema);
   void app.register(swagger, {

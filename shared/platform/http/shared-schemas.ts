@@ -2,8 +2,8 @@ import type { TSchema } from 'typebox';
 import type { App } from './server.ts';
 
 /**
- * Registers schemas under their `$id`. One that stands inside another is replaced there by a reference, since an id
- * may be declared once only; it must be in the same list.
+ * Registers schemas under their `$id`. One that stands inside another is replaced there by a
+ * reference, since an id may be declared once only; it must be in the same list.
  */
 export function addSharedSchemas(app: App, schemas: readonly TSchema[]): void {
   for (const schema of schemas) app.addSchema(withReferences(schema, schema));

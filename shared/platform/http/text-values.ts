@@ -1,13 +1,14 @@
 /**
- * Query and path values arrive as text; where the schema wants a number or a boolean, plain forms become
- * one.
+ * Query and path values arrive as text; where the schema wants a number or a boolean, plain forms
+ * become one.
  */
 
 const INTEGER = /^-?[0-9]{1,16}$/;
 const NUMBER = /^-?[0-9]{1,16}(\.[0-9]{1,16})?$/;
 
 /**
- * Converts in place. What does not look like the type stays text, and the schema then says what is wrong.
+ * Converts in place. What does not look like the type stays text, and the schema then says what is
+ * wrong.
  */
 export function convertTextValues(schema: unknown, values: unknown): void {
   if (typeof values !== 'object' || values === null) return;

@@ -1,4 +1,7 @@
-/** Time, randomness, and the process: reached from one place each, so that a simulation can stand in. */
+/**
+ * Time, randomness, and the process: reached from one place each, so that a simulation can stand
+ * in.
+ */
 import { findInCode, importsOf, isUnder } from '../source-tree.ts';
 import type { Finding, SourceFile } from '../source-tree.ts';
 import type { Rule } from './rule.ts';

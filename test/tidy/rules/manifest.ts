@@ -20,7 +20,9 @@ const LIFECYCLE_SCRIPTS = [
   'prepublish',
   'dependencies',
 ];
-/** macOS only, optional, and pulled in by the test runner; it is never built where Holdfast runs. */
+/**
+ * macOS only, optional, and pulled in by the test runner; it is never built where Holdfast runs.
+ */
 const INSTALL_SCRIPT_ALLOWED = /(?:^|\/)node_modules\/fsevents$/;
 
 export const exactPins: Rule = {

@@ -34,7 +34,8 @@ export const restrictedModules: Rule = {
   title: 'each library that could spread is known in one place',
   check: (files) =>
     files
-      // The examples are programs of somebody else, who chooses freely; the tests look behind every port.
+      // The examples are programs of somebody else, who chooses freely; the tests look behind every
+      // port.
       .filter(({ path }) => isCode(path) && isUnder(path, ['shared/', 'control/', 'dataplane/']))
       .flatMap((file) =>
         importsOf(file).flatMap(({ specifier, line }) =>

@@ -83,6 +83,13 @@ describe('I7: the holder never outlives the grantor', () => {
     expect(book.request(at(5_000)).renew).toEqual([{ resource: 'orders/7', epoch: 1 }]);
   });
 
+  test('I7: a drift that would lengthen the lease is none', () => {
+    const book = new LeaseBook();
+    const leases = [{ resource: 'a', epoch: 1, ttlMs: 10_000 }];
+    book.apply(answer({ leases, drift: -1 }), NONE, { sentAt: at(0), now: at(1) });
+    expect(book.heldLease('a')?.endsBootMs).toBeLessThan(10_000);
+  });
+
   test('a shorter time to live at renewal shortens the end', () => {
     const book = holding(1, 30_000);
     const before = book.heldLease('orders/7')?.endsBootMs ?? 0;

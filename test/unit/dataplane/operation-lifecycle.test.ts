@@ -2,13 +2,12 @@ import { describe, expect, test } from 'vitest';
 import type { OwnershipVerdict } from '../../../shared/core/lease.ts';
 import type { Instant } from '../../../shared/core/time.ts';
 import { OPERATION_STATES, type OperationState } from '../../../shared/wire/operation.ts';
-import {
-  TRANSITIONS,
-  applyLifecycleEvent,
-  type LifecycleEvent,
-  type StoredEffect,
-  type StoredOperation,
-} from '../../../dataplane/core/operation-lifecycle.ts';
+import { TRANSITIONS, applyLifecycleEvent } from '../../../dataplane/core/operation-lifecycle.ts';
+import type {
+  LifecycleEvent,
+  StoredEffect,
+  StoredOperation,
+} from '../../../dataplane/core/operation-record.ts';
 
 const NOW: Instant = { wallMs: 1_000_000, bootMs: 50_000, bootId: 'boot-1' };
 const LATE: Instant = { wallMs: 2_000_000, bootMs: 1_050_000, bootId: 'boot-1' };

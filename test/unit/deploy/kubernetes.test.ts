@@ -38,7 +38,8 @@ test('there is a workload for control, one for every node, and one with a native
 
 describe.for(workloads)('$name', ({ pod }) => {
   test('keeps the environment free of what Kubernetes would add', () => {
-    // A Service called holdfast-control makes HOLDFAST_CONTROL_PORT, an unknown key that stops a daemon.
+    // A Service called holdfast-control makes HOLDFAST_CONTROL_PORT, an unknown key that stops a
+    // daemon.
     expect(pod.enableServiceLinks).toBe(false);
     expect(pod.automountServiceAccountToken).toBe(false);
   });

@@ -7,7 +7,10 @@ const CONFIGURATIONS: Readonly<Record<string, string>> = {
   'dataplane/main.ts': 'dataplane/config.ts',
 };
 
-/** Which daemon a file starts, and the variables that it gives it. A daemon refuses any it does not know. */
+/**
+ * Which daemon a file starts, and the variables that it gives it. A daemon refuses any it does not
+ * know.
+ */
 type Setting = {
   readonly where: string;
   readonly program: string;

@@ -11,7 +11,9 @@ const UNITS = findFiles('deploy/systemd/*.service');
 /** 0 is locked up, 10 is open; what V8 and a network daemon need keeps ours above 1. */
 const EXPOSURE_MAX = 1.5;
 
-/** A copy whose program exists on this machine: `verify` wants the real file, wherever Node is here. */
+/**
+ * A copy whose program exists on this machine: `verify` wants the real file, wherever Node is here.
+ */
 function copyWithThisNode(unit: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-unit-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));

@@ -6,7 +6,8 @@ import { ERRORS } from '../../../shared/wire/problem.ts';
 import { OPERATION_STATES } from '../../../shared/wire/operation.ts';
 import { TRANSITIONS } from '../../../dataplane/core/operation-lifecycle.ts';
 
-const read = (path: string): string => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
+const read = (path: string): string =>
+  readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -14,12 +15,25 @@ function table(header: readonly string[], rows: readonly (readonly string[])[]):
 }
 
 test('shared/DESIGN.md lists every error code with its status', () => {
-  const rows = Object.entries(ERRORS).map(([code, { status, title, retryable }]) => [`\`${code}\``, String(status), retryable ? 'yes' : 'no', title]);
-  expect(read('shared/DESIGN.md')).toContain(table(['code', 'status', 'retryable', 'meaning'], rows));
+  const rows = Object.entries(ERRORS).map(([code, { status, title, retryable }]) => [
+    `\`${code}\``,
+    String(status),
+    retryable ? 'yes' : 'no',
+    title,
+  ]);
+  expect(read('shared/DESIGN.md')).toContain(
+    table(['code', 'status', 'retryable', 'meaning'], rows),
+  );
 });
 
 test('dataplane/DESIGN.md lists every legal change of state', () => {
-  const rows = OPERATION_STATES.flatMap((state) => Object.entries(TRANSITIONS[state]).map(([event, targets]) => [`\`${state}\``, `\`${event}\``, targets.map((target) => `\`${target}\``).join(', ')]));
+  const rows = OPERATION_STATES.flatMap((state) =>
+    Object.entries(TRANSITIONS[state]).map(([event, targets]) => [
+      `\`${state}\``,
+      `\`${event}\``,
+      targets.map((target) => `\`${target}\``).join(', '),
+    ]),
+  );
   expect(read('dataplane/DESIGN.md')).toContain(table(['state', 'event', 'to'], rows));
 });
 

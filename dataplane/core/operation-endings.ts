@@ -1,0 +1,116 @@
+/** What befalls an operation from outside its worker: I8, every accepted operation ends. */
+import type { Instant } from '../../shared/core/time.ts';
+import {
+  type LifecycleEvent,
+  type LifecycleResult,
+  type StoredOperation,
+  deadlinePassed,
+  hasEnded,
+  markUnknown,
+  moved,
+  refused,
+  unchanged,
+  unreported,
+} from './operation-record.ts';
+
+export function cancel(operation: StoredOperation, reason: string, now: Instant): LifecycleResult {
+  if (operation.state === 'cancelled') return { ...unchanged(operation), replayed: true };
+  if (hasEnded(operation))
+    return refused(
+      'operation_settled',
+      `operation ${operation.operationId} has ended as ${operation.state}: it can no longer be cancelled`,
+    );
+  const open = unreported(operation)[0];
+  if (open !== undefined)
+    return refused(
+      'effect_in_progress',
+      `effect ${open.name} was begun and not reported: an effect under way cannot be called back`,
+    );
+  return moved(operation, { state: 'cancelled', reason }, 'cancelled', now);
+}
+
+export function loseWorker(
+  operation: StoredOperation,
+  attempt: number,
+  now: Instant,
+): LifecycleResult {
+  if (operation.state !== 'executing' || operation.attempt !== attempt) return unchanged(operation);
+  const open = unreported(operation).find(({ idempotent }) => !idempotent);
+  if (open !== undefined)
+    return becomesUnknown(operation, `worker_lost_in_effect_${open.name}`, now);
+  if (operation.onWorkerLoss === 'retry')
+    return moved(operation, { state: 'accepted', reason: 'worker_lost' }, 'worker_lost', now);
+  if (operation.onWorkerLoss === 'fail' && Object.keys(operation.effectTerms).length > 0) {
+    return moved(operation, { state: 'failed', reason: 'worker_lost' }, 'failed', now);
+  }
+  return becomesUnknown(operation, 'worker_lost', now);
+}
+
+export function loseControl(operation: StoredOperation, now: Instant): LifecycleResult {
+  if (operation.state !== 'accepted' && operation.state !== 'executing')
+    return unchanged(operation);
+  if (operation.onControlLoss === 'finish') return unchanged(operation);
+  if (operation.onControlLoss === 'pause')
+    return moved(operation, { state: 'paused', reason: 'control_lost' }, 'paused', now);
+  if (mayHaveActed(operation)) return becomesUnknown(operation, 'aborted_on_control_loss', now);
+  return moved(operation, { state: 'cancelled', reason: 'control_lost' }, 'cancelled', now);
+}
+
+export function passDeadline(operation: StoredOperation, now: Instant): LifecycleResult {
+  if (hasEnded(operation) || !deadlinePassed(operation, now)) return unchanged(operation);
+  if (mayHaveActed(operation)) return becomesUnknown(operation, 'deadline_passed', now);
+  return moved(operation, { state: 'expired', reason: 'deadline_passed' }, 'expired', now);
+}
+
+export function resolve(
+  operation: StoredOperation,
+  event: LifecycleEvent & { kind: 'resolve' },
+  now: Instant,
+): LifecycleResult {
+  if (operation.state !== 'unknown')
+    return refused(
+      'operation_not_unknown',
+      `operation ${operation.operationId} is ${operation.state}: only an unknown one can be resolved`,
+    );
+  const outcome = {
+    outcome: event.outcome,
+    provenance: event.provenance,
+    result: event.result,
+    reason: event.reason,
+    attempt: operation.attempt,
+    atMs: now.wallMs,
+    late: true,
+  };
+  return moved(
+    operation,
+    { state: event.outcome, reason: event.reason, outcome },
+    event.outcome,
+    now,
+    { outcome, resolved: true },
+  );
+}
+
+/** An unreported effect, or a worker at work whose steps the rule does not declare. */
+function mayHaveActed(operation: StoredOperation): boolean {
+  if (unreported(operation).length > 0) return true;
+  return operation.state === 'executing' && Object.keys(operation.effectTerms).length === 0;
+}
+
+function becomesUnknown(operation: StoredOperation, reason: string, now: Instant): LifecycleResult {
+  const outcome = {
+    outcome: 'unknown' as const,
+    provenance: 'observed' as const,
+    result: null,
+    reason,
+    attempt: operation.attempt,
+    atMs: now.wallMs,
+    late: false,
+  };
+  return moved(
+    operation,
+    { state: 'unknown', reason, outcome, effects: markUnknown(operation, now) },
+    'unknown',
+    now,
+    { outcome },
+  );
+}

@@ -1,0 +1,154 @@
+/** The record of an operation, what can befall it, and how a change of it is made. */
+import type { OwnershipVerdict } from '../../shared/core/lease.ts';
+import type { Instant } from '../../shared/core/time.ts';
+import type {
+  Effect,
+  EventKind,
+  Operation,
+  OperationState,
+  Provenance,
+} from '../../shared/wire/operation.ts';
+import type { ErrorCode } from '../../shared/wire/problem.ts';
+
+/** What is stored beyond what the API shows. */
+export type StoredEffect = Effect & { readonly beginKey: string | null };
+
+export type StoredOperation = Omit<Operation, 'effects'> & {
+  readonly effects: StoredEffect[];
+  /** The key with which the newest attempt was asked for: the same key gets the same attempt. */
+  readonly attemptKey: string | null;
+  /** The deadline on the boot clock of the boot in which it was admitted. */
+  readonly deadlineBoot: { readonly bootId: string; readonly bootMs: number };
+};
+
+export type LifecycleEvent =
+  | {
+      readonly kind: 'start_attempt';
+      readonly supersede: boolean;
+      readonly key: string | null;
+      readonly ownership: OwnershipVerdict | null;
+    }
+  | {
+      readonly kind: 'begin_effect';
+      readonly attempt: number;
+      readonly name: string;
+      readonly key: string | null;
+      readonly ownership: OwnershipVerdict | null;
+    }
+  | {
+      readonly kind: 'settle_effect';
+      readonly attempt: number;
+      readonly name: string;
+      readonly outcome: 'succeeded' | 'failed' | 'unknown';
+      readonly result: unknown;
+    }
+  | { readonly kind: 'save_checkpoint'; readonly attempt: number; readonly checkpoint: unknown }
+  | {
+      readonly kind: 'report_outcome';
+      readonly attempt: number;
+      readonly outcome: 'succeeded' | 'failed' | 'unknown';
+      readonly result: unknown;
+      readonly reason: string | null;
+    }
+  | { readonly kind: 'cancel'; readonly reason: string }
+  | { readonly kind: 'lose_worker'; readonly attempt: number }
+  | { readonly kind: 'lose_control' }
+  | { readonly kind: 'regain_control' }
+  | { readonly kind: 'pass_deadline' }
+  | {
+      readonly kind: 'resolve';
+      readonly outcome: 'succeeded' | 'failed';
+      readonly provenance: Provenance;
+      readonly reason: string;
+      readonly result: unknown;
+    };
+
+/**
+ * What goes into the journal with the new record; `null` where nothing changed (the same report
+ * again).
+ */
+export type JournalNote = {
+  readonly kind: EventKind;
+  readonly body: Readonly<Record<string, unknown>>;
+};
+
+export type LifecycleResult =
+  | {
+      readonly ok: true;
+      readonly operation: StoredOperation;
+      readonly note: JournalNote | null;
+      readonly replayed: boolean;
+    }
+  | { readonly ok: false; readonly code: ErrorCode; readonly detail: string };
+
+export const SETTLED_STATES: ReadonlySet<OperationState> = new Set([
+  'succeeded',
+  'failed',
+  'cancelled',
+  'expired',
+]);
+
+/**
+ * The wall clock may only shorten; within the boot of its admission the boot clock decides as well.
+ */
+export function deadlinePassed(operation: StoredOperation, now: Instant): boolean {
+  if (now.wallMs >= operation.deadlineAtMs) return true;
+  return (
+    now.bootId === operation.deadlineBoot.bootId && now.bootMs >= operation.deadlineBoot.bootMs
+  );
+}
+
+/** `unknown` is an end too: one with a way to resolve it (I8). */
+export function hasEnded(operation: StoredOperation): boolean {
+  return operation.state === 'unknown' || SETTLED_STATES.has(operation.state);
+}
+
+export function unreported(operation: StoredOperation): StoredEffect[] {
+  return operation.effects.filter(({ state }) => state === 'begun' || state === 'unknown');
+}
+
+export function markUnknown(operation: StoredOperation, now: Instant): StoredEffect[] {
+  return operation.effects.map((effect) =>
+    effect.state === 'begun' ? { ...effect, state: 'unknown', settledAtMs: now.wallMs } : effect,
+  );
+}
+
+export function shown({ beginKey: _, ...effect }: StoredEffect): Effect {
+  return effect;
+}
+
+export function because(operation: StoredOperation): string {
+  return operation.reason === null ? '' : ` (${operation.reason})`;
+}
+
+export function refused(code: ErrorCode, detail: string): LifecycleResult & { ok: false } {
+  return { ok: false, code, detail };
+}
+
+export function unchanged(operation: StoredOperation): LifecycleResult & { ok: true } {
+  return { ok: true, operation, note: null, replayed: false };
+}
+
+export function moved(
+  operation: StoredOperation,
+  change: Partial<StoredOperation>,
+  kind: EventKind,
+  now: Instant,
+  facts: Readonly<Record<string, unknown>> = {},
+): LifecycleResult & { ok: true } {
+  const next: StoredOperation = { ...operation, ...change, updatedAtMs: now.wallMs };
+  const settled = SETTLED_STATES.has(next.state) && !SETTLED_STATES.has(operation.state);
+  const effects =
+    change.effects !== undefined && kind !== 'effect_begun' && kind !== 'effect_settled'
+      ? { effects: change.effects.map(shown) }
+      : {};
+  return {
+    ok: true,
+    operation: settled ? { ...next, settledAtMs: now.wallMs } : next,
+    note: {
+      kind,
+      body: { state: next.state, reason: next.reason, attempt: next.attempt, ...facts, ...effects },
+    },
+    replayed: false,
+  };
+}

@@ -1,0 +1,328 @@
+/** What a worker does to an operation: O1 to O6 of `operation-lifecycle.ts`. */
+import type { OwnershipVerdict } from '../../shared/core/lease.ts';
+import type { Instant } from '../../shared/core/time.ts';
+import {
+  type LifecycleEvent,
+  type LifecycleResult,
+  SETTLED_STATES,
+  type StoredEffect,
+  type StoredOperation,
+  because,
+  deadlinePassed,
+  hasEnded,
+  markUnknown,
+  moved,
+  refused,
+  shown,
+  unchanged,
+} from './operation-record.ts';
+
+export function startAttempt(
+  operation: StoredOperation,
+  event: LifecycleEvent & { kind: 'start_attempt' },
+  now: Instant,
+): LifecycleResult {
+  if (event.key !== null && event.key === operation.attemptKey && operation.state === 'executing')
+    return { ...unchanged(operation), replayed: true };
+  if (hasEnded(operation))
+    return refused(
+      'operation_settled',
+      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
+    );
+  if (deadlinePassed(operation, now))
+    return refused(
+      'deadline_passed',
+      `the deadline of operation ${operation.operationId} has passed: submit it anew if it is still wanted`,
+    );
+  if (operation.state === 'paused')
+    return refused(
+      'operation_paused',
+      `operation ${operation.operationId} is paused${because(operation)}; it goes on when control is back`,
+    );
+  if (operation.state === 'executing') {
+    if (!event.supersede)
+      return refused(
+        'attempt_in_progress',
+        `attempt ${operation.attempt} is executing: wait for its end or for its missed heartbeats`,
+      );
+    if (operation.onWorkerLoss !== 'retry') {
+      return refused(
+        'attempt_in_progress',
+        `attempt ${operation.attempt} is executing and its rule says onWorkerLoss: ${operation.onWorkerLoss}, so it cannot be superseded`,
+      );
+    }
+  }
+  const ownership = checkOwnership(operation, event.ownership);
+  if (!ownership.ok) return ownership;
+  return moved(
+    operation,
+    {
+      state: 'executing',
+      reason: null,
+      attempt: operation.attempt + 1,
+      attemptStartedAtMs: now.wallMs,
+      attemptLeaseEpoch: ownership.epoch,
+      attemptKey: event.key,
+    },
+    'attempt_started',
+    now,
+    { leaseEpoch: ownership.epoch, leaseInGrace: ownership.inGrace },
+  );
+}
+
+export function beginEffect(
+  operation: StoredOperation,
+  event: LifecycleEvent & { kind: 'begin_effect' },
+  now: Instant,
+): LifecycleResult {
+  const stale = staleAttempt(operation, event.attempt);
+  if (stale !== null) return stale;
+  const terms = operation.effectTerms[event.name];
+  if (terms === undefined) {
+    const declared = Object.keys(operation.effectTerms).join(', ') || 'none';
+    return refused(
+      'effect_undeclared',
+      `rule ${operation.rule} declares no effect ${event.name} (declared: ${declared})`,
+    );
+  }
+  const existing = operation.effects.find(({ name }) => name === event.name);
+  if (existing?.state === 'succeeded') return { ...unchanged(operation), replayed: true };
+  if (hasEnded(operation))
+    return refused(
+      'operation_settled',
+      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
+    );
+  if (operation.state === 'paused')
+    return refused(
+      'operation_paused',
+      `operation ${operation.operationId} is paused${because(operation)}; no new effect begins`,
+    );
+  if (operation.state !== 'executing')
+    return refused(
+      'operation_not_executing',
+      `operation ${operation.operationId} is ${operation.state}: start an attempt first`,
+    );
+  const sameCall =
+    existing?.state === 'begun' &&
+    existing.attempt === event.attempt &&
+    event.key !== null &&
+    existing.beginKey === event.key;
+  if (sameCall) return unchanged(operation);
+  if (deadlinePassed(operation, now))
+    return refused(
+      'deadline_passed',
+      `the deadline of operation ${operation.operationId} has passed: report what is known and stop`,
+    );
+  const ownership = checkOwnership(operation, event.ownership);
+  if (!ownership.ok) return ownership;
+  if (ownership.epoch !== operation.attemptLeaseEpoch) {
+    return refused(
+      'lease_lost',
+      `the attempt began under epoch ${operation.attemptLeaseEpoch} and the lease is now at ${ownership.epoch}: start a new attempt`,
+    );
+  }
+  const repeat = mayBeginAgain(existing, terms.idempotent, event.attempt);
+  if (repeat !== null) return repeat;
+  const effect: StoredEffect = {
+    name: event.name,
+    state: 'begun',
+    attempt: event.attempt,
+    idempotent: terms.idempotent,
+    fencing: terms.fencing,
+    leaseEpoch: ownership.epoch,
+    begunAtMs: now.wallMs,
+    settledAtMs: null,
+    result: null,
+    beginKey: event.key,
+  };
+  return moved(operation, { effects: withEffect(operation, effect) }, 'effect_begun', now, {
+    effect: shown(effect),
+  });
+}
+
+/** O2. */
+function mayBeginAgain(
+  existing: StoredEffect | undefined,
+  idempotent: boolean,
+  attempt: number,
+): (LifecycleResult & { ok: false }) | null {
+  if (existing === undefined || existing.state === 'failed' || idempotent) return null;
+  if (existing.state === 'begun' && existing.attempt === attempt) {
+    return refused(
+      'effect_in_progress',
+      `effect ${existing.name} was begun by this attempt: report its result`,
+    );
+  }
+  return refused(
+    'effect_unknown',
+    `attempt ${existing.attempt} began effect ${existing.name} and its outcome is not known: find out, then resolve the operation`,
+  );
+}
+
+export function settleEffect(
+  operation: StoredOperation,
+  event: LifecycleEvent & { kind: 'settle_effect' },
+  now: Instant,
+): LifecycleResult {
+  const existing = operation.effects.find(({ name }) => name === event.name);
+  if (existing === undefined)
+    return refused(
+      'effect_not_found',
+      `effect ${event.name} was never begun in operation ${operation.operationId}`,
+    );
+  if (existing.attempt !== event.attempt) {
+    return refused(
+      'attempt_stale',
+      `effect ${event.name} was begun by attempt ${existing.attempt}, not by ${event.attempt}`,
+    );
+  }
+  if (existing.state === event.outcome && sameValue(existing.result, event.result))
+    return { ...unchanged(operation), replayed: true };
+  if (existing.state === 'succeeded' || existing.state === 'failed') {
+    return refused(
+      'effect_settled',
+      `effect ${event.name} is recorded as ${existing.state}; a recorded result does not change`,
+    );
+  }
+  const effect: StoredEffect = {
+    ...existing,
+    state: event.outcome,
+    settledAtMs: now.wallMs,
+    result: event.result,
+  };
+  return moved(operation, { effects: withEffect(operation, effect) }, 'effect_settled', now, {
+    effect: shown(effect),
+  });
+}
+
+export function saveCheckpoint(
+  operation: StoredOperation,
+  event: LifecycleEvent & { kind: 'save_checkpoint' },
+  now: Instant,
+): LifecycleResult {
+  const stale = staleAttempt(operation, event.attempt) ?? notExecuting(operation);
+  if (stale !== null) return stale;
+  return moved(operation, { checkpoint: event.checkpoint }, 'checkpoint_saved', now, {
+    checkpoint: event.checkpoint,
+  });
+}
+
+export function reportOutcome(
+  operation: StoredOperation,
+  event: LifecycleEvent & { kind: 'report_outcome' },
+  now: Instant,
+): LifecycleResult {
+  const stale = staleAttempt(operation, event.attempt);
+  if (stale !== null) return stale;
+  const recorded = operation.outcome;
+  if (
+    recorded !== null &&
+    recorded.outcome === event.outcome &&
+    recorded.attempt === event.attempt &&
+    sameValue(recorded.result, event.result)
+  ) {
+    return { ...unchanged(operation), replayed: true };
+  }
+  if (SETTLED_STATES.has(operation.state)) {
+    return refused(
+      'operation_settled',
+      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
+    );
+  }
+  if (operation.state === 'unknown' && event.outcome === 'unknown') return unchanged(operation);
+  const open = operation.effects.find(({ state }) => state === 'begun' || state === 'unknown');
+  if (event.outcome !== 'unknown' && open !== undefined) {
+    return open.state === 'begun'
+      ? refused(
+          'effect_in_progress',
+          `effect ${open.name} was begun and not reported: report it before the outcome`,
+        )
+      : refused(
+          'effect_unknown',
+          `the outcome of effect ${open.name} is not known: report it, or report the operation as unknown`,
+        );
+  }
+  const outcome = {
+    outcome: event.outcome,
+    provenance: 'asserted' as const,
+    result: event.result,
+    reason: event.reason,
+    attempt: event.attempt,
+    atMs: now.wallMs,
+    late: operation.state === 'unknown',
+  };
+  const effects = event.outcome === 'unknown' ? markUnknown(operation, now) : operation.effects;
+  return moved(
+    operation,
+    {
+      state: event.outcome,
+      reason: event.reason ?? (event.outcome === 'unknown' ? 'reported_unknown' : null),
+      outcome,
+      effects,
+    },
+    event.outcome,
+    now,
+    { outcome },
+  );
+}
+
+function withEffect(operation: StoredOperation, effect: StoredEffect): StoredEffect[] {
+  return [...operation.effects.filter(({ name }) => name !== effect.name), effect];
+}
+
+/** O1. */
+function staleAttempt(
+  operation: StoredOperation,
+  attempt: number,
+): (LifecycleResult & { ok: false }) | null {
+  if (attempt > operation.attempt || attempt < 1)
+    return refused(
+      'attempt_not_found',
+      `operation ${operation.operationId} has no attempt ${attempt}; the newest is ${operation.attempt}`,
+    );
+  if (attempt < operation.attempt)
+    return refused(
+      'attempt_stale',
+      `attempt ${attempt} was taken over by attempt ${operation.attempt}: stop, and act no more`,
+    );
+  return null;
+}
+
+function notExecuting(operation: StoredOperation): (LifecycleResult & { ok: false }) | null {
+  if (operation.state === 'executing') return null;
+  if (operation.state === 'paused')
+    return refused(
+      'operation_paused',
+      `operation ${operation.operationId} is paused${because(operation)}`,
+    );
+  if (hasEnded(operation))
+    return refused(
+      'operation_settled',
+      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
+    );
+  return refused(
+    'operation_not_executing',
+    `operation ${operation.operationId} is ${operation.state}`,
+  );
+}
+
+/** O5. */
+function checkOwnership(
+  operation: StoredOperation,
+  ownership: OwnershipVerdict | null,
+):
+  | { readonly ok: true; readonly epoch: number | null; readonly inGrace: boolean }
+  | (LifecycleResult & { ok: false }) {
+  if (operation.leaseResource === null) return { ok: true, epoch: null, inGrace: false };
+  if (ownership?.owned !== true) {
+    return refused(
+      'lease_lost',
+      `this host does not hold the lease of ${operation.leaseResource} any more (${ownership?.reason ?? 'lease_absent'})`,
+    );
+  }
+  return { ok: true, epoch: ownership.epoch, inGrace: ownership.inGrace };
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
+}
