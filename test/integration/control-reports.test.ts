@@ -1,0 +1,280 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { makeId } from '../../shared/core/ids.ts';
+import { chainHash } from '../../shared/platform/digest.ts';
+import type { JournalEvent, Operation } from '../../shared/wire/operation.ts';
+import { ControlWorld } from '../fakes/control-world.ts';
+import { SigningHost } from '../fakes/signing-host.ts';
+
+let world: ControlWorld;
+let host: SigningHost;
+beforeEach(async () => {
+  world = await ControlWorld.create();
+  host = await world.enrolHost();
+});
+afterEach(() => world.dispose());
+
+const operationId = (number: number): string =>
+  makeId('op', 1_900_000_000_000 + number, new Uint8Array(16));
+
+function operation(number: number, over: Partial<Operation> = {}): Operation {
+  return {
+    operationId: operationId(number),
+    hostId: host.id,
+    app: 'billing',
+    idempotencyKey: `key-${number}`,
+    fingerprint: 'f'.repeat(64),
+    principal: 'agent:billing',
+    action: 'payments.capture',
+    resource: { id: 'order-1', attributes: {} },
+    attributes: {},
+    state: 'accepted',
+    reason: null,
+    policyRevision: 1,
+    rule: 'capture-payment',
+    basis: 'cached',
+    stalenessMs: 12,
+    leaseResource: null,
+    leaseEpoch: null,
+    leaseInGrace: false,
+    outageId: null,
+    warnings: [],
+    onControlLoss: 'finish',
+    onWorkerLoss: 'unknown',
+    heartbeatTimeoutMs: 30_000,
+    ownershipMode: null,
+    ownershipGraceMs: 0,
+    effectTerms: {},
+    admittedAtMs: 1,
+    deadlineAtMs: 2,
+    updatedAtMs: 1,
+    settledAtMs: null,
+    attempt: 0,
+    attemptStartedAtMs: null,
+    attemptLeaseEpoch: null,
+    effects: [],
+    checkpoint: null,
+    outcome: null,
+    ...over,
+  };
+}
+
+const admit = (number: number) =>
+  host.record('admitted', { operation: operation(number) }, operationId(number));
+const change = (number: number, kind: string, over: Record<string, unknown> = {}) =>
+  host.record(kind, { state: kind, reason: null, attempt: 1, ...over }, operationId(number));
+const rechain = (event: JournalEvent, over: Partial<JournalEvent>): JournalEvent => {
+  const { hash: _hash, previousHash, ...content } = { ...event, ...over };
+  return { ...content, previousHash, hash: chainHash(previousHash, content) };
+};
+const shown = async (path: string) =>
+  (await world.get(path)).json['items'] as Record<string, unknown>[];
+
+describe('I12: reports', () => {
+  test('are folded into what the operation is now, with its events', async () => {
+    admit(1);
+    const effect = {
+      name: 'charge',
+      state: 'begun',
+      attempt: 1,
+      idempotent: false,
+      fencing: 'none',
+      leaseEpoch: null,
+      begunAtMs: 3,
+      settledAtMs: null,
+      result: null,
+    };
+    change(1, 'attempt_started', { state: 'executing' });
+    change(1, 'effect_begun', { state: 'executing', effect });
+    change(1, 'effect_settled', {
+      state: 'executing',
+      effect: { ...effect, state: 'succeeded', settledAtMs: 4 },
+    });
+    const outcome = {
+      outcome: 'succeeded',
+      provenance: 'asserted',
+      result: { id: 1 },
+      reason: null,
+      attempt: 1,
+      atMs: 5,
+      late: false,
+    };
+    change(1, 'succeeded', { outcome });
+    expect(await host.reported(host.journal())).toMatchObject({ ackedSeq: 5, hostId: host.id });
+    const read = (await world.get(`/v1/operations/${operationId(1)}`)).json;
+    expect(read).toMatchObject({
+      state: 'succeeded',
+      outcome,
+      lastSeq: 5,
+      effects: [{ name: 'charge', state: 'succeeded' }],
+    });
+    expect((read['events'] as JournalEvent[]).map(({ kind }) => kind)).toEqual([
+      'admitted',
+      'attempt_started',
+      'effect_begun',
+      'effect_settled',
+      'succeeded',
+    ]);
+    expect(read['events']).toEqual(host.journal());
+    expect((await host.sync()).ackedSeq).toBe(5);
+    expect((await world.get('/v1/operations/op_none')).status).toBe(404);
+  });
+
+  test('are listed newest first, by host and by state, in pages', async () => {
+    for (let number = 1; number <= 5; number += 1) admit(number);
+    change(2, 'unknown');
+    await host.reported(host.journal());
+    expect((await shown('/v1/operations?limit=2')).map((item) => item['operationId'])).toEqual([
+      operationId(5),
+      operationId(4),
+    ]);
+    const first = (await world.get('/v1/operations?limit=4')).json;
+    const rest = await shown(`/v1/operations?limit=4&cursor=${String(first['nextCursor'])}`);
+    expect(rest.map((item) => item['operationId'])).toEqual([operationId(1)]);
+    expect(await shown('/v1/operations?state=unknown')).toMatchObject([
+      { operationId: operationId(2) },
+    ]);
+    expect(await shown(`/v1/operations?host=${host.id}`)).toHaveLength(5);
+    expect(await shown('/v1/operations?host=host_other')).toEqual([]);
+    expect((await world.get('/v1/operations?state=done')).status).toBe(400);
+    const { items } = (await world.get('/v1/operations')).json as { items: object[] };
+    expect(items[0]).not.toHaveProperty('hostEpoch');
+  });
+
+  test('sent again change nothing; overlapping ones add what is new', async () => {
+    admit(1);
+    admit(2);
+    await host.reported(host.journal());
+    expect((await host.reported(host.journal())).ackedSeq).toBe(2);
+    change(1, 'expired');
+    expect((await host.reported(host.journal())).ackedSeq).toBe(3);
+    expect((await host.reported(host.journal(1).slice(0, 1))).ackedSeq).toBe(3);
+    expect(await shown('/v1/operations')).toHaveLength(2);
+    expect(await world.metric('holdfast_control_reports_total{outcome="duplicate"}')).toBe(2);
+    expect(await world.metric('holdfast_control_report_events_total{readable="yes"}')).toBe(3);
+  });
+
+  test('sent twice at once are stored once', async () => {
+    for (let number = 1; number <= 20; number += 1) admit(number);
+    const answers = await Promise.all([1, 2, 3, 4].map(() => host.reported(host.journal())));
+    expect(answers.map(({ ackedSeq }) => ackedSeq)).toEqual([20, 20, 20, 20]);
+    expect(await world.metric('holdfast_control_report_events_total{readable="yes"}')).toBe(20);
+  });
+
+  test('with a gap are refused, and the detail names where to go on', async () => {
+    for (let number = 1; number <= 4; number += 1) admit(number);
+    const ahead = await host.report(host.journal(3));
+    expect([ahead.status, ahead.json['code']]).toEqual([409, 'report_gap']);
+    expect(ahead.json['detail']).toMatch(/expected seq 1, got 3/);
+    const [first, , third] = host.journal();
+    expect((await host.report([first!, third!])).json['code']).toBe('report_gap');
+    expect((await host.reported(host.journal())).ackedSeq).toBe(4);
+  });
+
+  test('that contradict the chain are refused: content, link, and history', async () => {
+    admit(1);
+    const second = admit(2);
+    const third = admit(3);
+    await host.reported(host.journal().slice(0, 2));
+    const refused = async (events: JournalEvent[]) => (await host.report(events)).json['code'];
+    expect(await refused([{ ...third, atMs: 1 }])).toBe('report_conflict');
+    expect(await refused([rechain(third, { previousHash: 'a'.repeat(64) })])).toBe(
+      'report_conflict',
+    );
+    const rewritten = rechain(second, { atMs: 7 });
+    expect(await refused([rewritten])).toBe('report_conflict');
+    expect(await refused([rewritten, rechain(third, { previousHash: rewritten.hash })])).toBe(
+      'report_conflict',
+    );
+    expect(await world.metric('holdfast_control_reports_total{outcome="report_conflict"}')).toBe(4);
+    expect((await host.reported([third])).ackedSeq).toBe(3);
+  });
+
+  test('survive a restart of control', async () => {
+    admit(1);
+    await host.reported(host.journal());
+    await world.restart();
+    expect((await host.sync()).ackedSeq).toBe(1);
+    change(1, 'cancelled');
+    expect((await host.reported(host.journal(2))).ackedSeq).toBe(2);
+  });
+
+  test('with a poison event go on behind it; it is stored, counted and listed', async () => {
+    admit(1);
+    host.record('admitted', { operation: { nonsense: true } }, operationId(2));
+    host.record('teleported', { to: 'mars' }, operationId(1));
+    change(3, 'succeeded');
+    host.record('admitted', { operation: operation(4, { hostId: 'host_other' }) }, operationId(4));
+    host.record('succeeded', { state: 'succeeded', reason: null, attempt: 1 });
+    change(1, 'succeeded');
+    expect((await host.reported(host.journal())).ackedSeq).toBe(7);
+    expect(await shown('/v1/operations')).toMatchObject([
+      { operationId: operationId(1), state: 'succeeded' },
+    ]);
+    const unreadable = await shown('/v1/unreadable-events');
+    expect(unreadable.map(({ seq }) => seq)).toEqual([6, 5, 4, 3, 2]);
+    expect(unreadable.map(({ problem }) => problem)).toEqual([
+      'succeeded names no operation',
+      expect.stringMatching(/of host host_other/),
+      expect.stringMatching(/never reported/),
+      'kind teleported is not known to this version',
+      expect.stringMatching(/^body \/operation/),
+    ]);
+    expect(await world.metric('holdfast_control_report_events_total{readable="no"}')).toBe(5);
+  });
+
+  test('refusals and outages are listed with their host', async () => {
+    const outage = {
+      outageId: 'out_1',
+      fromMs: 5,
+      toMs: null,
+      cause: 'refused',
+      detail: 'x',
+      policyRevision: 1,
+      stalenessMs: 3,
+    };
+    host.record('outage_opened', { outage });
+    host.record('refused', {
+      refusal: {
+        refusalId: 'ref_1',
+        app: 'billing',
+        idempotencyKey: 'k',
+        principal: 'agent:billing',
+        action: 'a.b',
+        resourceId: '',
+        reason: 'denied',
+        message: 'no',
+        policyRevision: 1,
+        rule: null,
+        basis: 'cached',
+        stalenessMs: 1,
+        leaseEpoch: null,
+        outageId: 'out_1',
+        atMs: 6,
+      },
+    });
+    host.record('outage_closed', { outage: { ...outage, toMs: 9 } });
+    host.record('policy_activated', { policyRevision: 2 });
+    await host.reported(host.journal());
+    expect(await shown('/v1/outages')).toEqual([{ ...outage, toMs: 9, hostId: host.id }]);
+    expect(await shown('/v1/refusals')).toMatchObject([
+      { refusalId: 'ref_1', hostId: host.id, reason: 'denied' },
+    ]);
+  });
+
+  test('of a host enrolled anew begin again; a journal that does not is a loss that is said', async () => {
+    admit(1);
+    await host.reported(host.journal());
+    const token = await world.joinToken(host.name);
+    const successor = await SigningHost.create(world, host.name);
+    await successor.enrol(token);
+    expect((await successor.sync()).ackedSeq).toBe(0);
+    for (let count = 0; count < 3; count += 1) successor.record('policy_activated', {});
+    expect((await successor.reported(successor.journal(3))).ackedSeq).toBe(3);
+    const { items } = (await world.get('/v1/audit')).json as { items: Record<string, unknown>[] };
+    expect(items[0]).toMatchObject({
+      action: 'report.lost',
+      detail: { fromSeq: 1, toSeq: 2, hostEpoch: 2 },
+    });
+    expect((await host.report(host.journal())).json['code']).toBe('host_epoch_stale');
+  });
+});
