@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../shared/core/time.ts';
 import { OUTAGE_CAUSES, type Outage } from '../../shared/wire/operation.ts';
-import type { Behaviour } from '../fakes/fake-control.ts';
+import { problem, type Behaviour } from '../fakes/fake-control.ts';
 import {
   REQUEST_TIMEOUT_MS,
   SYNC_INTERVAL_MS,
@@ -281,6 +281,22 @@ describe('I10: control that lies', () => {
     expect(outage()).toMatchObject({ cause: 'bad_answer' });
     expect(world.upstream.policy.revoked()).toBeNull();
     expect(state()).toBe('disconnected');
+  });
+
+  test.each([
+    ['a type that is not ours', { type: 'about:blank' }],
+    ['a status that is not its own', { status: 404 }],
+    [
+      'a code that control does not give here',
+      { code: 'denied', type: 'urn:holdfast:problem:denied' },
+    ],
+  ])('I10: a problem document with %s is not obeyed', async (_, change) => {
+    await world.startWithPolicy();
+    const genuine = problem('host_unknown');
+    const body = JSON.stringify({ ...(JSON.parse(genuine.body) as object), ...change });
+    world.control.behave('*', { kind: 'respond', response: { ...genuine, body } });
+    await world.passUntil(() => outage() !== null, 'an outage');
+    expect(world.upstream.policy.revoked()).toBeNull();
   });
 
   test('I10: a host whose clock is wrong has an outage, not its authority withdrawn', async () => {
