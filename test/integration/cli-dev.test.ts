@@ -240,6 +240,25 @@ describe('refuses', () => {
 });
 
 test(
+  'data that do not belong together are told, and --fresh is the way out',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const first = dev();
+    await first.ready();
+    await first.interrupt();
+    rmSync(join(cwd, '.holdfast', 'control'), { recursive: true });
+
+    const second = dev();
+    expect((await second.ended).exitCode).toBe(1);
+    expect(second.text).toContain('(sidecar_refused)');
+
+    const third = dev('--fresh');
+    await third.ready();
+    expect(await third.interrupt()).toEqual({ exitCode: 0, signal: null });
+  },
+);
+
+test(
   'a policy that does not start is told with its place, and nothing is left running',
   { timeout: TIMEOUT_MS },
   async () => {

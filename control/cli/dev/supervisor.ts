@@ -221,7 +221,15 @@ export class Supervisor {
       for (;;) {
         signal?.throwIfAborted();
         const { policy, control } = await sidecar.status();
-        if (policy.activeRevision !== null && policy.activeRevision >= policyRevision) return;
+        // A revision that was kept on disk is in force at once, whether or not this control gave it.
+        const isActive = policy.activeRevision !== null && policy.activeRevision >= policyRevision;
+        if (isActive && control.state === 'connected') return;
+        if (control.state === 'refused') {
+          const why = control.lastError ?? 'it did not say why';
+          throw new CommandError('sidecar_refused', `control refuses the sidecar: ${why}`, {
+            hint: 'their data do not belong together: `holdfast dev --fresh` begins with none',
+          });
+        }
         if (policy.rejected !== null && policy.rejected.policyRevision >= policyRevision) {
           throw new CommandError(
             'policy_rejected',
