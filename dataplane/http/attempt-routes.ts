@@ -26,7 +26,12 @@ const attemptParams = Type.Object({
 const effectParams = Type.Object({ ...attemptParams.properties, effect: EffectNameSchema });
 const stepProblems = problems(400, 401, 404, 409, 410, 412, 422, 503);
 
-export function installAttemptRoutes(app: App, { executions, clock }: Parts): void {
+export function installAttemptRoutes(app: App, parts: Parts): void {
+  installAttempts(app, parts);
+  installEffects(app, parts);
+}
+
+function installAttempts(app: App, { executions, clock }: Parts): void {
   const remainingMs = (operation: StoredOperation): number =>
     Math.max(0, operation.deadlineAtMs - clock.now().wallMs);
 
@@ -91,6 +96,34 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
     },
   );
 
+  app.put(
+    '/v1/operations/:id/attempts/:attempt/outcome',
+    {
+      bodyLimit: RESULT_BYTES_MAX,
+      schema: {
+        summary: 'Report the outcome of the operation',
+        params: attemptParams,
+        body: OutcomeRequestSchema,
+        response: { 200: Type.Ref('Operation'), ...stepProblems },
+      },
+    },
+    async (request) => {
+      const { id, attempt } = request.params;
+      const { outcome, result = null, reason = null } = request.body;
+      return (
+        await executions.apply(id, scopeOf(request), {
+          kind: 'report_outcome',
+          attempt,
+          outcome,
+          result,
+          reason,
+        })
+      ).operation;
+    },
+  );
+}
+
+function installEffects(app: App, { executions }: Parts): void {
   app.post(
     '/v1/operations/:id/attempts/:attempt/effects/:effect',
     {
@@ -138,32 +171,6 @@ export function installAttemptRoutes(app: App, { executions, clock }: Parts): vo
         result,
       });
       return effectAnswer(operation, { attempt, effect, replayed });
-    },
-  );
-
-  app.put(
-    '/v1/operations/:id/attempts/:attempt/outcome',
-    {
-      bodyLimit: RESULT_BYTES_MAX,
-      schema: {
-        summary: 'Report the outcome of the operation',
-        params: attemptParams,
-        body: OutcomeRequestSchema,
-        response: { 200: Type.Ref('Operation'), ...stepProblems },
-      },
-    },
-    async (request) => {
-      const { id, attempt } = request.params;
-      const { outcome, result = null, reason = null } = request.body;
-      return (
-        await executions.apply(id, scopeOf(request), {
-          kind: 'report_outcome',
-          attempt,
-          outcome,
-          result,
-          reason,
-        })
-      ).operation;
     },
   );
 }

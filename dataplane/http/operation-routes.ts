@@ -21,7 +21,13 @@ const EXPLAINED_EVENTS_MAX = 500;
 
 export const operationParams = Type.Object({ id: Type.String({ maxLength: 64 }) });
 
-export function installOperationRoutes(app: App, { admissions, executions, journal }: Parts): void {
+export function installOperationRoutes(app: App, parts: Parts): void {
+  installAdmission(app, parts);
+  installReads(app, parts);
+  installSettling(app, parts);
+}
+
+function installAdmission(app: App, { admissions }: Parts): void {
   app.post(
     '/v1/operations',
     {
@@ -61,7 +67,9 @@ export function installOperationRoutes(app: App, { admissions, executions, journ
         .send(operation);
     },
   );
+}
 
+function installReads(app: App, { executions, journal }: Parts): void {
   app.get(
     '/v1/operations',
     {
@@ -124,7 +132,9 @@ export function installOperationRoutes(app: App, { admissions, executions, journ
       return { summary: explainOperation(operation, events, outage), operation, events, outage };
     },
   );
+}
 
+function installSettling(app: App, { executions }: Parts): void {
   app.post(
     '/v1/operations/:id/cancel',
     {

@@ -64,32 +64,7 @@ export async function openTestSidecar(
     logger,
     controlLossAfterMs: 1_000,
   });
-  const status = (): SidecarStatus => ({
-    hostId: 'host_test',
-    hostName: 'test',
-    version: VERSION,
-    control: {
-      url: 'http://127.0.0.1:1',
-      state: authority.outage === null ? 'connected' : 'disconnected',
-      lastAttemptMs: null,
-      lastSuccessMs: null,
-      lastError: null,
-      outage: authority.outage,
-    },
-    policy: {
-      activeRevision: 1,
-      digest: 'd',
-      activatedAtMs: 0,
-      stalenessMs: authority.staleness,
-      rejected: null,
-    },
-    leases: { held: authority.held.size, wanted: 0 },
-    journal: {
-      ...journal.head(),
-      ackedSeq: journal.ackedSeq(),
-      operations: { ...journal.operationCounts() },
-    },
-  });
+  const status = (): SidecarStatus => statusOf(journal, authority);
   const parts: Parts = {
     admissions,
     executions,
@@ -135,6 +110,35 @@ export async function openTestSidecar(
       await app.close();
       await journal.close();
       rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+function statusOf(journal: Journal, authority: FakeAuthority): SidecarStatus {
+  return {
+    hostId: 'host_test',
+    hostName: 'test',
+    version: VERSION,
+    control: {
+      url: 'http://127.0.0.1:1',
+      state: authority.outage === null ? 'connected' : 'disconnected',
+      lastAttemptMs: null,
+      lastSuccessMs: null,
+      lastError: null,
+      outage: authority.outage,
+    },
+    policy: {
+      activeRevision: 1,
+      digest: 'd',
+      activatedAtMs: 0,
+      stalenessMs: authority.staleness,
+      rejected: null,
+    },
+    leases: { held: authority.held.size, wanted: 0 },
+    journal: {
+      ...journal.head(),
+      ackedSeq: journal.ackedSeq(),
+      operations: { ...journal.operationCounts() },
     },
   };
 }

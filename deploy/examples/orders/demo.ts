@@ -20,7 +20,8 @@ import { Progress } from './progress.ts';
 import { printReport, type Report } from './report.ts';
 import { PaymentTarget } from './target-client.ts';
 
-const HELP = `npm run demo -- [--seed N] [--lines N] [--orders FILE] [--concurrency N] [--json] [--keep]
+const HELP = `npm run demo -- [--seed N] [--lines N] [--orders FILE] [--concurrency N] [--json]
+                [--keep]
 
   --seed N         make another file of orders, and other failures of the target (default: the file orders.ndjson)
   --lines N        lines of the file that --seed makes (default 2200, at least 2000)

@@ -6,9 +6,10 @@
 import {
   ProblemError,
   UnreachableError,
+  type Attempt,
+  type Operation,
   type SidecarClient,
 } from '../../../shared/client/index.ts';
-import type { Attempt, Operation } from '../../../shared/client/index.ts';
 import type { Order } from './order-file.ts';
 import type { EffectAnswer, PaymentTarget } from './target-client.ts';
 

@@ -1,0 +1,146 @@
+/** What the sidecar shows of itself: probes, status, health, budget, gauges read at a scrape. */
+import { VERSION } from '../shared/core/version.ts';
+import type { Clock } from '../shared/platform/clock.ts';
+import type { Check, OperationsRoutes } from '../shared/platform/http/operations-routes.ts';
+import type { Metrics } from '../shared/platform/metrics.ts';
+import type { Health } from '../shared/wire/health.ts';
+import type { OutageBudget, SidecarStatus } from '../shared/wire/sidecar-api.ts';
+import { outageBudget } from './core/outage-budget.ts';
+import { sidecarHealth } from './health.ts';
+import type { Journal } from './journal/journal.ts';
+import type { SIDECAR_METRICS } from './metrics.ts';
+import type { Upstream } from './upstream/build-upstream.ts';
+
+/** An operation this long past its deadline and not ended is stuck: the custodian should have seen to it. */
+const STUCK_AFTER_MS = 10_000;
+const STUCK_COUNTED_MAX = 1_000;
+
+export type SidecarMetrics = Metrics<typeof SIDECAR_METRICS>;
+
+export class SidecarView {
+  readonly #hostName: string;
+  readonly #clock: Clock;
+  readonly #journal: Journal;
+  readonly #upstream: Upstream;
+  readonly #metrics: SidecarMetrics;
+  #stopping = false;
+
+  constructor(parts: {
+    hostName: string;
+    clock: Clock;
+    journal: Journal;
+    upstream: Upstream;
+    metrics: SidecarMetrics;
+  }) {
+    this.#hostName = parts.hostName;
+    this.#clock = parts.clock;
+    this.#journal = parts.journal;
+    this.#upstream = parts.upstream;
+    this.#metrics = parts.metrics;
+    this.#metrics.set('holdfast_build_info', 1, { version: VERSION, daemon: 'sidecar' });
+    this.#metrics.beforeScrape(() => this.#scrape());
+  }
+
+  /** From now on it is not ready: no new work is to be sent here. */
+  stopping(): void {
+    this.#stopping = true;
+  }
+
+  routes(): OperationsRoutes {
+    return {
+      live: () => [check('process', true, 'answers')],
+      ready: () => this.#ready(),
+      started: () => {
+        const hostId = this.#upstream.identity()?.hostId;
+        return [
+          check('journal', true, 'open'),
+          check('enrolled', hostId !== undefined, hostId ?? 'waiting for control'),
+        ];
+      },
+      expose: () => this.#metrics.expose(),
+    };
+  }
+
+  /** Control is not asked about: a sidecar that can serve from what it holds is ready. */
+  #ready(): Check[] {
+    const policy = this.#upstream.policy.activePolicy();
+    return [
+      check('running', !this.#stopping, this.#stopping ? 'stopping' : 'running'),
+      check(
+        'policy',
+        policy !== null,
+        policy === null ? 'no policy has been received yet' : `revision ${policy.policyRevision}`,
+      ),
+    ];
+  }
+
+  status(): SidecarStatus {
+    const upstream = this.#upstream;
+    const active = upstream.policy.activePolicy();
+    const held = upstream.leases.statuses().filter(({ lease }) => lease !== null).length;
+    return {
+      hostId: upstream.identity()?.hostId ?? null,
+      hostName: this.#hostName,
+      version: VERSION,
+      control: upstream.status(),
+      policy: {
+        activeRevision: active?.policyRevision ?? null,
+        digest: active?.policyDigest ?? null,
+        activatedAtMs: active?.activatedAtMs ?? null,
+        stalenessMs: upstream.policy.stalenessMs(this.#clock.now()),
+        rejected: upstream.policy.rejectedPolicy(),
+      },
+      leases: { held, wanted: upstream.leases.statuses().length - held },
+      journal: {
+        ...this.#journal.head(),
+        ackedSeq: this.#journal.ackedSeq(),
+        operations: { ...this.#journal.operationCounts() },
+      },
+    };
+  }
+
+  health(): Health {
+    const nowMs = this.#clock.now().wallMs;
+    const overdue = this.#journal.reader.overdue(nowMs - STUCK_AFTER_MS, STUCK_COUNTED_MAX);
+    return sidecarHealth({
+      status: this.status(),
+      stuck: overdue.length,
+      queueLength: this.#journal.queueLength(),
+      nowMs,
+    });
+  }
+
+  budget(): OutageBudget {
+    const now = this.#clock.now();
+    const active = this.#upstream.policy.activePolicy();
+    const stalenessMs = this.#upstream.policy.stalenessMs(now);
+    const held = this.#upstream.leases
+      .statuses()
+      .flatMap(({ lease }) => (lease === null ? [] : [lease]));
+    return {
+      atMs: now.wallMs,
+      policyRevision: active?.policyRevision ?? null,
+      stalenessMs,
+      items: active === null ? [] : outageBudget(active.compiled, held, stalenessMs, now),
+    };
+  }
+
+  #scrape(): void {
+    const metrics = this.#metrics;
+    metrics.reset('holdfast_operations');
+    for (const [state, count] of Object.entries(this.#journal.operationCounts())) {
+      metrics.set('holdfast_operations', count, { state });
+    }
+    metrics.set('holdfast_journal_seq', this.#journal.head().seq);
+    metrics.set('holdfast_journal_reported_seq', this.#journal.ackedSeq());
+    metrics.set('holdfast_journal_queue_commands', this.#journal.queueLength());
+    metrics.reset('holdfast_outage_budget_seconds');
+    for (const { rule, admissionMs } of this.budget().items) {
+      metrics.set('holdfast_outage_budget_seconds', admissionMs / 1_000, { rule });
+    }
+  }
+}
+
+function check(name: string, ok: boolean, detail: string): Check {
+  return { name, ok, detail };
+}
