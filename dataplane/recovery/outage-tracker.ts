@@ -1,8 +1,9 @@
 /**
  * Opens and closes outages as the syncs go (DESIGN 4, "Lose control", "Come back").
  *
- * O1  The first failed sync opens one, the first successful sync closes it; there is at most one at
- *     a time.
+ * O1  The first call to control that gets no answer opens one: a sync, or a fresh decision whose
+ *     refusal must not be the one thing that no outage explains. Only a successful sync closes it.
+ *     There is at most one at a time.
  * O2  It is journaled before anybody here sees it, so that no record names an outage that the
  *     journal does not have. When the journal cannot take it (its disk is full), the outage is in
  *     force all the same and is journaled as soon as that works: that control is away must be known
@@ -47,6 +48,7 @@ export class OutageTracker implements OutageAuthority {
   readonly #options: OutageTrackerOptions;
   readonly #listeners = new Set<(change: OutageChange) => void>();
   #open: Open | null = null;
+  #opening: Promise<void> | null = null;
 
   constructor(options: OutageTrackerOptions) {
     this.#options = options;
@@ -78,7 +80,15 @@ export class OutageTracker implements OutageAuthority {
     this.#listeners.add(listener);
   }
 
-  async syncFailed(failure: { cause: OutageCause; detail: string }): Promise<void> {
+  /** Resolves when the outage is open. Calls that fail at the same time open one together. */
+  async callFailed(failure: { cause: OutageCause; detail: string }): Promise<void> {
+    this.#opening ??= this.#makeSureOfOne(failure).finally(() => {
+      this.#opening = null;
+    });
+    await this.#opening;
+  }
+
+  async #makeSureOfOne(failure: { cause: OutageCause; detail: string }): Promise<void> {
     const { clock, random, logger, metrics } = this.#options;
     if (this.#open !== null) {
       if (!this.#open.isJournaled) {

@@ -118,7 +118,13 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     metrics,
     timeoutMs: config.freshTimeoutMs,
     highWaterRevision: () => policy.highWaterRevision(),
-    onUnreachable: kick,
+    onUnreachable: async (failure) => {
+      await outages.callFailed(failure);
+      kick();
+    },
+    onAnswer: () => {
+      if (outages.current() !== null) kick();
+    },
   });
 
   return {

@@ -15,6 +15,7 @@ import { DECISION_REASONS, type Decision } from '../../shared/core/policy.ts';
 import { elapsedMs } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
+import type { OutageCause } from '../../shared/wire/operation.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 import type { FreshAnswer, FreshAuthority } from '../authority/authority-view.ts';
 import type { ControlLink } from './control-link.ts';
@@ -64,8 +65,10 @@ export type FreshDeciderOptions = {
   readonly metrics: UpstreamMetrics;
   readonly timeoutMs: number;
   readonly highWaterRevision: () => number;
-  /** Control did not answer: the next sync, which may open an outage, should come soon. */
-  readonly onUnreachable: () => void;
+  /** Control did not answer: the refusal that follows is to find the outage open. */
+  readonly onUnreachable: (failure: { cause: OutageCause; detail: string }) => Promise<void>;
+  /** Control answered, whatever it said. */
+  readonly onAnswer: () => void;
 };
 
 export class FreshDecider implements FreshAuthority {
@@ -89,9 +92,10 @@ export class FreshDecider implements FreshAuthority {
       return { ok: false, reason: 'control_rejected', detail: `${result.code}: ${result.detail}` };
     }
     if (result.kind === 'unreachable') {
-      this.#options.onUnreachable();
+      await this.#options.onUnreachable({ cause: result.cause, detail: result.detail });
       return notKnown(`${result.cause}: ${result.detail}`);
     }
+    this.#options.onAnswer();
     const { decision, inputDigest, policyRevision } = result.payload;
     if (inputDigest !== digestOf(input))
       return notKnown('bad_answer: control decided another question');

@@ -84,13 +84,15 @@ export class Synchronizer {
 
   status(): SidecarStatus['control'] {
     const { phase, lastAttempt, lastSuccess, lastError } = this.#state;
+    const outage = this.#options.outages.current();
     return {
       url: this.#options.controlUrl,
-      state: phase,
+      // A fresh decision may have met the silence before the next sync does.
+      state: outage !== null && phase === 'connected' ? 'disconnected' : phase,
       lastAttemptMs: lastAttempt?.wallMs ?? null,
       lastSuccessMs: lastSuccess?.wallMs ?? null,
-      lastError,
-      outage: this.#options.outages.current(),
+      lastError: lastError ?? outage?.detail ?? null,
+      outage,
     };
   }
 
@@ -127,7 +129,7 @@ export class Synchronizer {
       this.#options.policy.revoke({ reason: detail });
       leases.revoke();
     } else {
-      await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });
+      await this.#options.outages.callFailed({ cause: result.cause, detail: result.detail });
     }
   }
 

@@ -23,7 +23,8 @@ import { PaymentTarget } from './target-client.ts';
 const HELP = `npm run demo -- [--seed N] [--lines N] [--orders FILE] [--concurrency N] [--json]
                 [--keep]
 
-  --seed N         make another file of orders, and other failures of the target (default: the file orders.ndjson)
+  --seed N         make another file of orders, and other failures of the target (without it the
+                   file orders.ndjson is taken)
   --lines N        lines of the file that --seed makes (default 2200, at least 2000)
   --orders FILE    work through your own file of orders (NDJSON)
   --concurrency N  orders in work at one time (default 24)
