@@ -94,253 +94,272 @@ const record = (over: Partial<LeaseRecord> = {}): LeaseRecord => ({
   ...over,
 });
 
-export function controlStoreContract(name: string, create: () => Promise<OpenStore>): void {
-  describe(`${name} keeps what every control store keeps`, () => {
-    let data: OpenStore;
-    let store: ControlStore;
+type Subject = { data: OpenStore; store: ControlStore };
+
+const actions = async ({ store }: Subject): Promise<string[]> =>
+  (await store.audit.tail(100)).map(({ action }) => action);
+
+async function enrol({ store }: Subject) {
+  await store.hosts.addJoinToken(token('join_1'), audit('made'));
+  return store.hosts.enrol(enrolling(), audit('enrolled'));
+}
+
+export function controlStoreContract(adapter: string, create: () => Promise<OpenStore>): void {
+  describe(`${adapter} keeps what every control store keeps`, () => {
+    const at = {} as Subject;
     beforeEach(async () => {
-      data = await create();
-      store = await data.open();
-      await store.startRun({ controlId: 'ctl_1', run: 1 });
+      at.data = await create();
+      at.store = await at.data.open();
+      await at.store.startRun({ controlId: 'ctl_1', run: 1 });
     });
     afterEach(async () => {
-      await store.close();
-      await data.dispose();
+      await at.store.close();
+      await at.data.dispose();
     });
-    const actions = async () => (await store.audit.tail(100)).map(({ action }) => action);
-    const enrol = async () => {
-      await store.hosts.addJoinToken(token('join_1'), audit('made'));
-      return store.hosts.enrol(enrolling(), audit('enrolled'));
+    runsAndPublications(at);
+    enrolment(at);
+    leases(at);
+    reportsAndOperators(at);
+    auditAndDurability(at);
+  });
+}
+
+function runsAndPublications(at: Subject): void {
+  test('the id of control stays, the run is the newest', async () => {
+    expect(await at.store.startRun({ controlId: 'ctl_2', run: 2 })).toEqual({
+      controlId: 'ctl_1',
+      run: 2,
+    });
+    expect(await at.store.state()).toEqual({
+      controlId: 'ctl_1',
+      run: 2,
+      highestEpoch: 0,
+      longestTermMs: 0,
+    });
+  });
+
+  test('a run that was followed by another writes nothing more, and says so once', async () => {
+    const failures: Error[] = [];
+    at.store.onFailure((error) => failures.push(error));
+    const next = await at.data.open();
+    await next.startRun({ controlId: 'x', run: 2 });
+    await expect(at.store.policy.append(revision(1), null, audit('p'))).rejects.toThrow(
+      SupersededError,
+    );
+    await expect(at.store.policy.current()).rejects.toThrow(SupersededError);
+    expect(failures).toHaveLength(1);
+    expect(await next.policy.append(revision(1), null, audit('p'))).toBe('ok');
+    await next.close();
+  });
+
+  test('a publication follows the revision it was decided on, or changes nothing', async () => {
+    expect(await at.store.policy.current()).toBeNull();
+    expect(await at.store.policy.append(revision(3), null, audit('a'))).toBe('ok');
+    expect(await at.store.policy.append(revision(4), null, audit('b'))).toBe('conflict');
+    expect(await at.store.policy.append(revision(4), 2, audit('c'))).toBe('conflict');
+    expect(await at.store.policy.append(revision(4), 3, audit('d'))).toBe('ok');
+    expect(await at.store.policy.currentNumber()).toBe(4);
+    expect(await at.store.policy.current()).toEqual(revision(4));
+    expect(await at.store.policy.fetch(3)).toEqual(revision(3));
+    expect(await at.store.policy.fetch(1)).toBeNull();
+    expect((await at.store.policy.list(PAGE)).items.map((one) => one.policyRevision)).toEqual([
+      4, 3,
+    ]);
+    expect(await actions(at)).toEqual(['a', 'd']);
+  });
+}
+
+function enrolment(at: Subject): void {
+  test('a join token is used once; the same name is enrolled again only after its epoch', async () => {
+    expect(await enrol(at)).toBe('ok');
+    expect(
+      await at.store.hosts.enrol(enrolling({ hostEpoch: 2, follows: 1, kid: 'kid-2' }), audit('x')),
+    ).toBe('conflict');
+    await at.store.hosts.addJoinToken(token('join_2'), audit('made'));
+    const again = enrolling({ tokenId: 'join_2', hostEpoch: 2, kid: 'kid-2' });
+    expect(
+      await at.store.hosts.enrol({ ...again, follows: null, hostId: 'host_2' }, audit('x')),
+    ).toBe('conflict');
+    expect(await at.store.hosts.enrol({ ...again, follows: 2 }, audit('x'))).toBe('conflict');
+    expect((await at.store.hosts.joinToken('join_2'))?.use).toBeNull();
+    expect(await at.store.hosts.enrol({ ...again, follows: 1 }, audit('again'))).toBe('ok');
+    expect((await at.store.hosts.joinToken('join_2'))?.use).toEqual({
+      kid: 'kid-2',
+      hostId: 'host_1',
+      hostEpoch: 2,
+    });
+    expect(await at.store.hosts.byKey('kid-1')).toMatchObject({
+      hostEpoch: 1,
+      host: { hostEpoch: 2 },
+    });
+    expect(await at.store.hosts.byKey('kid-2')).toMatchObject({ hostEpoch: 2, publicKey: KEY });
+    expect(await actions(at)).toEqual(['made', 'enrolled', 'made', 'again']);
+  });
+
+  test('a key belongs to one host', async () => {
+    await enrol(at);
+    await at.store.hosts.addJoinToken({ ...token('join_2'), hostName: 'host-2' }, audit('made'));
+    const other = enrolling({ tokenId: 'join_2', hostId: 'host_2', hostName: 'host-2' });
+    expect(await at.store.hosts.enrol(other, audit('x'))).toBe('conflict');
+    expect(await at.store.hosts.byName('host-2')).toBeNull();
+  });
+}
+
+function leases(at: Subject): void {
+  test('a sync moves the host, its leases and the counter together, or none of them', async () => {
+    await enrol(at);
+    const write = {
+      host: synced(),
+      leases: [{ record: record(), replacesVersion: null }],
+      epochs: { replaces: 0, highest: 1 },
+      audit: [audit('granted')],
     };
-
-    test('the id of control stays, the run is the newest', async () => {
-      expect(await store.startRun({ controlId: 'ctl_2', run: 2 })).toEqual({
-        controlId: 'ctl_1',
-        run: 2,
-      });
-      expect(await store.state()).toEqual({
-        controlId: 'ctl_1',
-        run: 2,
-        highestEpoch: 0,
-        longestTermMs: 0,
-      });
+    expect(await at.store.leases.applySync(write)).toBe('ok');
+    expect(await at.store.hosts.fetch('host_1')).toMatchObject({
+      lastSyncAtMs: 9,
+      policyRevision: 4,
+      operations: { executing: 1 },
     });
-
-    test('a run that was followed by another writes nothing more, and says so once', async () => {
-      const failures: Error[] = [];
-      store.onFailure((error) => failures.push(error));
-      const next = await data.open();
-      await next.startRun({ controlId: 'x', run: 2 });
-      await expect(store.policy.append(revision(1), null, audit('p'))).rejects.toThrow(
-        SupersededError,
+    // A first grant of what is there, an old version, an old counter.
+    const next = record({ epoch: 2, version: 2, resource: 'orders/2' });
+    const conflicting = [
+      { ...write, epochs: { replaces: 1, highest: 2 } },
+      {
+        ...write,
+        leases: [{ record: record({ epoch: 2, version: 2 }), replacesVersion: 7 }],
+        epochs: { replaces: 1, highest: 2 },
+      },
+      {
+        ...write,
+        leases: [{ record: next, replacesVersion: null }],
+        epochs: { replaces: 0, highest: 2 },
+      },
+    ];
+    for (const one of conflicting) {
+      expect(await at.store.leases.applySync({ ...one, host: synced({ atMs: 99 }) })).toBe(
+        'conflict',
       );
-      await expect(store.policy.current()).rejects.toThrow(SupersededError);
-      expect(failures).toHaveLength(1);
-      expect(await next.policy.append(revision(1), null, audit('p'))).toBe('ok');
-      await next.close();
+    }
+    expect((await at.store.hosts.fetch('host_1'))?.lastSyncAtMs).toBe(9);
+    expect(await at.store.leases.forSync('host_1', ['orders/1', 'orders/2'])).toEqual({
+      leases: new Map([['orders/1', record()]]),
+      heldCount: 1,
+      highestEpoch: 1,
     });
+    expect(await at.store.leases.applySync({ ...write, host: synced({ hostEpoch: 2 }) })).toBe(
+      'host_changed',
+    );
+    expect((await actions(at)).filter((action) => action === 'granted')).toHaveLength(1);
+    expect((await at.store.state()).longestTermMs).toBe(50);
+  });
 
-    test('a publication follows the revision it was decided on, or changes nothing', async () => {
-      expect(await store.policy.current()).toBeNull();
-      expect(await store.policy.append(revision(3), null, audit('a'))).toBe('ok');
-      expect(await store.policy.append(revision(4), null, audit('b'))).toBe('conflict');
-      expect(await store.policy.append(revision(4), 2, audit('c'))).toBe('conflict');
-      expect(await store.policy.append(revision(4), 3, audit('d'))).toBe('ok');
-      expect(await store.policy.currentNumber()).toBe(4);
-      expect(await store.policy.current()).toEqual(revision(4));
-      expect(await store.policy.fetch(3)).toEqual(revision(3));
-      expect(await store.policy.fetch(1)).toBeNull();
-      expect((await store.policy.list(PAGE)).items.map((one) => one.policyRevision)).toEqual([
-        4, 3,
-      ]);
-      expect(await actions()).toEqual(['a', 'd']);
-    });
-
-    test('a join token is used once; the same name is enrolled again only after its epoch', async () => {
-      expect(await enrol()).toBe('ok');
-      expect(
-        await store.hosts.enrol(enrolling({ hostEpoch: 2, follows: 1, kid: 'kid-2' }), audit('x')),
-      ).toBe('conflict');
-      await store.hosts.addJoinToken(token('join_2'), audit('made'));
-      const again = enrolling({ tokenId: 'join_2', hostEpoch: 2, kid: 'kid-2' });
-      expect(
-        await store.hosts.enrol({ ...again, follows: null, hostId: 'host_2' }, audit('x')),
-      ).toBe('conflict');
-      expect(await store.hosts.enrol({ ...again, follows: 2 }, audit('x'))).toBe('conflict');
-      expect((await store.hosts.joinToken('join_2'))?.use).toBeNull();
-      expect(await store.hosts.enrol({ ...again, follows: 1 }, audit('again'))).toBe('ok');
-      expect((await store.hosts.joinToken('join_2'))?.use).toEqual({
-        kid: 'kid-2',
-        hostId: 'host_1',
-        hostEpoch: 2,
-      });
-      expect(await store.hosts.byKey('kid-1')).toMatchObject({
-        hostEpoch: 1,
-        host: { hostEpoch: 2 },
-      });
-      expect(await store.hosts.byKey('kid-2')).toMatchObject({ hostEpoch: 2, publicKey: KEY });
-      expect(await actions()).toEqual(['made', 'enrolled', 'made', 'again']);
-    });
-
-    test('a key belongs to one host', async () => {
-      await enrol();
-      await store.hosts.addJoinToken({ ...token('join_2'), hostName: 'host-2' }, audit('made'));
-      const other = enrolling({ tokenId: 'join_2', hostId: 'host_2', hostName: 'host-2' });
-      expect(await store.hosts.enrol(other, audit('x'))).toBe('conflict');
-      expect(await store.hosts.byName('host-2')).toBeNull();
-    });
-
-    test('a sync moves the host, its leases and the counter together, or none of them', async () => {
-      await enrol();
-      const write = {
-        host: synced(),
-        leases: [{ record: record(), replacesVersion: null }],
-        epochs: { replaces: 0, highest: 1 },
-        audit: [audit('granted')],
-      };
-      expect(await store.leases.applySync(write)).toBe('ok');
-      expect(await store.hosts.fetch('host_1')).toMatchObject({
-        lastSyncAtMs: 9,
-        policyRevision: 4,
-        operations: { executing: 1 },
-      });
-      // A first grant of what is there, an old version, an old counter.
-      const next = record({ epoch: 2, version: 2, resource: 'orders/2' });
-      const conflicting = [
-        { ...write, epochs: { replaces: 1, highest: 2 } },
-        {
-          ...write,
-          leases: [{ record: record({ epoch: 2, version: 2 }), replacesVersion: 7 }],
-          epochs: { replaces: 1, highest: 2 },
-        },
-        {
-          ...write,
-          leases: [{ record: next, replacesVersion: null }],
-          epochs: { replaces: 0, highest: 2 },
-        },
-      ];
-      for (const one of conflicting) {
-        expect(await store.leases.applySync({ ...one, host: synced({ atMs: 99 }) })).toBe(
-          'conflict',
-        );
-      }
-      expect((await store.hosts.fetch('host_1'))?.lastSyncAtMs).toBe(9);
-      expect(await store.leases.forSync('host_1', ['orders/1', 'orders/2'])).toEqual({
-        leases: new Map([['orders/1', record()]]),
-        heldCount: 1,
-        highestEpoch: 1,
-      });
-      expect(await store.leases.applySync({ ...write, host: synced({ hostEpoch: 2 }) })).toBe(
-        'host_changed',
-      );
-      expect((await actions()).filter((action) => action === 'granted')).toHaveLength(1);
-      expect((await store.state()).longestTermMs).toBe(50);
-    });
-
-    test('what a host has seen never goes down', async () => {
-      await enrol();
-      const sync = (policyRevision: number) =>
-        store.leases.applySync({
-          host: synced({ highWater: { policyRevision, epoch: policyRevision } }),
-          leases: [],
-          epochs: { replaces: 0, highest: 0 },
-          audit: [],
-        });
-      await sync(9);
-      await sync(3);
-      expect(await store.hosts.highestReportedRevision()).toBe(9);
-      expect((await store.hosts.fetch('host_1'))?.highWater).toEqual({
-        policyRevision: 9,
-        epoch: 9,
-      });
-    });
-
-    test('a report follows the position it was decided on', async () => {
-      await enrol();
-      const start = { hostEpoch: 1, seq: 0, hash: FIRST_PREVIOUS_HASH };
-      const content = {
-        kind: 'policy_activated',
-        atMs: 1,
-        operationId: null,
-        outageId: null,
-        body: {},
-      };
-      const event = { ...content, seq: 1, previousHash: FIRST_PREVIOUS_HASH, hash: 'a' };
-      const write = {
-        hostId: 'host_1',
-        hostEpoch: 1,
-        follows: start,
-        position: { hostEpoch: 1, seq: 1, hash: 'a' },
-        receivedAtMs: 3,
-        events: [{ event, problem: null }],
-        operations: [],
-        refusals: [],
-        outages: [],
+  test('what a host has seen never goes down', async () => {
+    await enrol(at);
+    const sync = (policyRevision: number) =>
+      at.store.leases.applySync({
+        host: synced({ highWater: { policyRevision, epoch: policyRevision } }),
+        leases: [],
+        epochs: { replaces: 0, highest: 0 },
         audit: [],
-      };
-      expect(await store.reports.append(write)).toBe('ok');
-      expect(await store.reports.append(write)).toBe('conflict');
-      expect((await store.hosts.fetch('host_1'))?.acked).toEqual(write.position);
-      expect(await store.reports.countUnreadable()).toBe(0);
-    });
-
-    test('the last admin stays, and a name is taken once', async () => {
-      const operator = (name: string, roles: ('admin' | 'viewer')[]) => ({
-        name,
-        roles,
-        createdAtMs: 1,
-        tokenSha256: name,
       });
-      expect(await store.operators.add(operator('ann', ['admin']), audit('a'))).toBe('ok');
-      expect(await store.operators.add(operator('ann', ['viewer']), audit('b'))).toBe('exists');
-      expect(await store.operators.add(operator('bob', ['viewer']), audit('c'))).toBe('ok');
-      expect(await store.operators.remove('ann', audit('d'))).toBe('last_admin');
-      expect(await store.operators.remove('eve', audit('e'))).toBe('not_found');
-      expect(await store.operators.remove('bob', audit('f'))).toBe('ok');
-      expect(await store.operators.byToken('ann')).toEqual({
-        name: 'ann',
-        roles: ['admin'],
-        createdAtMs: 1,
-      });
-      expect(await store.operators.byToken('bob')).toBeNull();
-      expect(await actions()).toEqual(['a', 'c', 'f']);
+    await sync(9);
+    await sync(3);
+    expect(await at.store.hosts.highestReportedRevision()).toBe(9);
+    expect((await at.store.hosts.fetch('host_1'))?.highWater).toEqual({
+      policyRevision: 9,
+      epoch: 9,
     });
+  });
+}
 
-    test('the audit trail is chained and listed newest first, in pages', async () => {
-      for (const [index, action] of ['a', 'b', 'c', 'd', 'e'].entries()) {
-        await store.policy.append(
-          revision(index + 1),
-          index === 0 ? null : index,
-          audit(action, { detail: { index, n: null } }),
-        );
-      }
-      const all = await store.audit.tail(100);
-      expect(checkAuditChain(all)).toBeNull();
-      expect(checkAuditChain(await store.audit.tail(2))).toBeNull();
-      const seqs: number[] = [];
-      let cursor: string | null = null;
-      do {
-        const page: Awaited<ReturnType<typeof store.audit.list>> = await store.audit.list({
-          limit: 2,
-          cursor,
-        });
-        seqs.push(...page.items.map(({ seq }) => seq));
-        cursor = page.nextCursor;
-      } while (cursor !== null);
-      expect(seqs).toEqual([5, 4, 3, 2, 1]);
-    });
+function reportsAndOperators(at: Subject): void {
+  test('a report follows the position it was decided on', async () => {
+    await enrol(at);
+    const start = { hostEpoch: 1, seq: 0, hash: FIRST_PREVIOUS_HASH };
+    const content = {
+      kind: 'policy_activated',
+      atMs: 1,
+      operationId: null,
+      outageId: null,
+      body: {},
+    };
+    const event = { ...content, seq: 1, previousHash: FIRST_PREVIOUS_HASH, hash: 'a' };
+    const write = {
+      hostId: 'host_1',
+      hostEpoch: 1,
+      follows: start,
+      position: { hostEpoch: 1, seq: 1, hash: 'a' },
+      receivedAtMs: 3,
+      events: [{ event, problem: null }],
+      operations: [],
+      refusals: [],
+      outages: [],
+      audit: [],
+    };
+    expect(await at.store.reports.append(write)).toBe('ok');
+    expect(await at.store.reports.append(write)).toBe('conflict');
+    expect((await at.store.hosts.fetch('host_1'))?.acked).toEqual(write.position);
+    expect(await at.store.reports.countUnreadable()).toBe(0);
+  });
 
-    test('everything is there when it is opened again', async () => {
-      await enrol();
-      await store.policy.append(revision(1), null, audit('p'));
-      await store.close();
-      store = await data.open();
-      expect(await store.policy.current()).toEqual(revision(1));
-      expect(await store.hosts.byName('host-1')).toMatchObject({
-        hostId: 'host_1',
-        acked: { seq: 0 },
-      });
-      expect(checkAuditChain(await store.audit.tail(100))).toBeNull();
+  test('the last admin stays, and a name is taken once', async () => {
+    const operator = (name: string, roles: ('admin' | 'viewer')[]) => ({
+      name,
+      roles,
+      createdAtMs: 1,
+      tokenSha256: name,
     });
+    expect(await at.store.operators.add(operator('ann', ['admin']), audit('a'))).toBe('ok');
+    expect(await at.store.operators.add(operator('ann', ['viewer']), audit('b'))).toBe('exists');
+    expect(await at.store.operators.add(operator('bob', ['viewer']), audit('c'))).toBe('ok');
+    expect(await at.store.operators.remove('ann', audit('d'))).toBe('last_admin');
+    expect(await at.store.operators.remove('eve', audit('e'))).toBe('not_found');
+    expect(await at.store.operators.remove('bob', audit('f'))).toBe('ok');
+    expect(await at.store.operators.byToken('ann')).toEqual({
+      name: 'ann',
+      roles: ['admin'],
+      createdAtMs: 1,
+    });
+    expect(await at.store.operators.byToken('bob')).toBeNull();
+    expect(await actions(at)).toEqual(['a', 'c', 'f']);
+  });
+}
+
+function auditAndDurability(at: Subject): void {
+  test('the audit trail is chained and listed newest first, in pages', async () => {
+    for (const [index, action] of ['a', 'b', 'c', 'd', 'e'].entries()) {
+      await at.store.policy.append(
+        revision(index + 1),
+        index === 0 ? null : index,
+        audit(action, { detail: { index, n: null } }),
+      );
+    }
+    const all = await at.store.audit.tail(100);
+    expect(checkAuditChain(all)).toBeNull();
+    expect(checkAuditChain(await at.store.audit.tail(2))).toBeNull();
+    const seqs: number[] = [];
+    let cursor: string | null = null;
+    do {
+      const page: Awaited<ReturnType<typeof at.store.audit.list>> = await at.store.audit.list({
+        limit: 2,
+        cursor,
+      });
+      seqs.push(...page.items.map(({ seq }) => seq));
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+    expect(seqs).toEqual([5, 4, 3, 2, 1]);
+  });
+
+  test('everything is there when it is opened again', async () => {
+    await enrol(at);
+    await at.store.policy.append(revision(1), null, audit('p'));
+    await at.store.close();
+    at.store = await at.data.open();
+    expect(await at.store.policy.current()).toEqual(revision(1));
+    expect(await at.store.hosts.byName('host-1')).toMatchObject({
+      hostId: 'host_1',
+      acked: { seq: 0 },
+    });
+    expect(checkAuditChain(await at.store.audit.tail(100))).toBeNull();
   });
 }

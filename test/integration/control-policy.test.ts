@@ -309,7 +309,7 @@ describe('the bundle', () => {
     });
     await whenWaiting();
     giveUp.abort();
-    await expect(gone).rejects.toThrow();
+    await expect(gone).rejects.toThrow(/abort/i);
     await whenWaiting(0);
     const waiting = world.get('/v1/bundle?wait=30s', { 'if-none-match': '"1"' });
     await whenWaiting();

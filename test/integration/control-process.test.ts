@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FakeClock } from '../fakes/fake-clock.ts';
+import type { FakeClock } from '../fakes/fake-clock.ts';
 import { ControlProcess, adminTokenIn, startControl } from '../fakes/control-process.ts';
 import type { Answer, ControlWorld } from '../fakes/control-world.ts';
 import { policyDocument } from '../fakes/control-world.ts';

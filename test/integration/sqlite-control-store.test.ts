@@ -6,7 +6,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openSqliteControlStore } from '../../control/store/sqlite-control-store.ts';
 import { controlStoreContract } from '../contract/control-store.contract.ts';
 
-// oxlint-disable-next-line typescript/require-await -- the contract is for engines that are asynchronous
 controlStoreContract('SQLite', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-store-'));
   return {
