@@ -4,7 +4,6 @@
 import type { WallMs } from '../../shared/core/time.ts';
 
 export type HostState = 'enrolled' | 'connected' | 'late' | 'lost';
-export const HOST_STATES: readonly HostState[] = ['enrolled', 'connected', 'late', 'lost'];
 
 export type PresenceBounds = { readonly lateAfterMs: number; readonly lostAfterMs: number };
 
