@@ -1,0 +1,79 @@
+/** What Prometheus gets from both daemons, after some work has been done. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Supervisor } from '../../control/cli/dev/supervisor.ts';
+import { CONTROL_METRICS } from '../../control/metrics.ts';
+import { SIDECAR_METRICS } from '../../dataplane/metrics.ts';
+import { SystemClock } from '../../shared/platform/clock.ts';
+import { SystemRandom } from '../../shared/platform/random.ts';
+import { findProgram, programTest } from '../skips.ts';
+
+let dataDir: string;
+let supervisor: Supervisor;
+const exposition = { control: '', sidecar: '' };
+
+beforeAll(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), 'metrics-'));
+  supervisor = await Supervisor.open({
+    dataDir,
+    controlPort: 0,
+    sidecarPort: 0,
+    environment: process.env,
+    clock: new SystemClock(),
+    random: new SystemRandom(),
+    logLevel: 'warn',
+    onLine: () => undefined,
+    onEnd: () => undefined,
+  });
+  await supervisor.up();
+  const sidecar = supervisor.openSidecarClient();
+  const notify = { principal: 'agent:notify', action: 'notifications.send' };
+  await sidecar.admit(notify, { idempotencyKey: 'n-1' });
+  await sidecar.admit({ ...notify, action: 'no.such' }, { idempotencyKey: 'n-2' }).catch(() => {});
+  await sidecar.close();
+  for (const daemon of ['control', 'sidecar'] as const) {
+    const answer = await fetch(`${supervisor.url(daemon)}/metrics`);
+    exposition[daemon] = await answer.text();
+  }
+}, 60_000);
+
+afterAll(async () => {
+  await supervisor.down();
+  rmSync(dataDir, { recursive: true });
+}, 60_000);
+
+describe.each(['control', 'sidecar'] as const)('the metrics of %s', (daemon) => {
+  programTest('promtool')('pass promtool check metrics', () => {
+    const { status, stdout, stderr } = spawnSync(
+      findProgram('promtool') ?? 'promtool',
+      ['check', 'metrics'],
+      {
+        input: exposition[daemon],
+        encoding: 'utf8',
+      },
+    );
+    expect(`${stdout}${stderr}`).toBe('');
+    expect(status).toBe(0);
+  });
+
+  test('are those of its table, each with its help, under one prefix', () => {
+    const table = daemon === 'control' ? CONTROL_METRICS : SIDECAR_METRICS;
+    const exposed = [...exposition[daemon].matchAll(/^# HELP (\S+) \S/gm)].map(([, name]) => name);
+    expect(exposed.toSorted()).toEqual(Object.keys(table).toSorted());
+    expect(exposed.filter((name) => name?.startsWith('holdfast_') !== true)).toEqual([]);
+  });
+});
+
+test('the work that was done is counted by decision, reason and basis', () => {
+  expect(exposition.sidecar).toMatch(
+    /holdfast_admissions_total\{decision="admitted",reason="permitted",basis="cached"\} 1/,
+  );
+  expect(exposition.sidecar).toMatch(
+    /holdfast_admissions_total\{decision="refused",reason="no_rule",basis="cached"\} 1/,
+  );
+  expect(exposition.sidecar).toMatch(/holdfast_outage_budget_seconds\{rule="refund-payment"\} 0/);
+  expect(exposition.control).toMatch(/holdfast_control_policy_revision 1/);
+});
