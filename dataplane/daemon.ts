@@ -17,7 +17,7 @@ import type { RunningDaemon } from '../shared/platform/shutdown.ts';
 import { runTasks } from '../shared/platform/task-group.ts';
 import type { Transport } from '../shared/client/transport.ts';
 import { sidecarSettings, type SidecarConfig, type SidecarSettings } from './config.ts';
-import { loadAppTokens } from './http/app-tokens.ts';
+import { loadAppTokens, type AppTokens } from './http/app-tokens.ts';
 import { closeListeners, openListeners, type Listeners } from './http/listeners.ts';
 import { buildSidecarApp, type Parts } from './http/sidecar-app.ts';
 import type { Journal } from './journal/journal.ts';
@@ -56,6 +56,11 @@ export type Sidecar = RunningDaemon & {
 export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   const { config, clock, logger } = ports;
   const settings = sidecarSettings(config);
+  const { appsFile, appAuth } = config;
+  const tokens = appAuth === 'off' || appsFile === undefined ? null : loadAppTokens(appsFile);
+  if (tokens === null) {
+    logger.warn('app authentication is off: every local program may act as any principal');
+  }
   const metrics = createMetrics(SIDECAR_METRICS);
   const journal = await ports.openJournal(`${config.dataDir}/journal`, clock, (batch) => {
     metrics.observe('holdfast_journal_batch_commands', batch.size);
@@ -69,7 +74,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     await upstream.open();
     journal.useOutages(() => upstream.outages.current()?.outageId ?? null);
     parts = buildParts(ports, { settings, metrics, journal, upstream, view });
-    listeners = await listen(ports, { settings, metrics, parts });
+    listeners = await listen(config, { settings, metrics, parts, tokens });
   } catch (error) {
     await journal.close();
     throw error;
@@ -180,15 +185,11 @@ function buildParts(
   };
 }
 
-async function listen(
-  { config, logger }: SidecarPorts,
-  { settings, metrics, parts }: Omit<Opened, 'journal'> & { readonly parts: Parts },
+function listen(
+  { allowedHosts, socketPath }: SidecarConfig,
+  opened: Omit<Opened, 'journal'> & { readonly parts: Parts; readonly tokens: AppTokens | null },
 ): Promise<Listeners> {
-  const { appsFile, appAuth, allowedHosts, socketPath } = config;
-  const tokens = appAuth === 'off' || appsFile === undefined ? null : loadAppTokens(appsFile);
-  if (tokens === null) {
-    logger.warn('app authentication is off: every local program may act as any principal');
-  }
+  const { settings, metrics, parts, tokens } = opened;
   const build = (transport: 'tcp' | 'unix'): Promise<App> =>
     buildSidecarApp(parts, {
       transport,

@@ -24,6 +24,10 @@ const OTHER_PROGRAMS = new Set([
   'HOLDFAST_SIDECAR_TOKEN_FILE',
 ]);
 
+/** Into every pod of a namespace that has a service whose name begins with `holdfast`. */
+const INJECTED_BY_KUBERNETES =
+  /_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP)(_[A-Z]+)?)?)$/;
+
 export class ConfigurationError extends Error {
   override name = 'ConfigurationError';
   readonly problems: readonly string[];
@@ -95,9 +99,11 @@ export function loadConfiguration<T extends TObject>(
     if (
       !variable.startsWith(ENV_PREFIX) ||
       text === undefined ||
-      variable === `${ENV_PREFIX}CONFIG`
-    )
+      variable === `${ENV_PREFIX}CONFIG` ||
+      INJECTED_BY_KUBERNETES.test(variable)
+    ) {
       continue;
+    }
     const key = byVariable.get(variable);
     if (key !== undefined) take(key, fromText(fields[key], text), 'environment');
     else if (!OTHER_PROGRAMS.has(variable))
