@@ -248,6 +248,19 @@ describe('keys', () => {
     expect(world.revision()).toBe(2);
   });
 
+  test('an older bundle that comes late does not take newer keys away', async () => {
+    await world.startWithPolicy();
+    const late = await world.control.bundle(2, policyDocument(2));
+    await world.control.rotate({ keepOld: true });
+    const bad = { ...policyDocument(3), rules: [] };
+    await offer(3, await world.control.bundle(3, bad), 'policy_invalid');
+    world.control.place(2, late);
+    await world.passUntil(() => world.revision() === 2, 'revision 2');
+    await world.control.signWithNewest();
+    await publish(4);
+    expect(rejections('key_unknown')).toBe(0);
+  });
+
   test('I10: a key that control has retired signs nothing any more', async () => {
     await world.startWithPolicy();
     const byOldKey = await world.control.bundle(4, policyDocument(4));
