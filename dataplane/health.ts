@@ -10,10 +10,13 @@ export type HealthInput = {
   readonly status: SidecarStatus;
   readonly stuck: number;
   readonly queueLength: number;
+  /** Why reports no longer go up, if they do not. */
+  readonly reportsStopped: string | null;
   readonly nowMs: number;
 };
 
-export function sidecarHealth({ status, stuck, queueLength, nowMs }: HealthInput): Health {
+export function sidecarHealth(input: HealthInput): Health {
+  const { status, stuck, queueLength, nowMs } = input;
   return {
     daemon: 'sidecar',
     version: status.version,
@@ -23,7 +26,7 @@ export function sidecarHealth({ status, stuck, queueLength, nowMs }: HealthInput
         sync: syncPart(status),
         policy: policyPart(status),
         leases: leasesPart(status),
-        reports: reportsPart(status),
+        reports: reportsPart(status, input.reportsStopped),
       },
       'control is in reach and its authority is current',
     ),
@@ -106,12 +109,11 @@ function leasesPart({ leases }: SidecarStatus): HealthPart {
   return part('ok', `${leases.held} held`);
 }
 
-function reportsPart({ journal, control }: SidecarStatus): HealthPart {
-  const behind = journal.seq - journal.ackedSeq;
-  return part(
-    behind > 0 && control.state !== 'connected' ? 'degraded' : 'ok',
-    `${behind} entries not yet held by control`,
-  );
+function reportsPart({ journal, control }: SidecarStatus, stopped: string | null): HealthPart {
+  const behind = `${journal.seq - journal.ackedSeq} entries not yet held by control`;
+  if (stopped !== null) return part('failed', `reports have stopped: ${stopped}; ${behind}`);
+  const waits = journal.seq > journal.ackedSeq && control.state !== 'connected';
+  return part(waits ? 'degraded' : 'ok', behind);
 }
 
 function dataParts(

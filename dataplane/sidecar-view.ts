@@ -1,5 +1,7 @@
 /** What the sidecar shows of itself: probes, status, health, budget, gauges read at a scrape. */
 import { VERSION } from '../shared/core/version.ts';
+import type { HeldLease } from '../shared/core/lease.ts';
+import type { Instant } from '../shared/core/time.ts';
 import type { Clock } from '../shared/platform/clock.ts';
 import type { Check, OperationsRoutes } from '../shared/platform/http/operations-routes.ts';
 import type { Metrics } from '../shared/platform/metrics.ts';
@@ -77,7 +79,9 @@ export class SidecarView {
   status(): SidecarStatus {
     const upstream = this.#upstream;
     const active = upstream.policy.activePolicy();
-    const held = upstream.leases.statuses().filter(({ lease }) => lease !== null).length;
+    const now = this.#clock.now();
+    const statuses = upstream.leases.statuses();
+    const held = statuses.filter(({ lease }) => lease !== null && isInTime(lease, now)).length;
     return {
       hostId: upstream.identity()?.hostId ?? null,
       hostName: this.#hostName,
@@ -87,10 +91,10 @@ export class SidecarView {
         activeRevision: active?.policyRevision ?? null,
         digest: active?.policyDigest ?? null,
         activatedAtMs: active?.activatedAtMs ?? null,
-        stalenessMs: upstream.policy.stalenessMs(this.#clock.now()),
+        stalenessMs: upstream.policy.stalenessMs(now),
         rejected: upstream.policy.rejectedPolicy(),
       },
-      leases: { held, wanted: upstream.leases.statuses().length - held },
+      leases: { held, wanted: statuses.length - held },
       journal: {
         ...this.#journal.head(),
         ackedSeq: this.#journal.ackedSeq(),
@@ -104,6 +108,7 @@ export class SidecarView {
     const overdue = this.#journal.reader.overdue(nowMs - STUCK_AFTER_MS, STUCK_COUNTED_MAX);
     return sidecarHealth({
       status: this.status(),
+      reportsStopped: this.#upstream.reportsStopped(),
       stuck: overdue.length,
       queueLength: this.#journal.queueLength(),
       nowMs,
@@ -139,6 +144,11 @@ export class SidecarView {
       metrics.set('holdfast_outage_budget_seconds', admissionMs / 1_000, { rule });
     }
   }
+}
+
+/** One that has ended stays known for its grace, and to be renewed. */
+function isInTime(lease: HeldLease, now: Instant): boolean {
+  return lease.bootId === now.bootId && now.bootMs < lease.endsBootMs;
 }
 
 function check(name: string, ok: boolean, detail: string): Check {

@@ -39,6 +39,8 @@ export type LeaseAuthority = {
   want(resource: string): void;
   /** Gives it up now on this host, and to control with the next sync. */
   release(resource: string): void;
+  /** A fencing token was seen at a guarded write; control must never grant one below it. */
+  noteEpoch(seen: { resource: string; epoch: number }): void;
   /** Resolves when the lease is held or control said why not, or after `timeoutMs`. */
   settled(resource: string, timeoutMs: number): Promise<LeaseStatus>;
 };

@@ -125,6 +125,7 @@ export class Executions {
   ): Promise<{ highestEpoch: number; accepted: boolean }> {
     const answer = await this.#journal.submit({ type: 'check_fence', resource, epoch });
     if (answer.type !== 'fence') throw declined(answer, resource);
+    this.#leases.noteEpoch({ resource, epoch: answer.highestEpoch });
     return answer;
   }
 

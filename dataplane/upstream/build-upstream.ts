@@ -55,7 +55,7 @@ export type UpstreamOptions = {
 
 export type Upstream = {
   readonly policy: PolicyAuthority;
-  readonly leases: LeaseAuthority & { noteEpoch(seen: { resource: string; epoch: number }): void };
+  readonly leases: LeaseAuthority;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority & { onChange(listener: (change: OutageChange) => void): void };
   readonly tasks: readonly Task[];

@@ -22,5 +22,3 @@ export function makeId(prefix: IdPrefix, wallMs: WallMs, random: Uint8Array): st
   }
   return `${prefix}_${time}${tail}`;
 }
-
-export const ID_PATTERN = '^[a-z]{2,5}_[0-9a-hjkmnp-tv-z]{26}$';

@@ -9,8 +9,6 @@
  */
 import type { BootMs, Instant } from './time.ts';
 
-export const DRIFT_BOUND_DEFAULT = 0.01;
-
 /**
  * Added to the grantor's end and taken from the holder's: clock resolution and a stall of the event
  * loop.

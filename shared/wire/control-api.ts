@@ -251,18 +251,6 @@ export type UnreadableEvent = Static<typeof UnreadableEventSchema>;
 export const REPORT_EVENTS_MAX = 500;
 export const REPORT_BYTES_MAX = 8 * 1024 * 1024;
 
-export const ReportRequestSchema = Type.Object(
-  {
-    events: Type.Array(JournalEventSchema, {
-      minItems: 1,
-      maxItems: REPORT_EVENTS_MAX,
-      description: 'consecutive, in order',
-    }),
-  },
-  { ...closed, $id: 'ReportRequest' },
-);
-export type ReportRequest = Static<typeof ReportRequestSchema>;
-
 export const AuditEntrySchema = Type.Object(
   {
     seq: Type.Integer(),

@@ -81,6 +81,7 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
   outOfReach: number | null = null;
   readonly held = new Map<string, HeldLease>();
   readonly wanted: string[] = [];
+  readonly noted: { resource: string; epoch: number }[] = [];
 
   activePolicy(): ActivePolicy | null {
     return this.active;
@@ -121,6 +122,7 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
         holder: null,
       })),
     want: (resource) => void this.wanted.push(resource),
+    noteEpoch: (seen) => void this.noted.push(seen),
     release: (resource) => void this.held.delete(resource),
     settled: (resource) =>
       Promise.resolve({

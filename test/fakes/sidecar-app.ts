@@ -82,7 +82,13 @@ export async function openTestSidecar(
     },
     budget: () => ({ atMs: 0, policyRevision: 1, stalenessMs: 0, items: [] }),
     health: () =>
-      sidecarHealth({ status: status(), stuck: 0, queueLength: 0, nowMs: clock.now().wallMs }),
+      sidecarHealth({
+        status: status(),
+        stuck: 0,
+        reportsStopped: null,
+        queueLength: 0,
+        nowMs: clock.now().wallMs,
+      }),
     status,
     onResponse: () => undefined,
   };

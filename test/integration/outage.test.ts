@@ -132,7 +132,13 @@ describe('an outage of control', () => {
     for (const operation of held) {
       const { state, basis, outageId, policyRevision, rule, effects, outcome } = operation;
       expect(known.find((other) => other.operationId === operation.operationId)).toMatchObject({
-        ...{ state, basis, outageId, policyRevision, rule, effects, outcome },
+        state,
+        basis,
+        outageId,
+        policyRevision,
+        rule,
+        effects,
+        outcome,
       });
     }
     const refusals = await control.refusals({ limit: 100 });

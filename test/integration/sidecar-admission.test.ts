@@ -207,11 +207,17 @@ describe('bad input gets a code, the place, and the way out', () => {
       code: 'not_found',
       status: 404,
     });
-    expect((await call('DELETE', '/v1/operations')).json()).toMatchObject({
-      code: 'method_not_allowed',
-      status: 405,
-      detail: expect.stringContaining('GET, POST'),
-    });
+    const misused: ['DELETE' | 'GET', string, string][] = [
+      ['DELETE', '/v1/operations', 'GET, POST'],
+      ['DELETE', '/v1/operations/op_1', 'GET'],
+      ['GET', '/v1/operations/op_1/attempts/1/outcome', 'PUT'],
+      ['GET', '/v1/fences/orders%2F7:check', 'POST'],
+    ];
+    for (const [method, url, allowed] of misused) {
+      const answer = await call(method, url);
+      expect(answer.json()).toMatchObject({ code: 'method_not_allowed', status: 405 });
+      expect(answer.headers['allow']).toBe(allowed);
+    }
   });
 });
 

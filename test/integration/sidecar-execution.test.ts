@@ -92,6 +92,7 @@ describe('execution', () => {
     expect(
       (await call('POST', `/v1/operations/${operationId}/attempts`, { body: {} })).json(),
     ).toMatchObject({ code: 'stale_owner', status: 412 });
+    expect(sidecar.authority.noted).toEqual([{ resource: 'orders/3', epoch: 8 }]);
     expect(
       (await call('POST', '/v1/fences/orders%2F3:check', { body: { epoch: 7 } })).json(),
     ).toMatchObject({ code: 'stale_owner', leaseEpoch: 8 });

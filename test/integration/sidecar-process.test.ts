@@ -103,7 +103,10 @@ describe('what it cannot use ends with exit code 3 and one line that says the wa
     writeFileSync(tokenFile, JOIN_TOKEN);
     const { code, stderr } = await run([
       ...standard(),
-      ...['--listen', `127.0.0.1:${port}`, '--join-token-file', tokenFile],
+      '--listen',
+      `127.0.0.1:${port}`,
+      '--join-token-file',
+      tokenFile,
     ]);
     server.close();
     expect(code).toBe(3);

@@ -28,12 +28,20 @@ const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
 };
 
 export function installProblems(app: App): void {
+  const routes: { readonly method: string; readonly path: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const path = pathPattern(url);
+    for (const one of [method].flat()) if (one !== 'HEAD') routes.push({ method: one, path });
+  });
   app.setErrorHandler((error: FastifyError, request, reply) =>
     send(reply, asHoldfastError(error, request)),
   );
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
-    const allowed = METHODS.filter((method) => app.hasRoute({ method, url: path }));
+    const allowed = routes
+      .filter((route) => route.path.test(path))
+      .map(({ method }) => method)
+      .toSorted((a, b) => a.localeCompare(b));
     const error =
       allowed.length > 0
         ? new HoldfastError(
@@ -44,11 +52,19 @@ export function installProblems(app: App): void {
             'not_found',
             `there is nothing at ${request.method} ${path}; /openapi.json lists what there is`,
           );
+    if (allowed.length > 0) void reply.header('allow', allowed.join(', '));
     send(reply, error);
   });
 }
 
-const METHODS = ['GET', 'POST', 'PUT', 'DELETE'] as const;
+/** `/v1/leases/:resource([^:]+)::release` -> what matches `/v1/leases/orders%2F7:release`. */
+function pathPattern(url: string): RegExp {
+  const parts = url
+    .split(/(?<!:):(?!:)\w+(?:\([^)]*\))?/)
+    .map((part) => part.replaceAll('::', ':'));
+  const literal = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+  return new RegExp(`^${parts.map(literal).join('[^/]+')}$`);
+}
 
 function send(reply: FastifyReply, error: HoldfastError): void {
   const problem = toProblem(error);
