@@ -180,7 +180,7 @@ describe('the API of control', () => {
       code: 'method_not_allowed',
     });
     expect((await world.call('POST', '/v1/hosts:other', { body: {} })).status).toBe(404);
-    expect((await world.get('/v1/hosts:enrol')).status).toBe(404);
+    expect((await world.get('/v1/hosts:enrol')).status).toBe(405);
   });
 
   test.each([
