@@ -6,10 +6,11 @@
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { OutageAuthority } from '../authority/authority-view.ts';
 import type { LifecycleEvent } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { Executions } from './executions.ts';
+import type { Applied, Executions } from './executions.ts';
 import type { Heartbeats } from './heartbeats.ts';
 
 const ROUND_INTERVAL_MS = 250;
@@ -77,9 +78,16 @@ export class Custodian {
   }
 
   async #propose(operationId: string, event: LifecycleEvent): Promise<void> {
-    const { operation, changed } = await this.#parts.executions.apply(operationId, null, event);
-    if (!changed) return;
-    const { state, reason, attempt } = operation;
+    let applied: Applied;
+    try {
+      applied = await this.#parts.executions.apply(operationId, null, event);
+    } catch (error) {
+      // A full queue, or a record that went another way meanwhile: the next round looks again.
+      if (error instanceof HoldfastError && error.code !== 'outcome_unknown') return;
+      throw error;
+    }
+    if (!applied.changed) return;
+    const { state, reason, attempt } = applied.operation;
     this.#parts.logger.info(
       { operationId, event: event.kind, state, reason, attempt },
       'operation moved by the custodian',

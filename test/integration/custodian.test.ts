@@ -1,5 +1,6 @@
 /** What happens to accepted work when nobody does anything: time passes, workers vanish (I8). */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { HoldfastError } from '../../shared/wire/problem.ts';
 import { FakeClock } from '../fakes/fake-clock.ts';
 import { openTestSidecar, type TestSidecar } from '../fakes/sidecar-app.ts';
 import { NOTIFY, callerOf } from '../fakes/sidecar-caller.ts';
@@ -79,4 +80,17 @@ test('I8: a deadline that passes ends what nobody took up, also when the wall cl
   expect(await see(operationId)).toMatchObject({ state: 'expired', reason: 'deadline_passed' });
   const start = await call('POST', `/v1/operations/${operationId}/attempts`, { body: {} });
   expect(start.json()).toMatchObject({ code: 'operation_settled' });
+});
+
+test('a full queue costs the custodian one round, a broken journal ends it', async () => {
+  await admit(NOTIFY, 'k-1');
+  await clock.advance(DEADLINE_MS);
+  const submit = sidecar.journal.submit.bind(sidecar.journal);
+  sidecar.journal.submit = () => Promise.reject(new HoldfastError('journal_busy', 'full'));
+  await expect(sidecar.custodian.round()).resolves.toBeUndefined();
+  sidecar.journal.submit = () => Promise.reject(new HoldfastError('outcome_unknown', 'EIO'));
+  await expect(sidecar.custodian.round()).rejects.toThrow('EIO');
+  sidecar.journal.submit = submit;
+  await sidecar.custodian.round();
+  expect(sidecar.journal.operationCounts()).toMatchObject({ accepted: 0, expired: 1 });
 });

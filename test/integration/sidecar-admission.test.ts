@@ -175,6 +175,11 @@ describe('bad input gets a code, the place, and the way out', () => {
     expect(
       (await call('POST', '/v1/operations', { raw: '{"__proto__":{"a":1}}', headers })).json(),
     ).toMatchObject({ status: 400 });
+    const deep = `{"principal":"agent:billing","action":"notifications.send","attributes":{"a":${'['.repeat(30_000)}${']'.repeat(30_000)}}}`;
+    expect((await call('POST', '/v1/operations', { raw: deep, headers })).json()).toMatchObject({
+      code: 'invalid_json',
+      detail: expect.stringContaining('nested deeper'),
+    });
     for (const type of [
       'text/plain',
       'application/json\t x',

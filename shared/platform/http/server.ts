@@ -11,9 +11,10 @@ import Fastify, {
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import swagger from '@fastify/swagger';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ProblemSchema } from '../../wire/problem.ts';
+import { HoldfastError, ProblemSchema } from '../../wire/problem.ts';
 import type { Logger } from '../logger.ts';
 import { randomText, type Random } from '../random.ts';
+import { NESTING_PROBLEM, isNestedTooDeep } from './json-nesting.ts';
 import { installProblems } from './problems.ts';
 import { convertTextValues } from './text-values.ts';
 
@@ -76,9 +77,11 @@ export function buildServer(options: ServerOptions): App {
   app.removeContentTypeParser(['text/plain', 'application/json']);
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    const text = body.toString();
     // Clients name the type of a body that they do not send; a route that needs one says so itself.
-    if (body === '') done(null, undefined);
-    else void parseJson(request, body.toString(), done);
+    if (text === '') done(null, undefined);
+    else if (isNestedTooDeep(text)) done(new HoldfastError('invalid_json', NESTING_PROBLEM));
+    else void parseJson(request, text, done);
   });
   installProblems(app);
   app.addSchema(ProblemSchema);
