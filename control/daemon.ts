@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net';
 import { makeId } from '../shared/core/ids.ts';
 import { SystemClock, type Clock } from '../shared/platform/clock.ts';
 import { makeDirectory, writeDurableFile } from '../shared/platform/durable-file.ts';
-import type { App } from '../shared/platform/http/server.ts';
+import type { App } from '../shared/platform/http/app.ts';
 import { createLogger, type Logger } from '../shared/platform/logger.ts';
 import { createMetrics } from '../shared/platform/metrics.ts';
 import { SystemRandom, type Random } from '../shared/platform/random.ts';

@@ -9,7 +9,7 @@
 import { VERSION } from '../shared/core/version.ts';
 import type { ExpressionCompiler } from '../shared/core/policy.ts';
 import type { Clock } from '../shared/platform/clock.ts';
-import type { App } from '../shared/platform/http/server.ts';
+import type { App } from '../shared/platform/http/app.ts';
 import type { Logger } from '../shared/platform/logger.ts';
 import { createMetrics } from '../shared/platform/metrics.ts';
 import type { Random } from '../shared/platform/random.ts';
@@ -19,7 +19,8 @@ import type { Transport } from '../shared/client/transport.ts';
 import { sidecarSettings, type SidecarConfig, type SidecarSettings } from './config.ts';
 import { loadAppTokens, type AppTokens } from './http/app-tokens.ts';
 import { closeListeners, openListeners, type Listeners } from './http/listeners.ts';
-import { buildSidecarApp, type Parts } from './http/sidecar-app.ts';
+import type { Parts } from './http/route-parts.ts';
+import { buildSidecarApp } from './http/sidecar-app.ts';
 import type { Journal } from './journal/journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
 import { Admissions } from './operations/admissions.ts';

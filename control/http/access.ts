@@ -5,7 +5,7 @@
 import { mayActAs } from '../core/operator-roles.ts';
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import { OPEN_PATHS } from '../../shared/platform/http/operations-routes.ts';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import type { Operator, OperatorRole } from '../../shared/wire/control-api.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { HOST_AUTH_SCHEME } from '../../shared/wire/statements.ts';

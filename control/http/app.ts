@@ -1,6 +1,7 @@
 /** The HTTP API of control, from its parts. Nothing listens here. */
 import type { Clock } from '../../shared/platform/clock.ts';
-import { buildServer, type App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
+import { buildServer } from '../../shared/platform/http/server.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
 import type { Random } from '../../shared/platform/random.ts';

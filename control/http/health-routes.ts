@@ -3,7 +3,7 @@ import {
   installOperationsRoutes,
   type Check,
 } from '../../shared/platform/http/operations-routes.ts';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
 import { HealthSchema, type Health, type HealthPart } from '../../shared/wire/health.ts';
 import type { ControlConfig } from '../config.ts';

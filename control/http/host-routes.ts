@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { digestOf } from '../../shared/platform/digest.ts';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
 import { decide } from '../../shared/core/policy.ts';

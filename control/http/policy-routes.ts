@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { parseDurationMs } from '../../shared/core/time.ts';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import {
   PageQuerySchema,
   PolicyRevisionSchema,

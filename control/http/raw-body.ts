@@ -3,7 +3,7 @@
  * judged as it was written; both need what came, not what a parser made of it.
  */
 import { NESTING_PROBLEM, isNestedTooDeep } from '../../shared/platform/http/json-nesting.ts';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 
 export function installRawBody(app: App): void {

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import {
   PageQuerySchema,
   ReportedOperationDetailSchema,

@@ -1,6 +1,6 @@
 /** Execution: attempts, heartbeats, effects, outcomes. Each answer says how much time is left. */
 import Type from 'typebox';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import { EffectNameSchema } from '../../shared/wire/operation.ts';
 import {
   EffectResultRequestSchema,
@@ -17,7 +17,7 @@ import { scopeOf } from './guards.ts';
 import { readIdempotencyKey } from './idempotency-key.ts';
 import { operationParams } from './operation-routes.ts';
 import { problems } from './problem-responses.ts';
-import type { Parts } from './sidecar-app.ts';
+import type { Parts } from './route-parts.ts';
 
 const attemptParams = Type.Object({
   ...operationParams.properties,

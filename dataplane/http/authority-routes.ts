@@ -1,7 +1,7 @@
 /** Leases and fences of this host. */
 import Type from 'typebox';
 import { durationMs } from '../../shared/platform/configuration.ts';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import {
   FenceCheckRequestSchema,
   LeaseActionQuerySchema,
@@ -13,7 +13,7 @@ import { parseDurationMs, type Instant } from '../../shared/core/time.ts';
 import type { LeaseStatus } from '../authority/authority-view.ts';
 import { requireOperator } from './guards.ts';
 import { problems } from './problem-responses.ts';
-import type { Parts } from './sidecar-app.ts';
+import type { Parts } from './route-parts.ts';
 
 const WAIT_MS_MAX = durationMs('30s');
 const WAIT_MS_DEFAULT = durationMs('5s');

@@ -2,7 +2,7 @@
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import { StartError } from '../../shared/platform/shutdown.ts';
 
 export type Listeners = { readonly apps: readonly App[]; readonly address: string | null };

@@ -1,6 +1,6 @@
 /** Operations: admission, listing, explanation, cancellation, resolution. */
 import Type from 'typebox';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import { AdmitRequestSchema } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import {
@@ -15,7 +15,7 @@ import { callerOf, requireOperator, scopeOf } from './guards.ts';
 import { requireIdempotencyKey } from './idempotency-key.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 import { problems } from './problem-responses.ts';
-import type { Parts } from './sidecar-app.ts';
+import type { Parts } from './route-parts.ts';
 
 const EXPLAINED_EVENTS_MAX = 500;
 

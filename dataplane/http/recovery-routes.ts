@@ -1,10 +1,10 @@
 /** What happened while control was away, and how long this host could go on without it. */
 import Type from 'typebox';
-import type { App } from '../../shared/platform/http/server.ts';
+import type { App } from '../../shared/platform/http/app.ts';
 import { recoveryView } from '../recovery/recovery-view.ts';
 import { requireOperator } from './guards.ts';
 import { problems } from './problem-responses.ts';
-import type { Parts } from './sidecar-app.ts';
+import type { Parts } from './route-parts.ts';
 
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 100 }));
 

@@ -2,16 +2,11 @@
  * The sidecar's HTTP API on one transport. It is built once for TCP and once for the Unix socket,
  * over the same parts.
  */
-import type { Clock } from '../../shared/platform/clock.ts';
-import {
-  installOperationsRoutes,
-  type OperationsRoutes,
-} from '../../shared/platform/http/operations-routes.ts';
-import { buildServer, type App } from '../../shared/platform/http/server.ts';
-import type { Logger } from '../../shared/platform/logger.ts';
-import type { Random } from '../../shared/platform/random.ts';
+import { installOperationsRoutes } from '../../shared/platform/http/operations-routes.ts';
+import type { App } from '../../shared/platform/http/app.ts';
+import { buildServer } from '../../shared/platform/http/server.ts';
 import { addSharedSchemas } from '../../shared/platform/http/shared-schemas.ts';
-import { HealthSchema, type Health } from '../../shared/wire/health.ts';
+import { HealthSchema } from '../../shared/wire/health.ts';
 import {
   EffectSchema,
   JournalEventSchema,
@@ -30,18 +25,13 @@ import {
   OutageBudgetSchema,
   RecoverySchema,
   SidecarStatusSchema,
-  type OutageBudget,
-  type SidecarStatus,
 } from '../../shared/wire/sidecar-api.ts';
-import type { LeaseAuthority } from '../authority/authority-view.ts';
-import type { Journal } from '../journal/journal.ts';
-import type { Admissions } from '../operations/admissions.ts';
-import type { Executions } from '../operations/executions.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
 import { checkRequest, type GuardOptions } from './guards.ts';
 import { installOperationRoutes } from './operation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
+import type { Parts } from './route-parts.ts';
 
 const SHARED_SCHEMAS = [
   AttemptSchema,
@@ -64,27 +54,6 @@ const SHARED_SCHEMAS = [
 
 const BODY_BYTES_MAX = 64 * 1024;
 const HANDLER_TIMEOUT_MS = 35_000;
-
-export type Parts = {
-  readonly admissions: Admissions;
-  readonly executions: Executions;
-  readonly journal: Journal;
-  readonly leases: LeaseAuthority;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly version: string;
-  readonly operations: OperationsRoutes;
-  readonly budget: () => OutageBudget;
-  readonly health: () => Health;
-  readonly status: () => SidecarStatus;
-  readonly onResponse: (fact: {
-    method: string;
-    route: string;
-    status: number;
-    seconds: number;
-  }) => void;
-};
 
 export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promise<App> {
   const app = buildServer({

@@ -1,34 +1,19 @@
 /** What Prometheus gets from both daemons, after some work has been done. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Supervisor } from '../../control/cli/dev/supervisor.ts';
+import type { Supervisor } from '../../control/cli/dev/supervisor.ts';
+import { startDevDaemons, type DevDaemons } from '../fakes/dev-daemons.ts';
 import { CONTROL_METRICS } from '../../control/metrics.ts';
 import { SIDECAR_METRICS } from '../../dataplane/metrics.ts';
-import { SystemClock } from '../../shared/platform/clock.ts';
-import { SystemRandom } from '../../shared/platform/random.ts';
 import { findProgram, programTest } from '../skips.ts';
 
-let dataDir: string;
+let daemons: DevDaemons;
 let supervisor: Supervisor;
 const exposition = { control: '', sidecar: '' };
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), 'metrics-'));
-  supervisor = await Supervisor.open({
-    dataDir,
-    controlPort: 0,
-    sidecarPort: 0,
-    environment: process.env,
-    clock: new SystemClock(),
-    random: new SystemRandom(),
-    logLevel: 'warn',
-    onLine: () => undefined,
-    onEnd: () => undefined,
-  });
-  await supervisor.up();
+  daemons = await startDevDaemons();
+  supervisor = daemons.supervisor;
   const sidecar = supervisor.openSidecarClient();
   const notify = { principal: 'agent:notify', action: 'notifications.send' };
   await sidecar.admit(notify, { idempotencyKey: 'n-1' });
@@ -41,8 +26,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
-  await supervisor.down();
-  rmSync(dataDir, { recursive: true });
+  await daemons.close();
 }, 60_000);
 
 describe.each(['control', 'sidecar'] as const)('the metrics of %s', (daemon) => {

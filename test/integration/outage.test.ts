@@ -1,12 +1,8 @@
 /** One outage of control on real processes, and what each of the two planes says while it lasts. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Supervisor } from '../../control/cli/dev/supervisor.ts';
+import type { Supervisor } from '../../control/cli/dev/supervisor.ts';
+import { startDevDaemons, type DevDaemons } from '../fakes/dev-daemons.ts';
 import type { ControlClient, SidecarClient } from '../../shared/client/index.ts';
-import { SystemClock } from '../../shared/platform/clock.ts';
-import { SystemRandom } from '../../shared/platform/random.ts';
 
 const NOTIFY = { principal: 'agent:notify', action: 'notifications.send' };
 const REFUND = {
@@ -16,29 +12,17 @@ const REFUND = {
 };
 const FRESH_TIMEOUT_MS = 1_000;
 
-let dataDir: string;
+let daemons: DevDaemons;
 let supervisor: Supervisor;
 let sidecar: SidecarClient;
 let control: ControlClient;
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), 'outage-'));
-  supervisor = await Supervisor.open({
-    dataDir,
-    controlPort: 0,
-    sidecarPort: 0,
-    environment: process.env,
-    sidecarSettings: {
-      HOLDFAST_SYNC_INTERVAL: '500ms',
-      HOLDFAST_FRESH_TIMEOUT: `${FRESH_TIMEOUT_MS}ms`,
-    },
-    clock: new SystemClock(),
-    random: new SystemRandom(),
-    logLevel: 'warn',
-    onLine: () => undefined,
-    onEnd: () => undefined,
+  daemons = await startDevDaemons({
+    HOLDFAST_SYNC_INTERVAL: '500ms',
+    HOLDFAST_FRESH_TIMEOUT: `${FRESH_TIMEOUT_MS}ms`,
   });
-  await supervisor.up();
+  supervisor = daemons.supervisor;
   sidecar = supervisor.openSidecarClient();
   control = supervisor.openControlClient();
 }, 60_000);
@@ -46,8 +30,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await sidecar.close();
   await control.close();
-  await supervisor.down();
-  rmSync(dataDir, { recursive: true });
+  await daemons.close();
 }, 60_000);
 
 /** Polls what only the other process can know; the test's own time-out is the bound. */

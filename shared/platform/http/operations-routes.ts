@@ -3,7 +3,7 @@
  */
 import Type from 'typebox';
 import { ProbeSchema, type Probe } from '../../wire/health.ts';
-import type { App } from './server.ts';
+import type { App } from './app.ts';
 
 export type Check = { readonly name: string; readonly ok: boolean; readonly detail: string };
 

@@ -14,7 +14,7 @@ import {
   toProblem,
   type ErrorCode,
 } from '../../wire/problem.ts';
-import type { App } from './server.ts';
+import type { App } from './app.ts';
 
 /** What Fastify itself refuses, in our codes. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {

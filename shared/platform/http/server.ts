@@ -2,29 +2,16 @@
  * A Fastify instance with everything that is off by default and must not be: time-outs, bounds,
  * problem details for every error, request ids, trace context in the log, strict content types.
  */
-import Fastify, {
-  LogController,
-  type FastifyBaseLogger,
-  type FastifyInstance,
-  type RawServerDefault,
-} from 'fastify';
+import Fastify, { LogController, type FastifyBaseLogger } from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import swagger from '@fastify/swagger';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HoldfastError, ProblemSchema } from '../../wire/problem.ts';
 import type { Logger } from '../logger.ts';
 import { randomText, type Random } from '../random.ts';
 import { NESTING_PROBLEM, isNestedTooDeep } from './json-nesting.ts';
+import type { App } from './app.ts';
 import { installProblems } from './problems.ts';
 import { convertTextValues } from './text-values.ts';
-
-export type App = FastifyInstance<
-  RawServerDefault,
-  IncomingMessage,
-  ServerResponse,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->;
 
 export type ServerOptions = {
   readonly logger: Logger;

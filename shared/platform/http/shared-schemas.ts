@@ -1,5 +1,5 @@
 import type { TSchema } from 'typebox';
-import type { App } from './server.ts';
+import type { App } from './app.ts';
 
 /**
  * Registers schemas under their `$id`. One that stands inside another is replaced there by a

@@ -1,0 +1,32 @@
+/** What the routes are given: built once, whatever transport asks. */
+import type { Clock } from '../../shared/platform/clock.ts';
+import type { OperationsRoutes } from '../../shared/platform/http/operations-routes.ts';
+import type { Logger } from '../../shared/platform/logger.ts';
+import type { Random } from '../../shared/platform/random.ts';
+import type { Health } from '../../shared/wire/health.ts';
+import type { OutageBudget, SidecarStatus } from '../../shared/wire/sidecar-api.ts';
+import type { LeaseAuthority } from '../authority/authority-view.ts';
+import type { Journal } from '../journal/journal.ts';
+import type { Admissions } from '../operations/admissions.ts';
+import type { Executions } from '../operations/executions.ts';
+
+export type Parts = {
+  readonly admissions: Admissions;
+  readonly executions: Executions;
+  readonly journal: Journal;
+  readonly leases: LeaseAuthority;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly version: string;
+  readonly operations: OperationsRoutes;
+  readonly budget: () => OutageBudget;
+  readonly health: () => Health;
+  readonly status: () => SidecarStatus;
+  readonly onResponse: (fact: {
+    method: string;
+    route: string;
+    status: number;
+    seconds: number;
+  }) => void;
+};
