@@ -40,6 +40,8 @@ export type Refused = {
   readonly policyRevision: number | null;
   readonly basis: 'fresh' | 'cached' | null;
   readonly stalenessMs: number | null;
+  /** The lease whose lack is the reason: it is to be asked for. */
+  readonly leaseResource: string | null;
 };
 
 export type Plan =
@@ -60,6 +62,7 @@ export function planAdmission(authority: AuthorityAtHand, request: AdmitRequest)
     basis: null,
     stalenessMs,
     rule: null,
+    leaseResource: null,
   };
   if (authority.revoked !== null) {
     return {
@@ -113,7 +116,7 @@ export function planAdmission(authority: AuthorityAtHand, request: AdmitRequest)
 export function planFromControl(
   decision: Decision,
   fresh: { policyRevision: number; stalenessMs: number; endsBootMs: number },
-): Plan {
+): Exclude<Plan, { kind: 'ask_control' }> {
   const basis = {
     basis: 'fresh' as const,
     policyRevision: fresh.policyRevision,
@@ -125,6 +128,7 @@ export function planFromControl(
       code: refusalCode(decision),
       detail: decision.message,
       rule: decision.rule,
+      leaseResource: null,
       ...basis,
     };
   }
@@ -160,6 +164,7 @@ export function checkAdmissible(
     policyRevision: basis.policyRevision,
     basis: basis.basis,
     stalenessMs: basis.stalenessMs,
+    leaseResource: null,
   };
   let ownership: Admissible['ownership'] = null;
   if (terms.ownership !== null) {
@@ -175,6 +180,7 @@ export function checkAdmissible(
         code: verdict.reason,
         detail: `this host ${what} the lease of ${decision.leaseResource}; it has been asked for`,
         ...at,
+        leaseResource: decision.leaseResource,
       };
     }
     ownership = verdict;

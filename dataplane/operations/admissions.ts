@@ -22,6 +22,7 @@ import {
   checkAdmissible,
   planAdmission,
   planFromControl,
+  type Admissible,
   type Plan,
   type Refused,
 } from '../core/admission.ts';
@@ -36,6 +37,13 @@ const FRESH_ANSWER_MS = 5_000;
 
 export type Caller = { readonly app: string; readonly idempotencyKey: string };
 export type Admitted = { readonly operation: StoredOperation; readonly replayed: boolean };
+
+type LocalPlan = Exclude<Plan, { kind: 'ask_control' }>;
+type Ready = {
+  readonly kind: 'ready';
+  readonly plan: Plan & { kind: 'decided' };
+  readonly admissible: Admissible;
+};
 
 export type AdmissionParts = {
   readonly journal: Journal;
@@ -67,20 +75,19 @@ export class Admissions {
   async admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
     const { journal, clock } = this.#parts;
     const fingerprint = digestOf(request);
-    const known = journal.reader.operationByKey(caller.app, caller.idempotencyKey);
-    if (known !== null) return this.#replay(caller, known, fingerprint);
-
-    const plan = await this.#plan(request);
-    if (plan.kind === 'refused') throw await this.#refuse(caller, request, plan);
-    const now = clock.now();
-    const { leaseResource } = plan.decision;
-    const lease = leaseResource === null ? undefined : this.#parts.leases.lease(leaseResource);
-    const admissible = checkAdmissible(plan, request, lease, now);
-    if (admissible.kind === 'refused') {
-      if (leaseResource !== null && admissible.code !== 'deadline_too_long')
-        this.#parts.leases.want(leaseResource);
-      throw await this.#refuse(caller, request, admissible);
+    const plan = this.#plan(request);
+    const local = plan.kind === 'ask_control' ? plan : this.#settle(plan, request);
+    if (local.kind !== 'ready') {
+      // What is ready meets its key in the journal; nothing else is said of a key that is known.
+      const known = journal.reader.operationByKey(caller.app, caller.idempotencyKey);
+      if (known !== null) return this.#replay(caller, known, fingerprint);
     }
+    const verdict =
+      local.kind === 'ask_control'
+        ? this.#settle(await this.#askControl(local.rule, request), request)
+        : local;
+    if (verdict.kind !== 'ready') throw await this.#refuse(caller, request, verdict);
+    const now = clock.now();
     const ids = {
       operationId: makeId('op', now.wallMs, this.#parts.random.bytes(16)),
       hostId: this.#parts.hostId(),
@@ -88,7 +95,8 @@ export class Admissions {
       fingerprint,
       outageId: this.#parts.outages.current()?.outageId ?? null,
     };
-    const operation = acceptedOperation(ids, request, plan, admissible, now);
+    const { plan: decided, admissible } = verdict;
+    const operation = acceptedOperation(ids, request, decided, admissible, now);
     const answer = await journal.submit({
       type: 'admit',
       operation,
@@ -107,6 +115,7 @@ export class Admissions {
         kind: 'refused',
         code: answer.code,
         detail: answer.detail,
+        leaseResource: answer.code === 'lease_expired' ? operation.leaseResource : null,
         ...basis,
       });
     }
@@ -132,10 +141,10 @@ export class Admissions {
     return { operation: known, replayed: true };
   }
 
-  async #plan(request: AdmitRequest): Promise<Exclude<Plan, { kind: 'ask_control' }>> {
+  #plan(request: AdmitRequest): Plan {
     const now = this.#parts.clock.now();
-    const { policy, fresh } = this.#parts;
-    const plan = planAdmission(
+    const { policy } = this.#parts;
+    return planAdmission(
       {
         policy: policy.activePolicy(),
         revoked: policy.revoked(),
@@ -144,31 +153,43 @@ export class Admissions {
       },
       request,
     );
-    if (plan.kind !== 'ask_control') return plan;
+  }
+
+  async #askControl(rule: string, request: AdmitRequest): Promise<LocalPlan> {
+    const { policy, fresh, clock } = this.#parts;
     const { deadlineMs: _, ...input } = request;
     const answer = await fresh.decide(input);
     if (!answer.ok) {
       return {
         kind: 'refused',
         code: answer.reason,
-        detail: `rule ${plan.rule} needs fresh authority: ${answer.detail}`,
-        rule: plan.rule,
+        detail: `rule ${rule} needs fresh authority: ${answer.detail}`,
+        rule,
         policyRevision: policy.activePolicy()?.policyRevision ?? null,
         basis: null,
-        stalenessMs: policy.stalenessMs(this.#parts.clock.now()),
+        stalenessMs: policy.stalenessMs(clock.now()),
+        leaseResource: null,
       };
     }
-    const decided = planFromControl(answer.decision, {
+    return planFromControl(answer.decision, {
       policyRevision: answer.policyRevision,
       stalenessMs: answer.stalenessMs,
-      endsBootMs: this.#parts.clock.now().bootMs + FRESH_ANSWER_MS,
+      endsBootMs: clock.now().bootMs + FRESH_ANSWER_MS,
     });
-    return decided as Exclude<Plan, { kind: 'ask_control' }>;
+  }
+
+  #settle(plan: LocalPlan, request: AdmitRequest): Ready | Refused {
+    if (plan.kind === 'refused') return plan;
+    const { leaseResource } = plan.decision;
+    const lease = leaseResource === null ? undefined : this.#parts.leases.lease(leaseResource);
+    const admissible = checkAdmissible(plan, request, lease, this.#parts.clock.now());
+    return admissible.kind === 'refused' ? admissible : { kind: 'ready', plan, admissible };
   }
 
   /** Records the refusal and makes the error that says so; the caller throws it. */
   async #refuse(caller: Caller, request: AdmitRequest, refused: Refused): Promise<HoldfastError> {
     const { clock, random, outages, journal } = this.#parts;
+    if (refused.leaseResource !== null) this.#parts.leases.want(refused.leaseResource);
     const now = clock.now();
     const refusal: Refusal = {
       refusalId: makeId('ref', now.wallMs, random.bytes(16)),

@@ -7,13 +7,26 @@ export interface Random {
   bytes(size: number): Uint8Array;
 }
 
+/** One call to the system gives enough for hundreds of ids; no byte is given twice. */
+const POOL_BYTES = 8_192;
+
 export class SystemRandom implements Random {
+  #pool = randomBytes(POOL_BYTES);
+  #used = 0;
+
   unit(): number {
     return Math.random();
   }
 
   bytes(size: number): Uint8Array {
-    return randomBytes(size);
+    if (size > POOL_BYTES) return randomBytes(size);
+    if (this.#used + size > POOL_BYTES) {
+      this.#pool = randomBytes(POOL_BYTES);
+      this.#used = 0;
+    }
+    const start = this.#used;
+    this.#used += size;
+    return this.#pool.subarray(start, this.#used);
   }
 }
 
