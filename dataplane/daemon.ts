@@ -2,9 +2,10 @@
  * The composition root of the sidecar: the real one and the simulated one are built here, from
  * ports.
  *
- * Start: journal (refuses to start on what it cannot trust), authority from disk, HTTP, then the
- * loops. Nothing waits for control. Stop: readiness off, requests in hand finished, loops ended,
- * journal closed last.
+ * Start: journal, authority from disk, HTTP, then the loops. Nothing waits for control. Over a
+ * journal that is quarantined there is HTTP and nothing else: authority is neither read nor asked
+ * for, so that leases lapse and control gives the work to another host. Stop: readiness off,
+ * requests in hand finished, loops ended, journal closed last.
  */
 import { VERSION } from '../shared/core/version.ts';
 import type { ExpressionCompiler } from '../shared/core/policy.ts';
@@ -14,7 +15,7 @@ import type { Logger } from '../shared/platform/logger.ts';
 import { createMetrics } from '../shared/platform/metrics.ts';
 import type { Random } from '../shared/platform/random.ts';
 import type { RunningDaemon } from '../shared/platform/shutdown.ts';
-import { runTasks } from '../shared/platform/task-group.ts';
+import { runTasks, type Task } from '../shared/platform/task-group.ts';
 import type { Transport } from '../shared/client/transport.ts';
 import { sidecarSettings, type SidecarConfig, type SidecarSettings } from './config.ts';
 import { loadAppTokens, type AppTokens } from './http/app-tokens.ts';
@@ -72,7 +73,8 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   let listeners: Listeners;
   let parts: Parts & { custodian: Custodian };
   try {
-    await upstream.open();
+    if (journal.quarantine === null) await upstream.open();
+    else logger.error({ evidence: journal.quarantine }, 'the journal is quarantined');
     journal.useOutages(() => upstream.outages.current()?.outageId ?? null);
     parts = buildParts(ports, { settings, metrics, journal, upstream, view });
     listeners = await listen(config, { settings, metrics, parts, tokens });
@@ -85,7 +87,9 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   logger.info({ address, socketPath, dataDir, version: VERSION }, 'listening');
 
   const stop = new AbortController();
-  const running = runTasks([...upstream.tasks, parts.custodian.task()], stop.signal);
+  const tasks =
+    journal.quarantine === null ? [...upstream.tasks, parts.custodian.task()] : [untilStopped];
+  const running = runTasks(tasks, stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {
     // Whoever waits for an answer still gets it: the truth is that the outcome is unknown.
     await closeListeners(listeners);
@@ -106,6 +110,13 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     },
   };
 }
+
+/** For a daemon that has nothing to do but to answer. */
+const untilStopped: Task = {
+  name: 'quarantine',
+  run: (signal) =>
+    new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+};
 
 type Opened = {
   readonly settings: SidecarSettings;
@@ -143,8 +154,9 @@ function buildParts(
   const { settings, metrics, journal, upstream, view } = opened;
   const { leases, outages } = upstream;
   const heartbeats = new Heartbeats();
-  for (const operation of journal.reader.withState('executing', EXECUTING_AT_START_MAX)) {
-    heartbeats.follow(operation, clock.now().bootMs);
+  if (journal.quarantine === null) {
+    for (const operation of journal.reader.withState('executing', EXECUTING_AT_START_MAX))
+      heartbeats.follow(operation, clock.now().bootMs);
   }
   const executions = new Executions({ journal, leases, heartbeats, clock });
   const admissions = new Admissions({

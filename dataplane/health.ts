@@ -10,13 +10,15 @@ export type HealthInput = {
   readonly status: SidecarStatus;
   readonly stuck: number;
   readonly queueLength: number;
+  /** Why the journal takes nothing, if it does not. */
+  readonly quarantine: string | null;
   /** Why reports no longer go up, if they do not. */
   readonly reportsStopped: string | null;
   readonly nowMs: number;
 };
 
 export function sidecarHealth(input: HealthInput): Health {
-  const { status, stuck, queueLength, nowMs } = input;
+  const { status, nowMs } = input;
   return {
     daemon: 'sidecar',
     version: status.version,
@@ -30,7 +32,7 @@ export function sidecarHealth(input: HealthInput): Health {
       },
       'control is in reach and its authority is current',
     ),
-    dataPlane: plane(dataParts(status, stuck, queueLength), 'accepted work is served'),
+    dataPlane: plane(dataParts(input), 'accepted work is served'),
   };
 }
 
@@ -116,11 +118,8 @@ function reportsPart({ journal, control }: SidecarStatus, stopped: string | null
   return part(waits ? 'degraded' : 'ok', behind);
 }
 
-function dataParts(
-  status: SidecarStatus,
-  stuck: number,
-  queueLength: number,
-): Record<string, HealthPart> {
+function dataParts(input: HealthInput): Record<string, HealthPart> {
+  const { status, stuck, queueLength, quarantine } = input;
   const count = (state: string): number => status.journal.operations[state] ?? 0;
   const unknown = count('unknown');
   const expired = status.policy.stalenessMs === null && status.policy.activeRevision !== null;
@@ -129,7 +128,10 @@ function dataParts(
       status.policy.activeRevision === null || expired
         ? part('degraded', 'no authority to admit under')
         : part('ok', 'bounded operations are admitted'),
-    journal: part('ok', `${status.journal.seq} entries, ${queueLength} writes waiting`),
+    journal:
+      quarantine === null
+        ? part('ok', `${status.journal.seq} entries, ${queueLength} writes waiting`)
+        : part('failed', `quarantined: ${quarantine}`),
     executing: part(
       'ok',
       `${count('executing')} executing, ${count('accepted')} waiting, ${count('paused')} paused`,

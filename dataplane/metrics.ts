@@ -32,6 +32,10 @@ export const SIDECAR_METRICS = {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
   },
   holdfast_journal_queue_commands: { kind: 'gauge', help: 'Commands waiting for a commit' },
+  holdfast_journal_quarantined: {
+    kind: 'gauge',
+    help: 'Whether the journal is damaged or not the one remembered, and takes nothing',
+  },
   holdfast_journal_seq: { kind: 'gauge', help: 'Newest entry of the journal' },
   holdfast_journal_reported_seq: {
     kind: 'gauge',

@@ -53,6 +53,8 @@ export class SidecarView {
       live: () => [check('process', true, 'answers')],
       ready: () => this.#ready(),
       started: () => {
+        // Come up it has: a supervisor that restarts it would change nothing.
+        if (this.#journal.quarantine !== null) return [check('journal', true, 'quarantined')];
         const hostId = this.#upstream.identity()?.hostId;
         return [
           check('journal', true, 'open'),
@@ -66,8 +68,14 @@ export class SidecarView {
   /** Control is not asked about: a sidecar that can serve from what it holds is ready. */
   #ready(): Check[] {
     const policy = this.#upstream.policy.activePolicy();
+    const { quarantine } = this.#journal;
     return [
       check('running', !this.#stopping, this.#stopping ? 'stopping' : 'running'),
+      check(
+        'journal',
+        quarantine === null,
+        quarantine === null ? 'open' : `quarantined: ${quarantine}`,
+      ),
       check(
         'policy',
         policy !== null,
@@ -105,9 +113,14 @@ export class SidecarView {
 
   health(): Health {
     const nowMs = this.#clock.now().wallMs;
-    const overdue = this.#journal.reader.overdue(nowMs - STUCK_AFTER_MS, STUCK_COUNTED_MAX);
+    const { quarantine } = this.#journal;
+    const overdue =
+      quarantine === null
+        ? this.#journal.reader.overdue(nowMs - STUCK_AFTER_MS, STUCK_COUNTED_MAX)
+        : [];
     return sidecarHealth({
       status: this.status(),
+      quarantine,
       reportsStopped: this.#upstream.reportsStopped(),
       stuck: overdue.length,
       queueLength: this.#journal.queueLength(),
@@ -136,6 +149,7 @@ export class SidecarView {
     for (const [state, count] of Object.entries(this.#journal.operationCounts())) {
       metrics.set('holdfast_operations', count, { state });
     }
+    metrics.set('holdfast_journal_quarantined', this.#journal.quarantine === null ? 0 : 1);
     metrics.set('holdfast_journal_seq', this.#journal.head().seq);
     metrics.set('holdfast_journal_reported_seq', this.#journal.ackedSeq());
     metrics.set('holdfast_journal_queue_commands', this.#journal.queueLength());

@@ -28,6 +28,7 @@ import {
 } from '../../shared/wire/sidecar-api.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
+import { quarantined } from '../journal/journal.ts';
 import { checkRequest, type GuardOptions } from './guards.ts';
 import { installOperationRoutes } from './operation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
@@ -68,6 +69,12 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
   });
   app.decorateRequest('callingApp', null);
   app.addHook('onRequest', async (request) => checkRequest(request, guard));
+  // One place for all that changes anything: in quarantine none of it may begin.
+  app.addHook('onRequest', async ({ method, routeOptions }) => {
+    const { quarantine } = parts.journal;
+    const isChange = method !== 'GET' && method !== 'HEAD' && routeOptions.url !== undefined;
+    if (quarantine !== null && isChange) throw quarantined(quarantine);
+  });
   app.addHook('onResponse', async (request, reply) =>
     parts.onResponse({
       method: request.method,

@@ -48,6 +48,8 @@ export type JournalAnswer =
     }
   | { readonly type: 'fence'; readonly accepted: boolean; readonly highestEpoch: number }
   | { readonly type: 'recorded' }
+  /** Control holds entries after `seq`, which is where this journal ends. */
+  | { readonly type: 'behind_control'; readonly seq: number }
   | { readonly type: 'declined'; readonly code: ErrorCode; readonly detail: string };
 
 /** Answers are in the order of the commands; the whole batch is on disk. */

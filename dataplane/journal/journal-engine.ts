@@ -8,12 +8,15 @@
  * J3  Every entry is chained to the one before it by hash; seq has no gaps.
  * J4  An error from SQLite is never retried: it is thrown, the batch's outcome is unknown, and the
  *     engine refuses everything after it.
+ * J5  How far it has come is remembered outside the database as well, after COMMIT and before the
+ *     answer (`head-file.ts`).
  */
 import { checkFence } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/wire/operation.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
 import { migrate, openDatabase, type Database } from '../../shared/platform/sqlite.ts';
+import type { ChainPlace, JournalMemory } from '../core/journal-verdict.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import {
   SETTLED_STATES,
@@ -21,6 +24,8 @@ import {
   type StoredOperation,
 } from '../core/operation-record.ts';
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
+import { HeadFile } from './head-file.ts';
+import type { JournalFiles } from './journal-files.ts';
 import { JOURNAL_MIGRATIONS } from './journal-schema.ts';
 
 export type EngineClock = { now(): Instant };
@@ -32,22 +37,23 @@ export class JournalEngine {
   readonly #counts = new Map<string, number>();
   #seq: number;
   #hash: string;
-  #ackedSeq: number;
+  readonly #headFile: HeadFile;
+  #acked: ChainPlace;
   #failed = false;
 
-  constructor(path: string, clock: EngineClock) {
-    this.#database = openDatabase(path);
+  constructor(files: Pick<JournalFiles, 'database' | 'head'>, clock: EngineClock) {
+    this.#database = openDatabase(files.database);
     this.#clock = clock;
     migrate(this.#database, JOURNAL_MIGRATIONS);
     this.#statements = prepareStatements(this.#database);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
     this.#hash = last?.hash ?? FIRST_PREVIOUS_HASH;
-    this.#ackedSeq = Number(
-      (this.#statements.fact.get('acked_seq') as { value: string } | undefined)?.value ?? 0,
-    );
+    const acked = this.#statements.fact.get('acked_seq') as { value: string } | undefined;
+    this.#acked = this.#placeOf(Number(acked?.value ?? 0));
     for (const row of this.#statements.countByState.all() as { state: string; count: number }[])
       this.#counts.set(row.state, row.count);
+    this.#headFile = HeadFile.open(files.head, this.#memory());
   }
 
   /** The state that a batch answer carries, before any batch. */
@@ -55,7 +61,7 @@ export class JournalEngine {
     return {
       answers: [],
       head: { seq: this.#seq, hash: this.#hash },
-      ackedSeq: this.#ackedSeq,
+      ackedSeq: this.#acked.seq,
       counts: Object.fromEntries(this.#counts),
       commitMs: 0,
     };
@@ -69,7 +75,20 @@ export class JournalEngine {
       const answers = commands.map((command) => this.#apply(command));
       const startedMs = this.#clock.now().bootMs;
       this.#database.exec('COMMIT');
-      return { ...this.snapshot(), answers, commitMs: this.#clock.now().bootMs - startedMs };
+      const endedMs = this.#clock.now().bootMs;
+      this.#headFile.write(this.#memory(), endedMs);
+      return { ...this.snapshot(), answers, commitMs: endedMs - startedMs };
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  /** For a quiet time: what was remembered last is then safe from a power cut too. */
+  syncHead(): void {
+    if (this.#failed) return;
+    try {
+      this.#headFile.sync();
     } catch (error) {
       this.#failed = true;
       throw error;
@@ -77,7 +96,19 @@ export class JournalEngine {
   }
 
   close(): void {
+    // First the memory: what is not on disk yet would look like an older one.
+    this.#headFile.close();
     this.#database.close();
+  }
+
+  /** J5. */
+  #memory(): JournalMemory {
+    return { head: { seq: this.#seq, hash: this.#hash }, acked: this.#acked };
+  }
+
+  #placeOf(seq: number): ChainPlace {
+    const row = this.#statements.hashAt.get(seq) as { hash: string } | undefined;
+    return row === undefined ? { seq: 0, hash: FIRST_PREVIOUS_HASH } : { seq, hash: row.hash };
   }
 
   #apply(command: JournalCommand): JournalAnswer {
@@ -105,9 +136,12 @@ export class JournalEngine {
         this.#append(command.kind, null, command.fact, command);
         return { type: 'recorded' };
       case 'acknowledge':
-        if (command.seq > this.#ackedSeq && command.seq <= this.#seq) {
-          this.#ackedSeq = command.seq;
-          this.#statements.setFact.run('acked_seq', String(command.seq));
+        // Decided here, where every entry that anybody was shown has been counted.
+        if (command.seq > this.#seq) return { type: 'behind_control', seq: this.#seq };
+        if (command.seq > this.#acked.seq) {
+          this.#acked = this.#placeOf(command.seq);
+          this.#statements.setFact.run('acked_seq', String(this.#acked.seq));
+          this.#statements.setFact.run('acked_hash', this.#acked.hash);
         }
         return { type: 'recorded' };
     }
@@ -314,6 +348,7 @@ type Statements = ReturnType<typeof prepareStatements>;
 function prepareStatements(database: Database) {
   return {
     lastEvent: database.prepare('SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1'),
+    hashAt: database.prepare('SELECT hash FROM events WHERE seq = ?'),
     countByState: database.prepare(
       'SELECT state, count(*) AS count FROM operations GROUP BY state',
     ),

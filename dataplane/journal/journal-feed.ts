@@ -16,7 +16,10 @@ export interface JournalFeed {
   ackedSeq(): number;
   /** Entries after `seq`, in order, at most `limit`. */
   eventsAfter(seq: number, limit: number): readonly JournalEvent[];
-  /** Durable when it resolves; a lower value than the present one is ignored. */
+  /**
+   * Durable when it resolves; a lower value than the present one is ignored. One that is beyond the
+   * newest entry proves a loss: the journal then takes nothing more.
+   */
   acknowledge(seq: number): Promise<void>;
   recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void>;
   recordPolicy(

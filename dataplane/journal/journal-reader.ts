@@ -6,6 +6,7 @@ import type { JournalEvent, Outage, OperationState, Refusal } from '../../shared
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
+import type { JournalHead } from './journal-feed.ts';
 
 type Row = Record<string, string | number | null>;
 export type Listed<T> = { readonly items: readonly T[]; readonly count: number };
@@ -22,6 +23,16 @@ export class JournalReader {
 
   close(): void {
     this.#database.close();
+  }
+
+  newest(): JournalHead | null {
+    const row = this.#all('SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1')[0];
+    return row === undefined ? null : { seq: Number(row['seq']), hash: String(row['hash']) };
+  }
+
+  countByState(): Record<string, number> {
+    const rows = this.#all('SELECT state, count(*) AS count FROM operations GROUP BY state');
+    return Object.fromEntries(rows.map((row) => [String(row['state']), Number(row['count'])]));
   }
 
   operation(operationId: string): StoredOperation | null {

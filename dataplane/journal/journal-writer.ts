@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import type { BatchAnswer, JournalCommand, JournalWriter } from './journal-command.ts';
+import type { JournalFiles } from './journal-files.ts';
 import type { FromWriter, ToWriter } from './writer-thread.ts';
 
 type Waiter = { resolve(answer: BatchAnswer | null): void; reject(error: Error): void };
@@ -20,13 +21,13 @@ export class ThreadWriter implements JournalWriter {
   }
 
   /**
-   * Opens the journal at `path`; resolves with its state. Throws a `StoreError` where it cannot be
+   * Opens the journal of `files`; resolves with its state. Throws a `StoreError` where it cannot be
    * used.
    */
-  static async open(path: string): Promise<{ writer: ThreadWriter; snapshot: BatchAnswer }> {
+  static async open(files: JournalFiles): Promise<{ writer: ThreadWriter; snapshot: BatchAnswer }> {
     const writer = new ThreadWriter(
       new Worker(new URL('./writer-thread.ts', import.meta.url), {
-        workerData: { path },
+        workerData: files,
         name: 'journal-writer',
       }),
     );

@@ -7,6 +7,9 @@
  *     (`journal_busy`).
  * G3  After a failed commit nothing is known of its batch: every caller is told so
  *     (`outcome_unknown`), and the journal takes nothing more; `failed` tells the daemon to end.
+ * G4  A journal that is not what is remembered of it is quarantined: it is read as far as it can be
+ *     read and takes nothing. Where control proves a loss while it runs, the evidence is put on
+ *     disk and the journal fails as in G3; the next start finds the evidence.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Outage } from '../../shared/wire/operation.ts';
@@ -32,10 +35,13 @@ type Queued = {
 type WithoutContext<T> = T extends unknown ? Omit<T, 'now' | 'outageId'> : never;
 
 export class Journal implements JournalFeed {
-  readonly reader: JournalReader;
+  /** Why it takes nothing, and the way out; `null` while it is sound. */
+  readonly quarantine: string | null;
   /** Rejects once, when the journal cannot go on. */
   readonly failed: Promise<never>;
-  readonly #writer: JournalWriter;
+  readonly #reader: JournalReader | null;
+  readonly #writer: JournalWriter | null;
+  readonly #onLoss: (evidence: string) => void;
   readonly #clock: Clock;
   readonly #onBatch: (batch: { size: number; commitMs: number }) => void;
   readonly #listeners: (() => void)[] = [];
@@ -47,14 +53,20 @@ export class Journal implements JournalFeed {
   #outageId: () => string | null = () => null;
 
   constructor(parts: {
-    writer: JournalWriter;
-    reader: JournalReader;
+    /** `null` in quarantine, as is a reader where nothing can be read. */
+    writer: JournalWriter | null;
+    reader: JournalReader | null;
     snapshot: BatchAnswer;
     clock: Clock;
+    quarantine?: string;
+    /** Puts on disk what the next start must know. */
+    onLoss?: (evidence: string) => void;
     onBatch?: (batch: { size: number; commitMs: number }) => void;
   }) {
     this.#writer = parts.writer;
-    this.reader = parts.reader;
+    this.#reader = parts.reader;
+    this.quarantine = parts.quarantine ?? null;
+    this.#onLoss = parts.onLoss ?? (() => undefined);
     this.#state = parts.snapshot;
     this.#clock = parts.clock;
     this.#onBatch = parts.onBatch ?? (() => undefined);
@@ -70,8 +82,18 @@ export class Journal implements JournalFeed {
     this.#outageId = outageId;
   }
 
-  /** Resolves when the answer is on disk. Throws `journal_busy` or `outcome_unknown`. */
+  /** Throws `journal_quarantined` where nothing of it can be read. */
+  get reader(): JournalReader {
+    if (this.#reader === null) throw quarantined(this.quarantine);
+    return this.#reader;
+  }
+
+  /**
+   * Resolves when the answer is on disk. Throws `journal_busy`, `outcome_unknown` or
+   * `journal_quarantined`.
+   */
   submit(command: WithoutContext<JournalCommand>): Promise<JournalAnswer> {
+    if (this.quarantine !== null) return Promise.reject(quarantined(this.quarantine));
     if (this.#failure !== null) return Promise.reject(unknownOutcome(this.#failure));
     if (this.#queue.length >= QUEUE_COMMANDS_MAX) {
       return Promise.reject(
@@ -114,7 +136,11 @@ export class Journal implements JournalFeed {
   }
 
   async acknowledge(seq: number): Promise<void> {
-    await this.submit({ type: 'acknowledge', seq });
+    const answer = await this.submit({ type: 'acknowledge', seq });
+    if (answer.type !== 'behind_control' || this.#failure !== null) return;
+    const evidence = `the journal ends at entry ${answer.seq} and control holds it up to entry ${seq}`;
+    this.#onLoss(evidence);
+    this.#stop(new Error(evidence), []);
   }
 
   async recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void> {
@@ -140,8 +166,8 @@ export class Journal implements JournalFeed {
   /** Writes what is queued, then closes. */
   async close(): Promise<void> {
     while (this.#writing !== null) await this.#writing;
-    if (this.#failure === null) await this.#writer.close();
-    this.reader.close();
+    if (this.#failure === null) await this.#writer?.close();
+    this.#reader?.close();
   }
 
   /** G1. */
@@ -150,6 +176,7 @@ export class Journal implements JournalFeed {
       const batch = this.#queue.splice(0, BATCH_COMMANDS_MAX);
       try {
         const before = this.#state.head.seq;
+        if (this.#writer === null) throw quarantined(this.quarantine);
         this.#state = await this.#writer.write(batch.map(({ command }) => command));
         this.#onBatch({ size: batch.length, commitMs: this.#state.commitMs });
         batch.forEach(({ resolve, reject }, index) => {
@@ -176,6 +203,10 @@ export class Journal implements JournalFeed {
       ),
     );
   }
+}
+
+export function quarantined(detail: string | null): HoldfastError {
+  return new HoldfastError('journal_quarantined', detail ?? 'the journal cannot be read');
 }
 
 function unknownOutcome(error: Error): HoldfastError {

@@ -1,9 +1,11 @@
 /** Entry of the writer's worker thread: batches in, answers out; the first failure ends it. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { SystemClock } from '../../shared/platform/clock.ts';
+import { SystemClock, type Timer } from '../../shared/platform/clock.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import type { BatchAnswer, JournalCommand } from './journal-command.ts';
+import { SYNC_INTERVAL_MS } from './head-file.ts';
 import { JournalEngine } from './journal-engine.ts';
+import type { JournalFiles } from './journal-files.ts';
 
 export type ToWriter = { readonly commands: readonly JournalCommand[] } | { readonly close: true };
 export type FromWriter =
@@ -23,7 +25,16 @@ function failureOf(error: unknown): FromWriter {
 }
 
 try {
-  const engine = new JournalEngine((workerData as { path: string }).path, new SystemClock());
+  const clock = new SystemClock();
+  const engine = new JournalEngine(workerData as JournalFiles, clock);
+  let timer: Timer | null = null;
+  // Nothing more may come for a long time, and only a write syncs the head file by itself.
+  const syncHeadSoon = (): void => {
+    timer ??= clock.startTimer(SYNC_INTERVAL_MS, () => {
+      timer = null;
+      engine.syncHead();
+    });
+  };
   send({ answer: engine.snapshot() });
   port.on('message', (message: ToWriter) => {
     if ('close' in message) {
@@ -34,6 +45,7 @@ try {
     }
     try {
       send({ answer: engine.write(message.commands) });
+      syncHeadSoon();
     } catch (error) {
       send(failureOf(error));
     }

@@ -76,10 +76,11 @@ export class Reporter {
     const { feed, logger, metrics } = this.#options;
     const { seq } = feed.head();
     if (ackedSeq > seq) {
-      // Told by a control that is right: this journal has lost its end. The journal itself finds
-      // that out at start.
+      // Told by a control that is right, this journal has lost its end. Whether it has is for the
+      // journal to say: what was committed a moment ago may not be counted here yet.
       metrics.add('holdfast_report_failures_total', { reason: 'beyond_head' });
       logger.error({ ackedSeq, seq }, 'control holds entries that this journal does not have');
+      await this.#acknowledge(ackedSeq);
       return;
     }
     if (this.#gapBootMs !== null && sentBootMs >= this.#gapBootMs) {
@@ -188,7 +189,8 @@ export class Reporter {
       // Lost on a restart, it costs a batch that control knows already.
       logger.error({ err: error, seq }, 'the acknowledged position could not be stored');
     }
-    if (this.#gapBootMs === null && seq > this.#afterSeq) this.#afterSeq = seq;
+    const isForward = seq > this.#afterSeq && seq <= feed.head().seq;
+    if (this.#gapBootMs === null && isForward) this.#afterSeq = seq;
   }
 
   /** R4. */

@@ -128,6 +128,19 @@ export function migrate(database: Database, migrations: readonly Migration[]): v
   database.exec(
     'CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT',
   );
+  const applied = checkApplied(database, migrations);
+  for (const { version, name, sql } of migrations.slice(applied)) {
+    transaction(database, () => {
+      database.exec(sql);
+      database
+        .prepare('INSERT INTO schema_migrations VALUES (?, ?, ?)')
+        .run(version, name, sha256Hex(sql));
+    });
+  }
+}
+
+/** How many of `migrations` the data has; throws where this program cannot know its form. */
+export function checkApplied(database: Database, migrations: readonly Migration[]): number {
   const applied = database
     .prepare('SELECT version, name, checksum FROM schema_migrations ORDER BY version')
     .all() as {
@@ -151,14 +164,7 @@ export function migrate(database: Database, migrations: readonly Migration[]): v
       );
     }
   }
-  for (const { version, name, sql } of migrations.slice(applied.length)) {
-    transaction(database, () => {
-      database.exec(sql);
-      database
-        .prepare('INSERT INTO schema_migrations VALUES (?, ?, ?)')
-        .run(version, name, sha256Hex(sql));
-    });
-  }
+  return applied.length;
 }
 
 function messageOf(error: unknown): string {

@@ -73,6 +73,10 @@ export const ERRORS = {
     'The commit failed and its outcome is not known; ask again with the same key',
     true,
   ),
+  journal_quarantined: row(
+    503,
+    'The journal is damaged or not the one remembered; a person must act',
+  ),
   journal_full: row(507, 'The journal has no room for new operations', true),
   overloaded: row(503, 'The daemon serves as many as it can', true),
   shutting_down: row(503, 'The daemon is stopping', true),

@@ -16,6 +16,8 @@ export class MemoryJournalFeed implements JournalFeed {
   /** Entries up to this one were removed by retention. */
   prunedSeq = 0;
   acknowledged = 0;
+  /** What control was said to hold, where that proves a loss. */
+  behindControl: number | null = null;
   /** Set, every write fails with it. */
   failure: Error | null = null;
   readonly #listeners: (() => void)[] = [];
@@ -40,7 +42,8 @@ export class MemoryJournalFeed implements JournalFeed {
 
   async acknowledge(seq: number): Promise<void> {
     await Promise.resolve();
-    this.acknowledged = Math.max(this.acknowledged, seq);
+    if (seq > this.head().seq) this.behindControl = seq;
+    else this.acknowledged = Math.max(this.acknowledged, seq);
   }
 
   async recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void> {

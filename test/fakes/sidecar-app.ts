@@ -87,6 +87,7 @@ export async function openTestSidecar(
         status: status(),
         stuck: 0,
         reportsStopped: null,
+        quarantine: journal.quarantine,
         queueLength: 0,
         nowMs: clock.now().wallMs,
       }),

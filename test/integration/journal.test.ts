@@ -17,6 +17,7 @@ import type {
   JournalWriter,
 } from '../../dataplane/journal/journal-command.ts';
 import { JournalEngine } from '../../dataplane/journal/journal-engine.ts';
+import { journalFiles } from '../../dataplane/journal/journal-files.ts';
 import { JournalReader } from '../../dataplane/journal/journal-reader.ts';
 import { Journal } from '../../dataplane/journal/journal.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
@@ -79,7 +80,7 @@ describe('I1: durable before acknowledged', () => {
   });
 
   test('a failed commit tells every caller that the outcome is unknown, and nothing is accepted after it', async () => {
-    const engine = new JournalEngine(`${directory}/journal.db`, clock);
+    const engine = new JournalEngine(journalFiles(directory), clock);
     let fail = false;
     const writer: JournalWriter = {
       write: async (commands) => {
@@ -179,7 +180,7 @@ describe('group commit', () => {
       },
       close: () => Promise.resolve(),
     };
-    new JournalEngine(`${directory}/journal.db`, clock).close();
+    new JournalEngine(journalFiles(directory), clock).close();
     const journal = new Journal({
       writer,
       reader: new JournalReader(`${directory}/journal.db`),

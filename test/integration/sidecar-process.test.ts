@@ -134,14 +134,6 @@ describe('what it cannot use ends with exit code 3 and one line that says the wa
     expect(stderr).toContain('run the newer program');
   });
 
-  test('a file that is no journal is refused, never replaced by an empty one', async () => {
-    mkdirSync(join(directory, 'data/journal'), { recursive: true });
-    writeFileSync(join(directory, 'data/journal/journal.db'), 'not a database, '.repeat(500));
-    const { code, stderr } = await run(standard());
-    expect(code).toBe(3);
-    expect(stderr).toContain('restore from a backup');
-  });
-
   test('a first start without a join token, and one with a token that is none', async () => {
     const without = await run(standard());
     expect(without.code).toBe(3);

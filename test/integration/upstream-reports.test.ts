@@ -148,12 +148,13 @@ describe('I12: reports', () => {
     expect(batches().length - sent).toBeLessThan(40);
   });
 
-  test('control that holds more than this journal has is told about, not believed', async () => {
+  test('control that holds more than this journal has proves a loss, and the journal is told', async () => {
     await world.passUntil(isReported, 'reported');
     const before = world.feed.acknowledged;
     world.control.ackedSeq = 9_999;
     await world.passUntil(() => failures('beyond_head') > 0, 'noticed');
     expect(world.feed.acknowledged).toBe(before);
+    expect(world.feed.behindControl).toBe(9_999);
   });
 
   test('I10: reports that hang hold nothing else up', async () => {
