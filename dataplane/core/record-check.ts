@@ -2,69 +2,36 @@
  * Whether the newest state of an operation, as its table has it, is what the entries of the chain
  * say. The chain proves itself; the tables beside it do not.
  */
-import { canonicalJson } from '../../shared/core/canonical-json.ts';
-import type { Effect, EventKind } from '../../shared/wire/operation.ts';
-import { shown, type StoredOperation } from './operation-record.ts';
+import type { EventKind, OperationState } from '../../shared/wire/operation.ts';
+import { SETTLED_STATES, type StoredOperation } from './operation-record.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 
 /** What the entries read so far say of one operation. */
 export type ExpectedOperation = {
   readonly lastSeq: number;
-  readonly state: unknown;
+  readonly state: OperationState;
   readonly reason: unknown;
   readonly attempt: unknown;
-  /** As it was admitted, and the effects since; `null` where the admission lies before the tail. */
-  readonly admitted: Body | null;
-  readonly effects: readonly Effect[];
-  readonly checkpoint: unknown;
-  readonly outcome: unknown;
+  /** The entry that ended it; `undefined` where that may lie before the tail. */
+  readonly settledSeq: number | null | undefined;
 };
-
-/** Fields that change after admission. */
-const CHANGING = new Set([
-  'state',
-  'reason',
-  'updatedAtMs',
-  'settledAtMs',
-  'attempt',
-  'attemptStartedAtMs',
-  'attemptLeaseEpoch',
-  'effects',
-  'checkpoint',
-  'outcome',
-]);
 
 export function expectAfter(
   known: ExpectedOperation | undefined,
   entry: { readonly seq: number; readonly kind: EventKind; readonly body: Body },
 ): ExpectedOperation {
-  const { seq: lastSeq, kind, body } = entry;
-  if (kind === 'admitted') {
-    const admitted = body['operation'] as Body;
-    const { state, reason, attempt } = admitted;
-    const { checkpoint, outcome } = admitted;
-    return { lastSeq, state, reason, attempt, admitted, effects: [], checkpoint, outcome };
-  }
-  const { state, reason, attempt, checkpoint, outcome } = body;
-  const before = (body['effects'] as readonly Effect[] | undefined) ?? known?.effects ?? [];
-  const effect = body['effect'] as Effect | undefined;
+  const { seq, kind, body } = entry;
+  const said = (kind === 'admitted' ? body['operation'] : body) as Body;
+  const state = said['state'] as OperationState;
+  const settledBefore = kind === 'admitted' ? null : known?.settledSeq;
   return {
-    lastSeq,
+    lastSeq: seq,
     state,
-    reason,
-    attempt,
-    admitted: known?.admitted ?? null,
-    effects: effect === undefined ? before : withEffect(before, effect),
-    checkpoint: checkpoint === undefined ? known?.checkpoint : checkpoint,
-    outcome: outcome === undefined ? known?.outcome : outcome,
+    reason: said['reason'],
+    attempt: said['attempt'],
+    settledSeq: settledBefore === null && SETTLED_STATES.has(state) ? seq : settledBefore,
   };
-}
-
-function withEffect(effects: readonly Effect[], effect: Effect): readonly Effect[] {
-  const isKnown = effects.some(({ name }) => name === effect.name);
-  if (!isKnown) return [...effects, effect];
-  return effects.map((one) => (one.name === effect.name ? effect : one));
 }
 
 /** Columns by which the record is found. */
@@ -75,12 +42,13 @@ export type OperationColumns = {
   readonly state: string;
   readonly onControlLoss: string;
   readonly deadlineAtMs: number;
+  readonly settledSeq: number | null;
 };
 
 /** The first difference, as the end of a sentence about the operation; `null` where all agrees. */
 export function recordProblem(
   expected: ExpectedOperation,
-  columns: OperationColumns,
+  { settledSeq, ...columns }: OperationColumns,
   record: StoredOperation,
 ): string | null {
   for (const name of ['state', 'reason', 'attempt'] as const) {
@@ -88,23 +56,10 @@ export function recordProblem(
       return `has ${name} ${JSON.stringify(record[name])} and its last entry says ${JSON.stringify(expected[name])}`;
   }
   for (const [name, value] of Object.entries(columns)) {
-    if (record[name as keyof OperationColumns] !== value)
-      return `is filed under another ${name} than its record has`;
+    if (record[name as keyof typeof columns] !== value)
+      return `is filed under another ${name} than it has`;
   }
-  if (expected.admitted === null) return null;
-  for (const [name, value] of Object.entries(expected.admitted)) {
-    if (CHANGING.has(name) || isSame(record[name as keyof StoredOperation], value)) continue;
-    return `has another ${name} than it was admitted with`;
-  }
-  for (const name of ['checkpoint', 'outcome'] as const) {
-    if (!isSame(record[name], expected[name])) return `has another ${name} than its entries say`;
-  }
-  if (!isSame(record.effects.map(shown), expected.effects))
-    return 'has other effects than its entries say';
+  if (expected.settledSeq !== undefined && expected.settledSeq !== settledSeq)
+    return `says that entry ${settledSeq} ended it, and it was ${expected.settledSeq}`;
   return null;
-}
-
-export function isSame(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  return a !== undefined && b !== undefined && canonicalJson(a) === canonicalJson(b);
 }

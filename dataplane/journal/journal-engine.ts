@@ -26,7 +26,7 @@ import {
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
 import { HeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
-import { JOURNAL_MIGRATIONS } from './journal-schema.ts';
+import { JOURNAL_MIGRATIONS, recordDigest } from './journal-schema.ts';
 
 export type EngineClock = { now(): Instant };
 
@@ -186,6 +186,7 @@ export class JournalEngine {
     );
     if (operation.leaseResource !== null && operation.leaseEpoch !== null)
       this.#raiseFence(operation.leaseResource, operation.leaseEpoch);
+    const record = JSON.stringify(operation);
     this.#statements.insertOperation.run(
       seq,
       operation.operationId,
@@ -194,7 +195,8 @@ export class JournalEngine {
       operation.state,
       operation.onControlLoss,
       operation.deadlineAtMs,
-      JSON.stringify(operation),
+      record,
+      recordDigest(seq, record),
     );
     this.#count(operation.state, 1);
     return { type: 'admitted', operation, replayed: false };
@@ -219,10 +221,12 @@ export class JournalEngine {
       const next = result.operation;
       const seq = this.#append(result.note.kind, next.operationId, result.note.body, command);
       const ended = SETTLED_STATES.has(next.state) && !SETTLED_STATES.has(operation.state);
+      const record = JSON.stringify(next);
       this.#statements.updateOperation.run(
         next.state,
         ended ? seq : null,
-        JSON.stringify(next),
+        record,
+        recordDigest(seq, record),
         next.operationId,
       );
       if (next.leaseResource !== null && next.attemptLeaseEpoch !== null)
@@ -356,10 +360,10 @@ function prepareStatements(database: Database) {
       'INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
     insertOperation: database.prepare(
-      'INSERT INTO operations (seq, operation_id, app, idempotency_key, state, on_control_loss, deadline_at_ms, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO operations (seq, operation_id, app, idempotency_key, state, on_control_loss, deadline_at_ms, record, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
     ),
     updateOperation: database.prepare(
-      'UPDATE operations SET state = ?, settled_seq = coalesce(settled_seq, ?), record = ? WHERE operation_id = ?',
+      'UPDATE operations SET state = ?, settled_seq = coalesce(settled_seq, ?), record = ?, digest = ? WHERE operation_id = ?',
     ),
     byKey: database.prepare('SELECT record FROM operations WHERE app = ? AND idempotency_key = ?'),
     byId: database.prepare('SELECT record FROM operations WHERE operation_id = ?'),

@@ -1,4 +1,15 @@
+import { sha256Hex } from '../../shared/platform/digest.ts';
 import type { Migration } from '../../shared/platform/sqlite.ts';
+
+export const RECORD_DIGEST_VERSION = 2;
+
+/**
+ * Of a record together with the entry that it was written with: the pages of SQLite carry no
+ * checksum, and neither a changed value nor an older one in its place can have this.
+ */
+export function recordDigest(seq: number, record: string): string {
+  return sha256Hex(`${seq}\n${record}`);
+}
 
 /**
  * Append-only: a migration that has shipped is never edited.
@@ -25,6 +36,7 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       ) STRICT;
       CREATE INDEX operations_by_state ON operations (state, seq);
       CREATE INDEX operations_by_deadline ON operations (deadline_at_ms) WHERE state IN ('accepted', 'executing', 'paused');
+      CREATE INDEX operations_by_control_loss ON operations (seq) WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish';
       CREATE INDEX operations_by_settled ON operations (settled_seq) WHERE settled_seq IS NOT NULL;
 
       CREATE TABLE events (
@@ -36,6 +48,7 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         body TEXT NOT NULL,
         hash TEXT NOT NULL
       ) STRICT;
+      CREATE INDEX events_of_unknown ON events (seq) WHERE kind = 'unknown';
       CREATE INDEX events_by_operation ON events (operation_id, seq) WHERE operation_id IS NOT NULL;
 
       CREATE TABLE refusals (
@@ -56,5 +69,11 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
 
       CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     `,
+  },
+  {
+    version: RECORD_DIGEST_VERSION,
+    name: 'digest of each record',
+    // NULL for a record that was written before.
+    sql: 'ALTER TABLE operations ADD COLUMN digest TEXT;',
   },
 ];

@@ -10,6 +10,7 @@
  *     same for a thousand entries and for millions. Small files are read whole.
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { canonicalJson } from '../../shared/core/canonical-json.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
 import { readFileIfAny } from '../../shared/platform/durable-file.ts';
 import {
@@ -28,7 +29,6 @@ import {
 } from '../core/journal-verdict.ts';
 import {
   expectAfter,
-  isSame,
   recordProblem,
   type ExpectedOperation,
   type OperationColumns,
@@ -36,7 +36,7 @@ import {
 import type { StoredOperation } from '../core/operation-record.ts';
 import { readHeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
-import { JOURNAL_MIGRATIONS } from './journal-schema.ts';
+import { JOURNAL_MIGRATIONS, RECORD_DIGEST_VERSION, recordDigest } from './journal-schema.ts';
 
 export const TAIL_ENTRIES_MAX = 10_000;
 /** Files up to this size get SQLite's own check of every page and index as well. */
@@ -91,7 +91,7 @@ function inspectDatabase(
   if (tables.length === 0) return { kind: 'empty', detail: 'the database has no tables' };
   if (!tables.some(({ name }) => name === 'schema_migrations'))
     return { kind: 'unreadable', detail: 'the database is not a journal' };
-  checkApplied(database, JOURNAL_MIGRATIONS);
+  const version = checkApplied(database, JOURNAL_MIGRATIONS);
   if (isSmall) {
     const verdict = String(all(database, 'PRAGMA integrity_check(1)')[0]?.['integrity_check']);
     if (verdict !== 'ok') return { kind: 'unreadable', detail: `SQLite finds: ${verdict}` };
@@ -109,7 +109,7 @@ function inspectDatabase(
     head: head.seq === 0 ? { seq: 0, hash: FIRST_PREVIOUS_HASH } : head,
     acked,
     hashes: hashesAt(database, places),
-    broken: new TailCheck(database).run(head.seq, entriesMax),
+    broken: new TailCheck(database, version).run(head.seq, entriesMax),
   };
 }
 
@@ -126,13 +126,15 @@ function hashesAt(database: Database, places: readonly (ChainPlace | null)[]): M
 /** S2: walks the tail once, then holds the tables to what it said. */
 class TailCheck {
   readonly #database: Database;
+  readonly #hasDigests: boolean;
   readonly #operations = new Map<string, ExpectedOperation>();
   readonly #outages = new Map<string, { seq: number; outage: Outage }>();
   readonly #fences = new Map<string, { seq: number; epoch: number }>();
   #broken: Broken | null = null;
 
-  constructor(database: Database) {
+  constructor(database: Database, version: number) {
     this.#database = database;
+    this.#hasDigests = version >= RECORD_DIGEST_VERSION;
   }
 
   run(headSeq: number, entriesMax: number): Broken | null {
@@ -177,6 +179,9 @@ class TailCheck {
     if (operationId !== null) {
       const expected = expectAfter(this.#operations.get(operationId), { seq, kind, body });
       this.#operations.set(operationId, expected);
+      const { leaseResource, leaseEpoch } = (body['operation'] ?? {}) as Partial<StoredOperation>;
+      if (typeof leaseResource === 'string' && typeof leaseEpoch === 'number')
+        this.#expectFence(seq, leaseResource, leaseEpoch);
     } else if (kind === 'refused') {
       const row = this.#all('SELECT record FROM refusals WHERE seq = ?', seq)[0];
       if (!isSame(parseJson(row?.['record']), body['refusal']))
@@ -185,13 +190,19 @@ class TailCheck {
       const outage = body['outage'] as Outage;
       this.#outages.set(outage.outageId, { seq, outage });
     } else if (kind === 'fence_advanced') {
-      this.#fences.set(String(body['resource']), { seq, epoch: Number(body['epoch']) });
+      this.#expectFence(seq, String(body['resource']), Number(body['epoch']));
     }
+  }
+
+  #expectFence(seq: number, resource: string, epoch: number): void {
+    if (epoch > (this.#fences.get(resource)?.epoch ?? -1))
+      this.#fences.set(resource, { seq, epoch });
   }
 
   #checkOperations(): void {
     const byId = this.#database.prepare(
-      'SELECT app, idempotency_key, state, on_control_loss, deadline_at_ms, record FROM operations WHERE operation_id = ?',
+      `SELECT app, idempotency_key, state, on_control_loss, deadline_at_ms, settled_seq, record,
+         ${this.#hasDigests ? 'digest' : 'NULL AS digest'} FROM operations WHERE operation_id = ?`,
     );
     // By its index, as a retry is looked up: a key that is not found would admit it twice (I2).
     const byKey = this.#database.prepare(
@@ -204,7 +215,12 @@ class TailCheck {
         this.#note(expected.lastSeq, `is of operation ${operationId}, whose record is not there`);
         continue;
       }
-      const problem = recordProblem(expected, columnsOf(operationId, row), record);
+      const isWritten =
+        row['digest'] === null ||
+        row['digest'] === recordDigest(expected.lastSeq, String(row['record']));
+      const problem = isWritten
+        ? recordProblem(expected, columnsOf(operationId, row), record)
+        : 'is not the one that was written with it';
       if (problem !== null)
         this.#note(expected.lastSeq, `is of operation ${operationId}, whose record ${problem}`);
       const found = byKey.get(record.app, record.idempotencyKey) as Row | undefined;
@@ -244,6 +260,7 @@ function columnsOf(operationId: string, row: Row): OperationColumns {
     state: String(row['state']),
     onControlLoss: String(row['on_control_loss']),
     deadlineAtMs: Number(row['deadline_at_ms']),
+    settledSeq: row['settled_seq'] as number | null,
   };
 }
 
@@ -254,6 +271,10 @@ function fact(database: Database, name: string): string | null {
 
 function all(database: Database, sql: string, ...values: (string | number)[]): Row[] {
   return database.prepare(sql).all(...values) as Row[];
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return a !== undefined && b !== undefined && canonicalJson(a) === canonicalJson(b);
 }
 
 /** `null` where it is no JSON object. */
