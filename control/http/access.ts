@@ -100,13 +100,13 @@ async function identify(
   access: Exclude<Access, { kind: 'open' | 'join_token' }>,
   request: { authorization: string | undefined; method: string; path: string },
 ): Promise<Caller> {
-  const [scheme = '', token = '', ...rest] = (request.authorization ?? '').split(' ');
-  const isCredential = token !== '' && rest.length === 0;
-  if (isCredential && scheme === HOST_AUTH_SCHEME && access.kind !== 'operator') {
-    return authenticator.authenticate(token, request);
+  const hostToken = hostTokenOf(request.authorization);
+  if (hostToken !== null && access.kind !== 'operator') {
+    return authenticator.authenticate(hostToken, request);
   }
-  if (isCredential && scheme.toLowerCase() === 'bearer' && access.kind !== 'host') {
-    const operator = await operators.find(token);
+  const credential = credentialOf(request.authorization);
+  if (credential?.scheme.toLowerCase() === 'bearer' && access.kind !== 'host') {
+    const operator = await operators.find(credential.token);
     if (operator === null)
       throw new HoldfastError('unauthenticated', 'the token is not known here');
     if (!mayActAs(operator.roles, access.role)) {
@@ -122,6 +122,17 @@ async function identify(
       ? `Authorization: ${HOST_AUTH_SCHEME} <signed token>`
       : 'Authorization: Bearer <operator token>';
   throw new HoldfastError('unauthenticated', `this needs ${wanted}`);
+}
+
+function credentialOf(authorization: string | undefined): { scheme: string; token: string } | null {
+  const [scheme = '', token = '', ...rest] = (authorization ?? '').split(' ');
+  return token !== '' && rest.length === 0 ? { scheme, token } : null;
+}
+
+/** The token of a host as it came; nothing of it is verified. */
+export function hostTokenOf(authorization: string | undefined): string | null {
+  const credential = credentialOf(authorization);
+  return credential?.scheme === HOST_AUTH_SCHEME ? credential.token : null;
 }
 
 /** The caller of a route for operators, as named in the audit trail. */

@@ -19,6 +19,7 @@ import type { ReportIntake } from '../reports/report-intake.ts';
 import type { ControlStore } from '../store/control-store.ts';
 import { installAccess, type RouteAccess } from './access.ts';
 import { installHealthRoutes } from './health-routes.ts';
+import { installHostRefusals } from './host-refusals.ts';
 import { installEnrolmentRoutes, installExchangeRoutes, installHostViews } from './host-routes.ts';
 import {
   installAuditRoutes,
@@ -77,6 +78,7 @@ export async function buildApp(
     scope.setSerializerCompiler(() => (data) => JSON.stringify(data));
     installRawBody(scope);
     routes = installAccess(scope, { allowedHosts: config.allowedHosts, authenticator, operators });
+    installHostRefusals(scope, ports);
     installHealthRoutes(scope, ports);
     installPolicyRoutes(scope, { publisher: ports.publisher, store: store.policy });
     installBundleRoutes(scope, ports);

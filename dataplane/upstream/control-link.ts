@@ -2,8 +2,8 @@
  * One request to control and its answer, signed on both ways.
  *
  * T1  Every request carries a short-lived token of this host over its method, path and exact bytes,
- *     with a fresh nonce; an answer counts only when control signed it for that nonce, this host,
- *     and it is this host's control.
+ *     with a fresh nonce; an answer or a refusal counts only when control signed it for that nonce,
+ *     this host, and it is this host's control.
  * T2  `sentAt` is read before anything is done for the request: whatever the answer grants counts
  *     from there.
  * T3  A call ends within its time-out by the clock, whatever the network does.
@@ -49,6 +49,7 @@ import {
   type Refused,
   type Unreachable,
 } from './link-result.ts';
+import { confirmRefusal } from './signed-refusal.ts';
 
 export const HOST_PATHS = {
   enrol: '/v1/hosts:enrol',
@@ -78,6 +79,8 @@ type Call = {
   readonly signal?: AbortSignal;
   /** Codes by which control refuses this request, beside those about the host itself. */
   readonly refusals?: readonly ErrorCode[];
+  /** Codes that nothing is withdrawn by, believed without a signature as a 304 is. */
+  readonly notices?: readonly ErrorCode[];
 };
 
 type Raw = {
@@ -125,6 +128,8 @@ export class ControlLink {
         timeoutMs: requestTimeoutMs,
         signal: bounded,
       });
+      // Not signed: the join token may name a key that control has no more. It withdraws nothing; an
+      // operator acts on it.
       if (response.status !== 200 && response.status !== 201)
         return fromFailure(response, ENROL_REFUSALS);
       const verifier = await openPinnedVerifier(response.body, join.keyThumbprint);
@@ -172,7 +177,7 @@ export class ControlLink {
       headers,
       timeoutMs,
       signal,
-      refusals: NO_BUNDLE,
+      notices: NO_BUNDLE,
     };
     return this.#within(
       { timeoutMs, signal },
@@ -267,8 +272,12 @@ export class ControlLink {
     };
     const response = await transport.send(request);
     const isAnswer = (response.status >= 200 && response.status < 300) || response.status === 304;
-    if (!isAnswer) return fromFailure(response, [...HOST_REFUSALS, ...(call.refusals ?? [])]);
-    return { kind: 'raw', response, nonce, host, sentAt };
+    if (isAnswer) return { kind: 'raw', response, nonce, host, sentAt };
+    const { refusals = [], notices = [] } = call;
+    const failure = fromFailure(response, [...HOST_REFUSALS, ...refusals, ...notices]);
+    if (failure.kind === 'unreachable' || notices.includes(failure.code)) return failure;
+    const sent = { nonce, hostId: host.hostId, tokenSha256: sha256Hex(token) };
+    return confirmRefusal(failure, response, { verifier: identity.verifier, sent });
   }
 
   /** T3. */

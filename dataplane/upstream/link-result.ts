@@ -1,7 +1,7 @@
 /**
  * What came of one request to control. The two kinds of failure are never mixed (DESIGN 4):
  * `unreachable` says nothing about authority and may open an outage; `refused` is control's answer,
- * and is obeyed.
+ * signed by it, and is obeyed.
  */
 import { Compile } from 'typebox/compile';
 import type { Instant } from '../../shared/core/time.ts';
@@ -54,9 +54,9 @@ export function unreachable(
 }
 
 /**
- * An answer that is no success. It is obeyed only when it is our problem document with a code that
+ * An answer that is no success, as it reads. A refusal is our problem document with a code that
  * control gives to this very request: the 401 of a captive portal, the 403 of a proxy, or the 404
- * of a wrong address must not take a host's authority away.
+ * of a wrong address is none. Whether one is control's own is for `signed-refusal.ts` to say.
  */
 export function fromFailure(
   response: TransportResponse,

@@ -13,6 +13,7 @@ export const STATEMENT_TYPES = {
   sync: 'holdfast-sync+jws',
   decision: 'holdfast-decision+jws',
   report: 'holdfast-report+jws',
+  refusal: 'holdfast-refusal+jws',
   hostRequest: 'holdfast-host-request+jws',
 } as const;
 export type StatementType = (typeof STATEMENT_TYPES)[keyof typeof STATEMENT_TYPES];
@@ -20,6 +21,8 @@ export type StatementType = (typeof STATEMENT_TYPES)[keyof typeof STATEMENT_TYPE
 /** Media type of an answer that is one JWS. */
 export const STATEMENT_CONTENT_TYPE = 'application/jose';
 export const HOST_AUTH_SCHEME = 'Holdfast-Host';
+/** Carries the `HostRefusal` of an answer whose body is a problem document. */
+export const REFUSAL_HEADER = 'Holdfast-Statement';
 
 const closed = { additionalProperties: false } as const;
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
@@ -179,3 +182,21 @@ export const ReportAnswerSchema = Type.Object({
   ackedSeq: Type.Integer(),
 });
 export type ReportAnswer = Static<typeof ReportAnswerSchema>;
+
+/**
+ * That control refused one request of a host: what a problem document says, so that it can be
+ * believed. It is no refusal of an operation; those are the sidecar's.
+ */
+export const HostRefusalSchema = Type.Object({
+  nonce: Type.String({ minLength: 16, maxLength: 64 }),
+  hostId: Type.String({ maxLength: 100, description: 'as the token of the request has it' }),
+  tokenSha256: Type.String({
+    description:
+      'hex; of the token as it came, so that what is said about a token that only resembles it ' +
+      'is not taken for an answer to it',
+  }),
+  status: Type.Integer(),
+  code: Type.String({ maxLength: 100 }),
+  detail: Type.String({ maxLength: 500 }),
+});
+export type HostRefusal = Static<typeof HostRefusalSchema>;

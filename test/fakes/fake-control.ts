@@ -29,12 +29,15 @@ import {
   PROBLEM_CONTENT_TYPE,
   toProblem,
   type ErrorCode,
+  type Problem,
 } from '../../shared/wire/problem.ts';
 import {
   HostRequestSchema,
+  REFUSAL_HEADER,
   STATEMENT_CONTENT_TYPE,
   STATEMENT_TYPES,
   type Bundle,
+  type HostRefusal,
   type HostRequest,
   type PublicKey,
   type StatementType,
@@ -52,7 +55,16 @@ export type Behaviour =
   /** Answers rightly, after a while. */
   | { readonly kind: 'late'; readonly delayMs: number }
   | { readonly kind: 'respond'; readonly response: TransportResponse }
-  | { readonly kind: 'refuse'; readonly code: ErrorCode; readonly retryAfterMs?: number }
+  | {
+      readonly kind: 'refuse';
+      readonly code: ErrorCode;
+      readonly retryAfterMs?: number;
+      /** Default: signed by control, about this request. */
+      readonly signed?:
+        | 'not'
+        | 'by_foreign_key'
+        | { readonly alter: (said: HostRefusal) => unknown };
+    }
   /** Signs what is not so. */
   | { readonly kind: 'alter'; readonly alter: (payload: Record<string, unknown>) => unknown }
   | { readonly kind: 'foreign_key' }
@@ -204,7 +216,7 @@ export class FakeControl implements Transport {
       case 'respond':
         return behaviour.response;
       case 'refuse':
-        return problem(behaviour.code, behaviour.retryAfterMs);
+        return this.#refusal(request, problem(behaviour.code, behaviour.retryAfterMs), behaviour);
       case 'late': {
         const response = await this.#answer(route, request, undefined);
         await this.#clock.sleep(behaviour.delayMs);
@@ -244,9 +256,32 @@ export class FakeControl implements Transport {
       this.#answers.set(route, response);
       return response;
     } catch (error) {
-      if (error instanceof HoldfastError) return problem(error.code);
+      if (error instanceof HoldfastError) return this.#refusal(request, problem(error.code));
       throw error;
     }
+  }
+
+  /** With the statement that control adds for a host. */
+  async #refusal(
+    request: TransportRequest,
+    response: TransportResponse,
+    { signed }: Pick<Extract<Behaviour, { kind: 'refuse' }>, 'signed'> = {},
+  ): Promise<TransportResponse> {
+    const token = request.headers?.['authorization']?.split(' ')[1];
+    if (token === undefined || response.status >= 500 || signed === 'not') return response;
+    const { iss, nonce } = JSON.parse(
+      Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+    ) as HostRequest;
+    const { code, detail } = JSON.parse(response.body) as Problem;
+    const { status } = response;
+    const said = { nonce, hostId: iss, tokenSha256: sha256Hex(token), status, code, detail };
+    const signer = signed === 'by_foreign_key' ? this.#foreign : this.#signer;
+    const payload = typeof signed === 'object' ? signed.alter(said) : said;
+    const statement = await signer.sign(STATEMENT_TYPES.refusal, payload);
+    return {
+      ...response,
+      headers: { ...response.headers, [REFUSAL_HEADER.toLowerCase()]: statement },
+    };
   }
 
   async #rightAnswer(

@@ -3,7 +3,7 @@ import type { FreshAnswer } from '../../dataplane/authority/authority-view.ts';
 import { POLICY_DEFAULTS, type Decision } from '../../shared/core/policy.ts';
 import { MINUTE_MS } from '../../shared/core/time.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
-import { problem, type Behaviour } from '../fakes/fake-control.ts';
+import type { Behaviour } from '../fakes/fake-control.ts';
 import { FRESH_TIMEOUT_MS, UpstreamWorld, policyDocument } from '../fakes/upstream-world.ts';
 
 const INPUT: DecisionInput = {
@@ -122,6 +122,7 @@ describe('I4: fresh', () => {
       'a stranger says yes',
       { kind: 'respond', response: { status: 200, headers: {}, body: JSON.stringify(PERMIT) } },
     ],
+    ['a refusal is signed by nobody', { kind: 'refuse', code: 'host_unknown', signed: 'not' }],
     [
       "a stranger's 401",
       { kind: 'respond', response: { status: 401, headers: {}, body: 'log in' } },
@@ -137,7 +138,7 @@ describe('I4: fresh', () => {
   });
 
   test('I4: a refusal by control itself says so', async () => {
-    world.control.behave('decisions', { kind: 'respond', response: problem('host_unknown') });
+    world.control.behave('decisions', { kind: 'refuse', code: 'host_unknown' });
     expect(await decide()).toMatchObject({ ok: false, reason: 'control_rejected' });
   });
 

@@ -133,6 +133,17 @@ describe('I12: reports', () => {
     expect(world.staleness()).toBeLessThan(10 * SECOND_MS);
   });
 
+  test('I10: another history that nobody signed stops nothing', async () => {
+    world.feed.commit(2);
+    await world.passUntil(isReported, 'reported');
+    world.control.behave('reports', { kind: 'refuse', code: 'report_conflict', signed: 'not' });
+    world.feed.commit(2);
+    await world.passUntil(() => failures('bad_answer') > 0, 'a failure');
+    expect(world.upstream.reportsStopped()).toBeNull();
+    world.control.up();
+    await world.passUntil(isReported, 'reported');
+  });
+
   test.each([
     ['more than there is', 9_999],
     ['nothing of it', 0],

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../shared/core/time.ts';
 import { OUTAGE_CAUSES, type Outage } from '../../shared/wire/operation.ts';
-import { problem, type Behaviour } from '../fakes/fake-control.ts';
+import type { Behaviour } from '../fakes/fake-control.ts';
 import {
   REQUEST_TIMEOUT_MS,
   SYNC_INTERVAL_MS,
@@ -287,16 +287,58 @@ describe('I10: control that lies', () => {
     ['a type that is not ours', { type: 'about:blank' }],
     ['a status that is not its own', { status: 404 }],
     [
-      'a code that control does not give here',
-      { code: 'denied', type: 'urn:holdfast:problem:denied' },
+      'another code than the one that was signed',
+      { code: 'host_epoch_stale', type: 'urn:holdfast:problem:host_epoch_stale' },
     ],
   ])('I10: a problem document with %s is not obeyed', async (_, change) => {
     await world.startWithPolicy();
-    const genuine = problem('host_unknown');
-    const body = JSON.stringify({ ...(JSON.parse(genuine.body) as object), ...change });
-    world.control.behave('*', { kind: 'respond', response: { ...genuine, body } });
+    const send = world.control.send.bind(world.control);
+    world.control.behave('*', { kind: 'refuse', code: 'host_unknown' });
+    world.control.send = async (request) => {
+      const genuine = await send(request);
+      const body = JSON.stringify({ ...(JSON.parse(genuine.body) as object), ...change });
+      return { ...genuine, body };
+    };
     await world.passUntil(() => outage() !== null, 'an outage');
+    expect(outage()).toMatchObject({ cause: 'bad_answer' });
     expect(world.upstream.policy.revoked()).toBeNull();
+  });
+
+  test('I10: a code that control does not give here is not obeyed, though it is signed', async () => {
+    await world.startWithPolicy();
+    expect(await loseControl({ kind: 'refuse', code: 'denied' })).toMatchObject({
+      cause: 'bad_answer',
+    });
+    expect(world.upstream.policy.revoked()).toBeNull();
+  });
+
+  type Signed = Extract<Behaviour, { kind: 'refuse' }>['signed'];
+  const forged: [string, Signed][] = [
+    ['that nobody signed', 'not'],
+    ['signed by a foreign key', 'by_foreign_key'],
+    ['of another request', { alter: (said) => ({ ...said, nonce: 'another-nonce-123' }) }],
+    ['of a token of another key', { alter: (said) => ({ ...said, tokenSha256: '0'.repeat(64) }) }],
+    ['of another host', { alter: (said) => ({ ...said, hostId: 'host_another' }) }],
+    ['of another code', { alter: (said) => ({ ...said, code: 'host_epoch_stale' }) }],
+    ['of another status', { alter: (said) => ({ ...said, status: 409 }) }],
+    ['without a form', { alter: () => ({ hello: 'world' }) }],
+  ];
+  test.each(forged)('I10: a refusal %s withdraws nothing and is an outage', async (_, signed) => {
+    await world.startWithPolicy();
+    const isOwned = (): boolean =>
+      (world.upstream.leases.lease('orders/7')?.endsBootMs ?? 0) > world.clock.now().bootMs;
+    world.upstream.leases.want('orders/7');
+    await world.passUntil(isOwned, 'owned');
+    const behaviour = { kind: 'refuse', code: 'host_unknown', ...(signed && { signed }) } as const;
+    expect(await loseControl(behaviour)).toMatchObject({ cause: 'bad_answer' });
+    expect(outage()?.detail).toContain('host_unknown');
+    expect(isOwned()).toBe(true);
+    expect(state()).toBe('disconnected');
+    expect(world.upstream.policy.revoked()).toBeNull();
+    world.control.down();
+    await world.restart();
+    expect(world.upstream.policy.revoked()).toBeNull();
+    expect(world.revision()).toBe(1);
   });
 
   test('I10: a host whose clock is wrong has an outage, not its authority withdrawn', async () => {
@@ -309,7 +351,7 @@ describe('I10: control that lies', () => {
 
 describe('authoritative refusals', () => {
   test.each(['host_unknown', 'host_epoch_stale', 'forbidden', 'unauthenticated'] as const)(
-    '%s withdraws authority and is no outage',
+    'I10: %s, signed, withdraws authority and is no outage',
     async (code) => {
       await world.startWithPolicy();
       world.control.behave('*', { kind: 'refuse', code });
