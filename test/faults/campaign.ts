@@ -1,0 +1,39 @@
+/** What every campaign is given, and what it gives back. */
+import type { Lie } from './check/lie.ts';
+import type { FakeRandom } from '../fakes/fake-random.ts';
+import type { Undo } from './undo.ts';
+
+export type CampaignOptions = {
+  /** Cycles, offsets or calls, as the campaign counts. */
+  readonly cycles: number;
+  readonly seed: number;
+  readonly random: FakeRandom;
+  readonly undo: Undo;
+  /** Ends the campaign after the cycle in which it passes. */
+  readonly isOver: () => boolean;
+  /** The account of the run, for people. */
+  readonly say: (text: string) => void;
+};
+
+/** What broke the contract without being a lie: a wrong exit code, a start that failed. */
+export type Breach = { readonly what: string; readonly detail: string };
+
+export type CampaignReport = {
+  readonly counts: Readonly<Record<string, number | string>>;
+  readonly lies: readonly Lie[];
+  readonly breaches: readonly Breach[];
+};
+
+export type Campaign = {
+  readonly name: string;
+  readonly about: string;
+  readonly cyclesAtFirst: number;
+  /** Programs without which it cannot run. */
+  readonly needs: readonly string[];
+  readonly run: (options: CampaignOptions) => Promise<CampaignReport>;
+};
+
+/** This machine lacks what the campaign needs; nothing was found out. */
+export class CannotRunHere extends Error {
+  override name = 'CannotRunHere';
+}

@@ -1,0 +1,140 @@
+/**
+ * Fault campaigns on the journal: a real daemon is broken in one way, many times, and what it told
+ * its clients is held against what it kept. Each campaign ends by itself and leaves nothing behind.
+ *
+ * Exit codes: 0 no lie was found, 1 one was, or the contract was broken, 2 wrong arguments, 4 this
+ * machine lacks a program that the campaign needs.
+ */
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { FakeRandom } from '../fakes/fake-random.ts';
+import { CannotRunHere, type Campaign, type CampaignReport } from './campaign.ts';
+import { killNine } from './campaigns/kill-nine.ts';
+import { powerCut } from './campaigns/power-cut.ts';
+import { Undo } from './undo.ts';
+
+const CAMPAIGNS: readonly Campaign[] = [killNine, powerCut];
+
+const EXIT = { passed: 0, broken: 1, usage: 2, cannotRun: 4 } as const;
+const SHOWN_MAX = 20;
+
+const HELP = `npm run faults -- CAMPAIGN [--cycles N] [--minutes M] [--seed N] [--json]
+
+Campaigns:
+${CAMPAIGNS.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')}
+
+  --cycles N    how often (also --offsets N)
+  --minutes M   end after M minutes, whatever --cycles says
+  --seed N      the same random choices again; the timing of processes is not repeated
+  --json        one JSON object on standard output
+
+Exit codes: 0 no lie, 1 a lie or a broken contract, 2 wrong arguments, 4 a program is missing
+`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      cycles: { type: 'string' },
+      offsets: { type: 'string' },
+      minutes: { type: 'string' },
+      seed: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return EXIT.passed;
+  }
+  const campaign = CAMPAIGNS.find(({ name }) => name === positionals[0]);
+  if (campaign === undefined || positionals.length > 1) {
+    process.stderr.write(HELP);
+    return EXIT.usage;
+  }
+  const cycles = whole('cycles', values.cycles ?? values.offsets ?? `${campaign.cyclesAtFirst}`);
+  const seed = whole('seed', values.seed ?? `${Date.now() % 1_000_000}`);
+  const minutes = values.minutes === undefined ? null : Number(values.minutes);
+  if (minutes !== null && !(minutes > 0)) throw new TypeError(`--minutes ${values.minutes}?`);
+  checkPrograms(campaign);
+  const startedMs = performance.now();
+  const seconds = (): number => Math.round((performance.now() - startedMs) / 100) / 10;
+  const say = (text: string): void => void process.stderr.write(`${seconds()}s  ${text}\n`);
+  say(`${campaign.name}, ${cycles} cycles, seed ${seed}`);
+  const undo = new Undo();
+  undo.watch();
+  const report = await campaign.run({
+    cycles,
+    seed,
+    random: new FakeRandom(seed),
+    undo,
+    isOver: () => minutes !== null && seconds() > minutes * 60,
+    say,
+  });
+  undo.undoAll();
+  const passed = report.lies.length + report.breaches.length === 0;
+  const all = { campaign: campaign.name, seed, passed, seconds: seconds(), ...report };
+  if (values.json) process.stdout.write(`${JSON.stringify(all)}\n`);
+  else process.stdout.write(reportText(all));
+  return passed ? EXIT.passed : EXIT.broken;
+}
+
+function reportText(
+  report: CampaignReport & { campaign: string; seed: number; passed: boolean; seconds: number },
+): string {
+  const { campaign, seed, counts, lies, breaches, passed, seconds } = report;
+  const rows = { seed, seconds, ...counts, lies: lies.length, 'contract broken': breaches.length };
+  const width = Math.max(...Object.keys(rows).map(({ length }) => length));
+  const lines = [
+    `${campaign}: ${passed ? 'no lie' : 'FAILED'}`,
+    ...Object.entries(rows).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`),
+    ...lies
+      .slice(0, SHOWN_MAX)
+      .map(({ kind, about, detail }) => `  LIE ${kind}: ${about}: ${detail}`),
+    ...breaches.slice(0, SHOWN_MAX).map(({ what, detail }) => `  BROKEN ${what}: ${detail}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function whole(name: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new TypeError(`--${name} ${text} is not a whole number`);
+  return Number(text);
+}
+
+function checkPrograms({ name, needs }: Campaign): void {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  const missing = needs.filter(
+    (program) => !folders.some((folder) => isProgram(join(folder, program))),
+  );
+  if (missing.length > 0)
+    throw new CannotRunHere(`${name} needs ${missing.join(', ')}: not installed here`);
+  if (needs.includes('mount') && process.getuid?.() !== 0)
+    throw new CannotRunHere(`${name} mounts file systems: run it as root`);
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function exitCodeOf(error: unknown): number {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof CannotRunHere) {
+    process.stderr.write(`${message}\n`);
+    return EXIT.cannotRun;
+  }
+  if (error instanceof TypeError && !(error.stack ?? '').includes('/campaigns/')) {
+    process.stderr.write(`${message}\n\n${HELP}`);
+    return EXIT.usage;
+  }
+  process.stderr.write(`${error instanceof Error ? error.stack : message}\n`);
+  return EXIT.broken;
+}
+
+// Exits at once: time-outs that nobody waits for any more must not hold it up.
+process.exit(await main().catch(exitCodeOf));
