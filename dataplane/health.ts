@@ -9,6 +9,10 @@ import { formatDurationMs } from '../shared/core/time.ts';
 export type HealthInput = {
   readonly status: SidecarStatus;
   readonly stuck: number;
+  /** Why control has withdrawn this host's authority, if it has. */
+  readonly revoked: string | null;
+  /** Rules that may rest on cached authority, and those of them for which it is too old. */
+  readonly staleRules: { readonly bounded: number; readonly expired: number };
   readonly queueLength: number;
   /** Why the journal takes nothing, if it does not. */
   readonly quarantine: string | null;
@@ -118,16 +122,26 @@ function reportsPart({ journal, control }: SidecarStatus, stopped: string | null
   return part(waits ? 'degraded' : 'ok', behind);
 }
 
+/** Accepted work goes on whatever this says: it is about new work only. */
+function admissionPart({ status, revoked, staleRules }: HealthInput): HealthPart {
+  if (revoked !== null) {
+    return part('degraded', `nothing is admitted: control has withdrawn authority (${revoked})`);
+  }
+  if (status.policy.activeRevision === null) {
+    return part('degraded', 'nothing is admitted: no policy has been received yet');
+  }
+  const { bounded, expired } = staleRules;
+  if (expired === 0) return part('ok', 'bounded operations are admitted');
+  const age = `cached authority is too old for ${expired} of ${bounded} bounded rules`;
+  return part('degraded', expired === bounded ? `nothing bounded is admitted: ${age}` : age);
+}
+
 function dataParts(input: HealthInput): Record<string, HealthPart> {
   const { status, stuck, queueLength, quarantine } = input;
   const count = (state: string): number => status.journal.operations[state] ?? 0;
   const unknown = count('unknown');
-  const expired = status.policy.stalenessMs === null && status.policy.activeRevision !== null;
   return {
-    admission:
-      status.policy.activeRevision === null || expired
-        ? part('degraded', 'no authority to admit under')
-        : part('ok', 'bounded operations are admitted'),
+    admission: admissionPart(input),
     journal:
       quarantine === null
         ? part('ok', `${status.journal.seq} entries, ${queueLength} writes waiting`)

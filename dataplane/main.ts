@@ -10,28 +10,37 @@ import { StartError, runDaemon } from '../shared/platform/shutdown.ts';
 import { UndiciTransport } from '../shared/client/transport.ts';
 import { SidecarConfigSchema, type SidecarConfig } from './config.ts';
 import { startSidecar } from './daemon.ts';
+import { runJournalTool } from './journal/journal-tool.ts';
 import { openJournal } from './journal/open-journal.ts';
 
-await runDaemon(
-  () =>
-    loadConfiguration(SidecarConfigSchema, {
-      program: 'holdfast-sidecar',
-      argv: process.argv.slice(2),
-      env: process.env,
-    }),
-  (config) =>
-    startSidecar({
-      config,
-      hostName: config.hostName ?? hostname().toLowerCase(),
-      joinToken: readJoinToken(config),
-      clock: new SystemClock(),
-      random: new SystemRandom(),
-      logger: createLogger({ name: 'sidecar', level: config.logLevel }),
-      transport: new UndiciTransport({ url: config.controlUrl }),
-      compile: compileCel,
-      openJournal,
-    }),
-);
+if (process.argv[2] === 'journal') {
+  process.exitCode = await runJournalTool(process.argv.slice(3), new SystemClock());
+} else {
+  await startDaemon();
+}
+
+function startDaemon(): Promise<void> {
+  return runDaemon(
+    () =>
+      loadConfiguration(SidecarConfigSchema, {
+        program: 'holdfast-sidecar',
+        argv: process.argv.slice(2),
+        env: process.env,
+      }),
+    (config) =>
+      startSidecar({
+        config,
+        hostName: config.hostName ?? hostname().toLowerCase(),
+        joinToken: readJoinToken(config),
+        clock: new SystemClock(),
+        random: new SystemRandom(),
+        logger: createLogger({ name: 'sidecar', level: config.logLevel }),
+        transport: new UndiciTransport({ url: config.controlUrl }),
+        compile: compileCel,
+        openJournal,
+      }),
+  );
+}
 
 /** A token that was used and removed is no failure: an enrolled host needs none. */
 function readJoinToken({ joinTokenFile }: SidecarConfig): string | undefined {

@@ -7,15 +7,17 @@ import type { Check, OperationsRoutes } from '../shared/platform/http/operations
 import type { Metrics } from '../shared/platform/metrics.ts';
 import type { Health } from '../shared/wire/health.ts';
 import type { OutageBudget, SidecarStatus } from '../shared/wire/sidecar-api.ts';
+import { deadlinePassed } from './core/operation-record.ts';
 import { outageBudget } from './core/outage-budget.ts';
 import { sidecarHealth } from './health.ts';
+import { FIRST_DEADLINE } from './journal/journal-reader.ts';
 import type { Journal } from './journal/journal.ts';
 import type { SIDECAR_METRICS } from './metrics.ts';
 import type { Upstream } from './upstream/build-upstream.ts';
 
 /** An operation this long past its deadline and not ended is stuck: the custodian should have seen to it. */
 const STUCK_AFTER_MS = 10_000;
-const STUCK_COUNTED_MAX = 1_000;
+const STUCK_COUNTED_MAX = 100;
 
 export type SidecarMetrics = Metrics<typeof SIDECAR_METRICS>;
 
@@ -114,24 +116,49 @@ export class SidecarView {
   health(): Health {
     const nowMs = this.#clock.now().wallMs;
     const { quarantine } = this.#journal;
-    const overdue =
-      quarantine === null
-        ? this.#journal.reader.overdue(nowMs - STUCK_AFTER_MS, STUCK_COUNTED_MAX)
-        : [];
     return sidecarHealth({
       status: this.status(),
       quarantine,
       reportsStopped: this.#upstream.reportsStopped(),
-      stuck: overdue.length,
+      stuck: quarantine === null ? this.#stuck() : 0,
+      revoked: this.#upstream.policy.revoked()?.reason ?? null,
+      staleRules: this.#staleRules(),
       queueLength: this.#journal.queueLength(),
       nowMs,
     });
+  }
+
+  /** The wall clock only finds the candidates; the record says whether its deadline has passed. */
+  #stuck(): number {
+    const now = this.#clock.now();
+    const before = {
+      ...now,
+      wallMs: now.wallMs - STUCK_AFTER_MS,
+      bootMs: now.bootMs - STUCK_AFTER_MS,
+    };
+    const { reader } = this.#journal;
+    return reader
+      .overdue({ after: FIRST_DEADLINE, untilMs: before.wallMs, limit: STUCK_COUNTED_MAX })
+      .map(({ operationId }) => reader.operation(operationId))
+      .filter((operation) => operation !== null && deadlinePassed(operation, before)).length;
+  }
+
+  /** Of the rules that may rest on cached authority, those for which it is too old by now. */
+  #staleRules(): { readonly bounded: number; readonly expired: number } {
+    const stalenessMs = this.#upstream.policy.stalenessMs(this.#clock.now());
+    const rules = this.#upstream.policy.activePolicy()?.compiled.rules ?? [];
+    const bounded = rules.filter(({ terms }) => terms.freshness === 'bounded');
+    const isStale = (maxMs: number): boolean => stalenessMs === null || stalenessMs > maxMs;
+    const expired = bounded.filter(({ terms }) => isStale(terms.maxStalenessMs));
+    return { bounded: bounded.length, expired: expired.length };
   }
 
   budget(): OutageBudget {
     const now = this.#clock.now();
     const active = this.#upstream.policy.activePolicy();
     const stalenessMs = this.#upstream.policy.stalenessMs(now);
+    // What control has withdrawn admits nothing, however fresh it was.
+    const isRevoked = this.#upstream.policy.revoked() !== null;
     const held = this.#upstream.leases
       .statuses()
       .flatMap(({ lease }) => (lease === null ? [] : [lease]));
@@ -139,7 +166,10 @@ export class SidecarView {
       atMs: now.wallMs,
       policyRevision: active?.policyRevision ?? null,
       stalenessMs,
-      items: active === null ? [] : outageBudget(active.compiled, held, stalenessMs, now),
+      items:
+        active === null
+          ? []
+          : outageBudget(active.compiled, held, isRevoked ? null : stalenessMs, now),
     };
   }
 

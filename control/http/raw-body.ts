@@ -2,7 +2,7 @@
  * Bodies with their exact bytes. The token of a host is bound to the bytes it sent, and a policy is
  * judged as it was written; both need what came, not what a parser made of it.
  */
-import { NESTING_PROBLEM, isNestedTooDeep } from '../../shared/platform/http/json-nesting.ts';
+import { jsonTextProblem } from '../../shared/platform/http/json-text.ts';
 import type { App } from '../../shared/platform/http/app.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 
@@ -23,7 +23,8 @@ export function installRawBody(app: App): void {
       done(new HoldfastError('invalid_json', 'the body is not UTF-8'), undefined);
       return;
     }
-    if (isNestedTooDeep(text)) done(new HoldfastError('invalid_json', NESTING_PROBLEM), undefined);
+    const problem = jsonTextProblem(text);
+    if (problem !== null) done(new HoldfastError('invalid_json', problem), undefined);
     else void parseJson(request, text, done);
   });
   app.addContentTypeParser('application/yaml', { parseAs: 'buffer' }, (request, body, done) => {

@@ -255,7 +255,7 @@ export function acceptedOperation(
     effects: [],
     checkpoint: null,
     outcome: null,
-    attemptKey: null,
+    attemptKeys: [],
     deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + admissible.deadlineMs },
   };
 }

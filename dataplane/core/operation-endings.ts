@@ -35,10 +35,12 @@ export function loseWorker(
   now: Instant,
 ): LifecycleResult {
   if (operation.state !== 'executing' || operation.attempt !== attempt) return unchanged(operation);
-  const open = unreported(operation).find(({ idempotent }) => !idempotent);
+  // An idempotent effect may be run again by a retry; for any other end it, too, may have happened.
+  const retries = operation.onWorkerLoss === 'retry';
+  const open = unreported(operation).find(({ idempotent }) => !(idempotent && retries));
   if (open !== undefined)
     return becomesUnknown(operation, `worker_lost_in_effect_${open.name}`, now);
-  if (operation.onWorkerLoss === 'retry')
+  if (retries)
     return moved(operation, { state: 'accepted', reason: 'worker_lost' }, 'worker_lost', now);
   if (operation.onWorkerLoss === 'fail' && Object.keys(operation.effectTerms).length > 0) {
     return moved(operation, { state: 'failed', reason: 'worker_lost' }, 'failed', now);

@@ -15,8 +15,8 @@ export type StoredEffect = Effect & { readonly beginKey: string | null };
 
 export type StoredOperation = Omit<Operation, 'effects'> & {
   readonly effects: StoredEffect[];
-  /** The key with which the newest attempt was asked for: the same key gets the same attempt. */
-  readonly attemptKey: string | null;
+  /** The key with which each attempt was asked for: the same key gets the same attempt. */
+  readonly attemptKeys: readonly (string | null)[];
   /** The deadline on the boot clock of the boot in which it was admitted. */
   readonly deadlineBoot: { readonly bootId: string; readonly bootMs: number };
 };
@@ -89,13 +89,13 @@ export const SETTLED_STATES: ReadonlySet<OperationState> = new Set([
 ]);
 
 /**
- * The wall clock may only shorten; within the boot of its admission the boot clock decides as well.
+ * Within the boot of its admission the boot clock alone decides, whatever the wall clock was set to;
+ * after a reboot the wall clock does.
  */
 export function deadlinePassed(operation: StoredOperation, now: Instant): boolean {
-  if (now.wallMs >= operation.deadlineAtMs) return true;
-  return (
-    now.bootId === operation.deadlineBoot.bootId && now.bootMs >= operation.deadlineBoot.bootMs
-  );
+  const { deadlineBoot, deadlineAtMs } = operation;
+  if (now.bootId === deadlineBoot.bootId) return now.bootMs >= deadlineBoot.bootMs;
+  return now.wallMs >= deadlineAtMs;
 }
 
 /** `unknown` is an end too: one with a way to resolve it (I8). */

@@ -1,4 +1,5 @@
 /** What a worker does to an operation: O1 to O6 of `operation-lifecycle.ts`. */
+import { canonicalJson } from '../../shared/core/canonical-json.ts';
 import type { OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import {
@@ -22,8 +23,10 @@ export function startAttempt(
   event: LifecycleEvent & { kind: 'start_attempt' },
   now: Instant,
 ): LifecycleResult {
-  if (event.key !== null && event.key === operation.attemptKey && operation.state === 'executing')
+  const asked = event.key === null ? 0 : operation.attemptKeys.lastIndexOf(event.key) + 1;
+  if (asked > 0 && asked === operation.attempt && operation.state === 'executing') {
     return { ...unchanged(operation), replayed: true };
+  }
   if (hasEnded(operation))
     return refused(
       'operation_settled',
@@ -39,6 +42,12 @@ export function startAttempt(
       'operation_paused',
       `operation ${operation.operationId} is paused${because(operation)}; it goes on when control is back`,
     );
+  if (asked > 0) {
+    return refused(
+      'attempt_stale',
+      `that key started attempt ${asked}, which is over: start another with a new key`,
+    );
+  }
   if (operation.state === 'executing') {
     if (!event.supersede)
       return refused(
@@ -62,7 +71,7 @@ export function startAttempt(
       attempt: operation.attempt + 1,
       attemptStartedAtMs: now.wallMs,
       attemptLeaseEpoch: ownership.epoch,
-      attemptKey: event.key,
+      attemptKeys: [...operation.attemptKeys, event.key],
     },
     'attempt_started',
     now,
@@ -77,7 +86,10 @@ export function beginEffect(
 ): LifecycleResult {
   const stale = staleAttempt(operation, event.attempt);
   if (stale !== null) return stale;
-  const terms = operation.effectTerms[event.name];
+  // Of its own: a name such as `constructor` is declared by no rule.
+  const terms = Object.hasOwn(operation.effectTerms, event.name)
+    ? operation.effectTerms[event.name]
+    : undefined;
   if (terms === undefined) {
     const declared = Object.keys(operation.effectTerms).join(', ') || 'none';
     return refused(
@@ -271,7 +283,7 @@ function withEffect(operation: StoredOperation, effect: StoredEffect): StoredEff
 }
 
 /** O1. */
-function staleAttempt(
+export function staleAttempt(
   operation: StoredOperation,
   attempt: number,
 ): (LifecycleResult & { ok: false }) | null {
@@ -288,7 +300,7 @@ function staleAttempt(
   return null;
 }
 
-function notExecuting(operation: StoredOperation): (LifecycleResult & { ok: false }) | null {
+export function notExecuting(operation: StoredOperation): (LifecycleResult & { ok: false }) | null {
   if (operation.state === 'executing') return null;
   if (operation.state === 'paused')
     return refused(
@@ -324,5 +336,5 @@ function checkOwnership(
 }
 
 function sameValue(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
+  return canonicalJson(a ?? null) === canonicalJson(b ?? null);
 }

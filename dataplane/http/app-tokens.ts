@@ -67,8 +67,13 @@ export function loadAppTokens(path: string): AppTokens {
 
 function tokensOf(file: Static<typeof AppsFileSchema>): AppTokens {
   const byDigest = new Map<string, App>();
-  for (const { name, token, principals, operator } of file.apps)
-    byDigest.set(sha256Hex(token), { name, principals, operator: operator ?? false });
+  for (const { name, token, principals, operator } of file.apps) {
+    const digest = sha256Hex(token);
+    const other = byDigest.get(digest);
+    if (other !== undefined)
+      throw new StartError(`apps ${other.name} and ${name} have the same token: give each its own`);
+    byDigest.set(digest, { name, principals, operator: operator ?? false });
+  }
   return (token) => byDigest.get(sha256Hex(token)) ?? null;
 }
 

@@ -71,7 +71,9 @@ function transportProblem(request: FastifyRequest, options: GuardOptions): Holdf
     if (
       hosts !== 1 ||
       !request.url.startsWith('/') ||
-      !(LOOPBACK_HOSTS.has(name) || options.allowedHosts.includes(name))
+      !(
+        LOOPBACK_HOSTS.has(name) || options.allowedHosts.some((host) => host.toLowerCase() === name)
+      )
     ) {
       return new HoldfastError(
         'foreign_host',

@@ -59,8 +59,6 @@ function installAdmission(app: App, { admissions }: Parts): void {
         request.body,
       );
       if (replayed) void reply.header('idempotency-replayed', 'true');
-      for (const warning of operation.warnings)
-        void reply.header('warning', `299 - ${JSON.stringify(warning)}`);
       return reply
         .code(replayed ? 200 : 201)
         .header('location', `/v1/operations/${operation.operationId}`)

@@ -10,6 +10,8 @@
  *     engine refuses everything after it.
  * J5  How far it has come is remembered outside the database as well, after COMMIT and before the
  *     answer (`head-file.ts`).
+ * J6  A command that cannot be applied, for a reason of its own, costs its own caller an answer and
+ *     nobody else: its batch is undone and taken one by one.
  */
 import { checkFence } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
@@ -71,17 +73,68 @@ export class JournalEngine {
   write(commands: readonly JournalCommand[]): BatchAnswer {
     if (this.#failed) throw new Error('the journal has failed and takes no more writes');
     try {
-      this.#database.exec('BEGIN IMMEDIATE');
-      const answers = commands.map((command) => this.#apply(command));
-      const startedMs = this.#clock.now().bootMs;
-      this.#database.exec('COMMIT');
-      const endedMs = this.#clock.now().bootMs;
-      this.#headFile.write(this.#memory(), endedMs);
-      return { ...this.snapshot(), answers, commitMs: endedMs - startedMs };
+      return this.#commit(commands);
     } catch (error) {
+      if (this.#failed || isStorageError(error)) {
+        this.#failed = true;
+        throw error;
+      }
+      return this.#commitOneByOne(commands);
+    }
+  }
+
+  /** J6. */
+  #commitOneByOne(commands: readonly JournalCommand[]): BatchAnswer {
+    const answers: JournalAnswer[] = [];
+    let commitMs = 0;
+    for (const command of commands) {
+      try {
+        const batch = this.#commit([command]);
+        answers.push(...batch.answers);
+        commitMs += batch.commitMs;
+      } catch (error) {
+        if (this.#failed || isStorageError(error)) {
+          this.#failed = true;
+          throw error;
+        }
+        answers.push(cannotApply(error));
+      }
+    }
+    return { ...this.snapshot(), answers, commitMs };
+  }
+
+  #commit(commands: readonly JournalCommand[]): BatchAnswer {
+    const before = {
+      seq: this.#seq,
+      hash: this.#hash,
+      acked: this.#acked,
+      counts: [...this.#counts],
+    };
+    this.#database.exec('BEGIN IMMEDIATE');
+    let answers: JournalAnswer[];
+    try {
+      answers = commands.map((command) => this.#apply(command));
+    } catch (error) {
+      if (isStorageError(error)) throw error;
+      this.#database.exec('ROLLBACK');
+      this.#seq = before.seq;
+      this.#hash = before.hash;
+      this.#acked = before.acked;
+      this.#counts.clear();
+      for (const [state, count] of before.counts) this.#counts.set(state, count);
+      throw error;
+    }
+    const startedMs = this.#clock.now().bootMs;
+    this.#database.exec('COMMIT');
+    const endedMs = this.#clock.now().bootMs;
+    try {
+      this.#headFile.write(this.#memory(), endedMs);
+    } catch (error) {
+      // Committed already: never to be taken again.
       this.#failed = true;
       throw error;
     }
+    return { ...this.snapshot(), answers, commitMs: endedMs - startedMs };
   }
 
   /** For a quiet time: what was remembered last is then safe from a power cut too. */
@@ -339,12 +392,27 @@ export class JournalEngine {
 
 /** What leaves the host: without the fields that only this host uses. */
 export function shownOperation({
-  attemptKey: _key,
+  attemptKeys: _keys,
   deadlineBoot: _boot,
   effects,
   ...operation
 }: StoredOperation): Record<string, unknown> {
   return { ...operation, effects: effects.map(({ beginKey: _begin, ...effect }) => effect) };
+}
+
+/** SQLite's own word on the disk, or on a file that somebody else wrote to: never on one command. */
+function isStorageError(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return code === 'ERR_SQLITE_ERROR' || code === 'ERR_INVALID_STATE' || isFileError(error);
+}
+
+function isFileError(error: unknown): boolean {
+  return typeof (error as { syscall?: unknown }).syscall === 'string';
+}
+
+function cannotApply(error: unknown): JournalAnswer {
+  const why = error instanceof Error ? error.message : String(error);
+  return { type: 'declined', code: 'internal', detail: `this cannot be recorded: ${why}` };
 }
 
 type Statements = ReturnType<typeof prepareStatements>;

@@ -14,6 +14,10 @@ export type Listed<T> = { readonly items: readonly T[]; readonly count: number }
 /** A stretch of the journal: entries after `afterSeq` and before `beforeSeq`. */
 export type Span = { readonly afterSeq: number; readonly beforeSeq: number };
 
+export type DeadlineCursor = { readonly deadlineAtMs: number; readonly seq: number };
+export type Overdue = DeadlineCursor & { readonly operationId: string };
+export const FIRST_DEADLINE: DeadlineCursor = { deadlineAtMs: 0, seq: 0 };
+
 export class JournalReader {
   readonly #database: Database;
 
@@ -28,6 +32,15 @@ export class JournalReader {
   newest(): JournalHead | null {
     const row = this.#all('SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1')[0];
     return row === undefined ? null : { seq: Number(row['seq']), hash: String(row['hash']) };
+  }
+
+  /** The newest that control holds, as the journal has it. */
+  acknowledged(): JournalHead {
+    const row = this.#all(
+      "SELECT seq, hash FROM events WHERE seq = (SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'acked_seq')",
+    )[0];
+    if (row === undefined) return { seq: 0, hash: FIRST_PREVIOUS_HASH };
+    return { seq: Number(row['seq']), hash: String(row['hash']) };
   }
 
   countByState(): Record<string, number> {
@@ -77,27 +90,45 @@ export class JournalReader {
     }));
   }
 
+  /** Checkpoints aside: there may be any number of them, and they tell nothing of the outcome. */
   operationEvents(operationId: string, limit: number): JournalEvent[] {
-    return this.#events('WHERE events.operation_id = ? ORDER BY seq LIMIT ?', operationId, limit);
+    return this.#events(
+      "WHERE events.operation_id = ? AND kind <> 'checkpoint_saved' ORDER BY seq LIMIT ?",
+      operationId,
+      limit,
+    );
   }
 
   eventsAfter(seq: number, limit: number): JournalEvent[] {
     return this.#events('WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit);
   }
 
-  /** Unended operations whose deadline has passed by `wallMs`, oldest first. */
-  overdue(wallMs: number, limit: number): string[] {
-    return this.#ids(
-      "SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing', 'paused') AND deadline_at_ms <= ? ORDER BY deadline_at_ms LIMIT ?",
-      wallMs,
+  /**
+   * Unended operations with a deadline up to `untilMs` on the wall clock, in its order; `after`
+   * continues a listing. The planner would rather sort all that is unended: the index is named.
+   */
+  overdue(page: { after: DeadlineCursor; untilMs: number; limit: number }): Overdue[] {
+    const { after, untilMs, limit } = page;
+    return this.#all(
+      `SELECT seq, operation_id, deadline_at_ms FROM operations INDEXED BY operations_by_deadline
+       WHERE state IN ('accepted', 'executing', 'paused')
+       AND (deadline_at_ms, seq) > (?, ?) AND deadline_at_ms <= ?
+       ORDER BY deadline_at_ms, seq LIMIT ?`,
+      after.deadlineAtMs,
+      after.seq,
+      untilMs,
       limit,
-    );
+    ).map((row) => ({
+      seq: Number(row['seq']),
+      operationId: String(row['operation_id']),
+      deadlineAtMs: Number(row['deadline_at_ms']),
+    }));
   }
 
   /** Accepted or executing operations that do not go on without control. */
   stoppedByControlLoss(limit: number): string[] {
     return this.#ids(
-      "SELECT operation_id FROM operations WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?",
+      "SELECT operation_id FROM operations INDEXED BY operations_by_control_loss WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?",
       limit,
     );
   }
@@ -137,8 +168,9 @@ export class JournalReader {
   /** Accepted before the span and not ended when it began. */
   acceptedBefore(span: Span, limit: number): Listed<StoredOperation> {
     return this.#listed<StoredOperation>(
-      'operations WHERE seq < ? AND (settled_seq IS NULL OR settled_seq > ?)',
-      [span.afterSeq, span.afterSeq],
+      `operations WHERE seq < ? AND (settled_seq IS NULL OR settled_seq > ?)
+         AND operation_id NOT IN (SELECT operation_id FROM events WHERE kind = 'unknown' AND seq < ?)`,
+      [span.afterSeq, span.afterSeq, span.afterSeq],
       limit,
     );
   }
@@ -194,6 +226,16 @@ export class JournalReader {
 
   unknown(limit: number): Listed<StoredOperation> {
     return this.#listed<StoredOperation>("operations WHERE state = 'unknown'", [], limit);
+  }
+
+  /** Whose outcome became unknown within the span, and still is. */
+  unknownSince(span: Span): number {
+    return this.#count(
+      `operations WHERE state = 'unknown' AND operation_id IN
+         (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND kind = 'unknown')`,
+      span.afterSeq,
+      span.beforeSeq,
+    );
   }
 
   /** Of the operations that the span touched, those that have not ended. */

@@ -36,7 +36,7 @@ export async function openJournal(
   const verdict = verifyJournal(files);
   if (verdict.kind !== 'ok' && verdict.kind !== 'fresh')
     return openQuarantined(files, verdict, clock);
-  const { writer, snapshot } = await ThreadWriter.open(files);
+  const { writer, snapshot } = await ThreadWriter.open(files, clock);
   // SQLite ignores a failed fsync of the directory; without it a new file may be gone after a power
   // cut.
   syncDirectory(directory);

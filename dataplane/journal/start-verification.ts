@@ -38,7 +38,7 @@ import { readHeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
 import { JOURNAL_MIGRATIONS, RECORD_DIGEST_VERSION, recordDigest } from './journal-schema.ts';
 
-export const TAIL_ENTRIES_MAX = 10_000;
+const TAIL_ENTRIES_MAX = 10_000;
 /** Files up to this size get SQLite's own check of every page and index as well. */
 const WHOLE_CHECK_BYTES_MAX = 64 * 1024 * 1024;
 const MAGIC = 'SQLite format 3\0';
@@ -46,13 +46,20 @@ const MAGIC = 'SQLite format 3\0';
 type Row = Record<string, string | number | null>;
 type Broken = { readonly seq: number; readonly detail: string };
 
-/** Throws a `StoreError` only for a schema that this program does not know. */
-export function verifyJournal(files: JournalFiles, entriesMax = TAIL_ENTRIES_MAX): JournalVerdict {
-  const remembered: Remembered = {
+/** Read before the journal itself: one that is written to meanwhile is then ahead, never behind. */
+export function rememberedOf(files: JournalFiles): Remembered {
+  return {
     headFile: readHeadFile(files.head),
     isEnrolled: fileSizeBytes(files.identity) !== null,
     loss: readFileIfAny(files.loss)?.trim() ?? null,
   };
+}
+
+/** Throws a `StoreError` only for a schema that this program does not know. */
+export function verifyJournal(
+  files: JournalFiles,
+  { entriesMax = TAIL_ENTRIES_MAX, remembered = rememberedOf(files) } = {},
+): JournalVerdict {
   return judgeJournal(inspect(files, remembered, entriesMax), remembered);
 }
 

@@ -9,6 +9,7 @@ import type { Task } from '../../shared/platform/task-group.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { OutageAuthority } from '../authority/authority-view.ts';
 import type { LifecycleEvent } from '../core/operation-record.ts';
+import { FIRST_DEADLINE, type DeadlineCursor } from '../journal/journal-reader.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Applied, Executions } from './executions.ts';
 import type { Heartbeats } from './heartbeats.ts';
@@ -36,6 +37,7 @@ export class Custodian {
   readonly #parts: CustodianParts;
   /** Wall time as it would be had the wall clock not been set back since start. */
   readonly #started;
+  #deadlinesSeen: DeadlineCursor = FIRST_DEADLINE;
 
   constructor(parts: CustodianParts) {
     this.#parts = parts;
@@ -62,9 +64,16 @@ export class Custodian {
       this.#started.wallMs + now.bootMs - this.#started.bootMs,
     );
     const proposals: [string, LifecycleEvent][] = [];
-    for (const operationId of journal.reader.overdue(steadyWallMs, ROUND_OPERATIONS_MAX))
-      proposals.push([operationId, { kind: 'pass_deadline' }]);
-    for (const { operationId, attempt } of heartbeats.missed(now.bootMs))
+    const overdue = journal.reader.overdue({
+      after: this.#deadlinesSeen,
+      untilMs: steadyWallMs,
+      limit: ROUND_OPERATIONS_MAX,
+    });
+    // Past those that the record itself says are not due: they must not hold up the ones that are.
+    const last = overdue.at(-1);
+    this.#deadlinesSeen = overdue.length < ROUND_OPERATIONS_MAX || !last ? FIRST_DEADLINE : last;
+    for (const { operationId } of overdue) proposals.push([operationId, { kind: 'pass_deadline' }]);
+    for (const { operationId, attempt } of heartbeats.missed(now.bootMs, ROUND_OPERATIONS_MAX))
       proposals.push([operationId, { kind: 'lose_worker', attempt }]);
     const outOfReachMs = outages.outOfReachMs(now);
     if (outOfReachMs === null) {

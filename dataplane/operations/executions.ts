@@ -7,6 +7,7 @@ import { ownershipAt, type OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { LeaseAuthority } from '../authority/authority-view.ts';
+import { notExecuting, staleAttempt } from '../core/operation-steps.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
 import type { JournalAnswer } from '../journal/journal-command.ts';
 import type { Journal } from '../journal/journal.ts';
@@ -86,24 +87,8 @@ export class Executions {
       return saved.operation;
     }
     const operation = this.find(operationId, app);
-    if (beat.attempt !== operation.attempt) {
-      const code = beat.attempt > operation.attempt ? 'attempt_not_found' : 'attempt_stale';
-      throw new HoldfastError(
-        code,
-        `attempt ${beat.attempt} is not the newest of operation ${operationId}, which is ${operation.attempt}`,
-      );
-    }
-    if (operation.state === 'paused')
-      throw new HoldfastError(
-        'operation_paused',
-        `operation ${operationId} is paused: begin nothing new`,
-        { retry_after_ms: CONFLICT_RETRY_MS },
-      );
-    if (operation.state !== 'executing')
-      throw new HoldfastError(
-        'operation_settled',
-        `operation ${operationId} is ${operation.state} (${operation.reason ?? 'no reason'}): stop`,
-      );
+    const refusal = staleAttempt(operation, beat.attempt) ?? notExecuting(operation);
+    if (refusal !== null) throw declined({ type: 'declined', ...refusal }, operationId);
     this.#heartbeats.follow(operation, this.#clock.now().bootMs);
     return operation;
   }

@@ -25,10 +25,14 @@ export class Heartbeats {
       });
   }
 
-  /** Attempts whose time-out has passed. */
-  missed(nowBootMs: number): { readonly operationId: string; readonly attempt: number }[] {
+  /** Attempts whose time-out has passed, at most `limit`. */
+  missed(
+    nowBootMs: number,
+    limit: number,
+  ): { readonly operationId: string; readonly attempt: number }[] {
     const missed = [];
     for (const [operationId, { attempt, timeoutMs, lastBootMs }] of this.#beats) {
+      if (missed.length >= limit) break;
       if (nowBootMs - lastBootMs > timeoutMs) missed.push({ operationId, attempt });
     }
     return missed;

@@ -41,11 +41,12 @@ export function recoveryView(journal: Journal, clock: Clock, outageId: string | 
     needsReconciliation: unknown.count,
     unreported: journal.head().seq - journal.ackedSeq(),
   };
-  const verdict = verdictOf(
-    found?.outage ?? null,
-    tally,
-    found === null ? 0 : reader.unendedOf(span),
-  );
+  const unknownSince = found === null ? tally.needsReconciliation : reader.unknownSince(span);
+  const verdict = verdictOf(found?.outage ?? null, {
+    unknown: unknownSince,
+    unended: found === null ? 0 : reader.unendedOf(span),
+    unreported: tally.unreported,
+  });
   return {
     outage: found?.outage ?? null,
     verdict,
@@ -77,13 +78,12 @@ function pageOf<T>(
 
 function verdictOf(
   outage: Outage | null,
-  tally: Recovery['tally'],
-  unended: number,
+  left: { readonly unknown: number; readonly unended: number; readonly unreported: number },
 ): Recovery['verdict'] {
-  if (tally.needsReconciliation > 0) return outage?.toMs === null ? 'open' : 'needs_reconciliation';
+  if (outage?.toMs === null) return 'open';
+  if (left.unknown > 0) return 'needs_reconciliation';
   if (outage === null) return 'no_outage';
-  if (outage.toMs === null) return 'open';
-  return unended > 0 || tally.unreported > 0 ? 'settling' : 'settled';
+  return left.unended > 0 || left.unreported > 0 ? 'settling' : 'settled';
 }
 
 function summaryOf(

@@ -164,7 +164,13 @@ function readFlags(
     else if (!keyOf.has(token.name))
       problems.push(`unknown flag ${token.rawName}${nearest(token.name, [...keyOf.keys()], '--')}`);
     else if (token.value === undefined) problems.push(`${token.rawName} needs a value`);
-    else values.set(keyOf.get(token.name) ?? '', token.value);
+    else {
+      const key = keyOf.get(token.name) ?? '';
+      const earlier = values.get(key);
+      if (earlier === undefined) values.set(key, token.value);
+      else if (fields[key]?.type === 'array') values.set(key, `${earlier},${token.value}`);
+      else problems.push(`${token.rawName} is given twice: ${earlier} and ${token.value}`);
+    }
   }
   return { values, help, problems };
 }

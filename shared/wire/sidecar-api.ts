@@ -131,6 +131,7 @@ export const FenceCheckRequestSchema = Type.Object(
     epoch: Type.Optional(
       Type.Integer({
         minimum: 1,
+        maximum: Number.MAX_SAFE_INTEGER,
         description: 'the fencing token presented; 428 where it is missing',
       }),
     ),

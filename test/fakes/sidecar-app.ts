@@ -86,6 +86,8 @@ export async function openTestSidecar(
       sidecarHealth({
         status: status(),
         stuck: 0,
+        revoked: authority.revocation?.reason ?? null,
+        staleRules: { bounded: 1, expired: 0 },
         reportsStopped: null,
         quarantine: journal.quarantine,
         queueLength: 0,

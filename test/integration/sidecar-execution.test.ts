@@ -77,7 +77,6 @@ describe('execution', () => {
       'attempt_started',
       'effect_begun',
       'effect_settled',
-      'checkpoint_saved',
       'succeeded',
     ]);
     expect(summary.join(' ')).toContain('with fencing token 5');

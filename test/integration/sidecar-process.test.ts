@@ -42,11 +42,11 @@ async function run(args: readonly string[], env: Record<string, string> = {}): P
   return { code, ...output };
 }
 
-const standard = (): string[] => [
+const standard = (listen = '127.0.0.1:0'): string[] => [
   '--data-dir',
   join(directory, 'data'),
   '--listen',
-  '127.0.0.1:0',
+  listen,
   '--apps-file',
   appsFile,
   '--host-name',
@@ -102,9 +102,7 @@ describe('what it cannot use ends with exit code 3 and one line that says the wa
     const tokenFile = join(directory, 'join.token');
     writeFileSync(tokenFile, JOIN_TOKEN);
     const { code, stderr } = await run([
-      ...standard(),
-      '--listen',
-      `127.0.0.1:${port}`,
+      ...standard(`127.0.0.1:${port}`),
       '--join-token-file',
       tokenFile,
     ]);

@@ -23,8 +23,9 @@ const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'invalid_request',
   FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
-  FST_ERR_HANDLER_TIMEOUT: 'shutting_down',
+  FST_ERR_HANDLER_TIMEOUT: 'overloaded',
   FST_ERR_BAD_URL: 'invalid_request',
+  FST_ERR_MAX_PARAM_LENGTH: 'invalid_request',
 };
 
 export function installProblems(app: App): void {
@@ -66,6 +67,15 @@ function pathPattern(url: string): RegExp {
   return new RegExp(`^${parts.map(literal).join('[^/]+')}$`);
 }
 
+/** What fails before any route is known: a URL that cannot be decoded, a name that is too long. */
+export function sendFrameworkError(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  send(reply, asHoldfastError(error, request));
+}
+
 function send(reply: FastifyReply, error: HoldfastError): void {
   const problem = toProblem(error);
   if (problem.retry_after_ms !== undefined)
@@ -105,7 +115,7 @@ function detailOf(code: ErrorCode, error: FastifyError, request: FastifyRequest)
   }
   if (code === 'body_too_large')
     return `the body is larger than this route accepts: ${error.message}`;
-  if (code === 'shutting_down') return 'the request was not finished in time';
+  if (code === 'overloaded') return 'the request was not finished in time';
   return error.message;
 }
 

@@ -8,9 +8,9 @@ import swagger from '@fastify/swagger';
 import { HoldfastError, ProblemSchema } from '../../wire/problem.ts';
 import type { Logger } from '../logger.ts';
 import { randomText, type Random } from '../random.ts';
-import { NESTING_PROBLEM, isNestedTooDeep } from './json-nesting.ts';
+import { jsonTextProblem } from './json-text.ts';
 import type { App } from './app.ts';
-import { installProblems } from './problems.ts';
+import { installProblems, sendFrameworkError } from './problems.ts';
 import { convertTextValues } from './text-values.ts';
 
 export type ServerOptions = {
@@ -27,6 +27,8 @@ export type ServerOptions = {
 };
 
 export const BODY_TIMEOUT_MS = 30_000;
+/** Well within what a process gets to stop in. */
+const CLOSE_BOUND_MS = 5_000;
 const CONNECTIONS_MAX = 4_096;
 
 export function buildServer(options: ServerOptions): App {
@@ -41,6 +43,7 @@ export function buildServer(options: ServerOptions): App {
     connectionTimeout: options.handlerTimeoutMs + BODY_TIMEOUT_MS,
     requestTimeout: BODY_TIMEOUT_MS,
     handlerTimeout: options.handlerTimeoutMs,
+    frameworkErrors: sendFrameworkError,
     keepAliveTimeout: 72_000,
     return503OnClosing: true,
     forceCloseConnections: 'idle',
@@ -59,6 +62,7 @@ export function buildServer(options: ServerOptions): App {
       },
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
+  closeInTime(app);
   app.server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX;
   app.server.headersTimeout = BODY_TIMEOUT_MS;
   app.removeContentTypeParser(['text/plain', 'application/json']);
@@ -66,8 +70,9 @@ export function buildServer(options: ServerOptions): App {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     const text = body.toString();
     // Clients name the type of a body that they do not send; a route that needs one says so itself.
+    const problem = jsonTextProblem(text);
     if (text === '') done(null, undefined);
-    else if (isNestedTooDeep(text)) done(new HoldfastError('invalid_json', NESTING_PROBLEM));
+    else if (problem !== null) done(new HoldfastError('invalid_json', problem));
     else void parseJson(request, text, done);
   });
   installProblems(app);
@@ -111,6 +116,19 @@ export function buildServer(options: ServerOptions): App {
     );
   });
   return app;
+}
+
+/** Answers in hand are finished, on connections that end with them; what dawdles is cut. */
+function closeInTime(app: App): void {
+  let isClosing = false;
+  app.addHook('preClose', async () => {
+    isClosing = true;
+    setTimeout(() => app.server.closeAllConnections(), CLOSE_BOUND_MS).unref();
+  });
+  app.addHook('onSend', async (_request, reply, payload) => {
+    if (isClosing) void reply.header('connection', 'close');
+    return payload;
+  });
 }
 
 const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;

@@ -53,7 +53,7 @@ function operation(change: Partial<StoredOperation> = {}): StoredOperation {
     effects: [],
     checkpoint: null,
     outcome: null,
-    attemptKey: null,
+    attemptKeys: [],
     deadlineBoot: { bootId: 'boot-1', bootMs: 550_000 },
     ...change,
   };
@@ -306,15 +306,32 @@ describe('I8: every accepted operation ends, and none is done when that is not k
     expect(after(operation(), { kind: 'pass_deadline' }, NOW).state).toBe('accepted');
   });
 
-  test('nothing new begins after the deadline, on either clock', () => {
-    const wallBack: Instant = { ...LATE, wallMs: 1_000_000 };
-    const wallAhead: Instant = { ...NOW, wallMs: 1_500_000 };
-    for (const now of [LATE, wallBack, wallAhead]) {
+  test('nothing new begins after the deadline: by the boot clock, after a reboot by the wall clock', () => {
+    const wallAhead: Instant = { ...NOW, wallMs: 9_500_000 };
+    const wallBack: Instant = { ...LATE, wallMs: 1_000 };
+    const rebooted: Instant = { wallMs: 1_500_000, bootMs: 10, bootId: 'boot-2' };
+    for (const now of [LATE, wallBack, rebooted]) {
       expect(codeOf(operation(), start(), now)).toBe('deadline_passed');
       expect(codeOf(executing(), begin(), now)).toBe('deadline_passed');
     }
-    const oneBefore: Instant = { ...NOW, wallMs: 1_499_999, bootMs: 549_999 };
-    expect(codeOf(operation(), start(), oneBefore)).toBeNull();
+    const oneBefore: Instant = { ...NOW, bootMs: 549_999 };
+    const rebootedBefore: Instant = { ...rebooted, wallMs: 1_499_999 };
+    for (const now of [oneBefore, rebootedBefore, wallAhead]) {
+      expect(codeOf(operation(), start(), now)).toBeNull();
+    }
+  });
+
+  test('onWorkerLoss: fail says failed only where nothing was begun', () => {
+    const open = [effect({ name: 'send', idempotent: true })];
+    const lose: LifecycleEvent = { kind: 'lose_worker', attempt: 1 };
+    expect(after(executing({ onWorkerLoss: 'fail', effects: open }), lose).state).toBe('unknown');
+    expect(after(executing({ onWorkerLoss: 'retry', effects: open }), lose).state).toBe('accepted');
+  });
+
+  test('an effect that only an object has by nature is declared by no rule', () => {
+    for (const name of ['constructor', 'toString', 'hasOwnProperty']) {
+      expect(codeOf(executing(), begin({ name }))).toBe('effect_undeclared');
+    }
   });
 
   test('an unknown operation can be settled late by its attempt, or resolved by a person', () => {
@@ -408,6 +425,11 @@ describe('attempts', () => {
       replayed: true,
     });
     expect(codeOf(first, start({ key: 'k2' }))).toBe('attempt_in_progress');
+    const second = after(
+      { ...first, onWorkerLoss: 'retry' },
+      start({ key: 'k2', supersede: true }),
+    );
+    expect(codeOf(second, start({ key: 'k1', supersede: true }))).toBe('attempt_stale');
   });
 
   test('an executing attempt is superseded only where its rule lets work be retried', () => {
