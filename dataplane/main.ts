@@ -14,7 +14,11 @@ import { runJournalTool } from './journal/journal-tool.ts';
 import { openJournal } from './journal/open-journal.ts';
 
 if (process.argv[2] === 'journal') {
-  process.exitCode = await runJournalTool(process.argv.slice(3), new SystemClock());
+  process.exitCode = await runJournalTool(process.argv.slice(3), {
+    clock: new SystemClock(),
+    out: process.stdout,
+    err: process.stderr,
+  });
 } else {
   await startDaemon();
 }

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { ConfigurationError } from '../../shared/platform/configuration.ts';
@@ -45,22 +46,25 @@ type Flags = {
   readonly 'accept-loss'?: boolean;
 };
 
+export type ToolPorts = { readonly clock: Clock; readonly out: Writable; readonly err: Writable };
+
 /** Resolves with the exit code: 0 done or sound, 1 damaged or refused, 2 wrong arguments. */
-export async function runJournalTool(argv: readonly string[], clock: Clock): Promise<number> {
+export async function runJournalTool(argv: readonly string[], ports: ToolPorts): Promise<number> {
+  const { out, err } = ports;
   try {
     const { command, flags } = readArguments(argv);
     const files = journalFiles(join(resolve(required(flags, 'data-dir')), 'journal'));
     switch (command) {
       case 'verify':
-        return verify(files, flags.json === true);
+        return verify(files, flags.json === true, out);
       case 'export':
-        return await exportEntries(files);
+        return await exportEntries(files, out);
       case 'backup':
-        return await backUp(files, required(flags, 'to'), clock);
+        return await backUp(files, required(flags, 'to'), ports);
       case 'restore':
-        return restore(files, required(flags, 'from'), flags, clock);
+        return restore(files, required(flags, 'from'), flags, ports);
       case 'accept-loss':
-        return acceptLoss(files, flags, clock);
+        return acceptLoss(files, flags, ports);
       default:
         throw new ConfigurationError([`there is no command ${command}`, USAGE]);
     }
@@ -69,7 +73,7 @@ export async function runJournalTool(argv: readonly string[], clock: Clock): Pro
       error instanceof StartError ||
       error instanceof StoreError ||
       error instanceof ConfigurationError;
-    process.stderr.write(`${isExpected ? error.message : String((error as Error).stack)}\n`);
+    err.write(`${isExpected ? error.message : String((error as Error).stack)}\n`);
     return error instanceof ConfigurationError ? 2 : 1;
   }
 }
@@ -103,9 +107,9 @@ function required(flags: Flags, name: 'data-dir' | 'to' | 'from'): string {
   return value;
 }
 
-function verify(files: JournalFiles, asJson: boolean): number {
+function verify(files: JournalFiles, asJson: boolean, out: Writable): number {
   const verdict = wholeVerdict(files);
-  process.stdout.write(asJson ? `${JSON.stringify(verdict)}\n` : describe(files, verdict));
+  out.write(asJson ? `${JSON.stringify(verdict)}\n` : describe(files, verdict));
   return verdict.kind === 'ok' || verdict.kind === 'fresh' ? 0 : 1;
 }
 
@@ -130,7 +134,7 @@ function describe({ directory }: JournalFiles, verdict: JournalVerdict): string 
   }
 }
 
-async function exportEntries(files: JournalFiles): Promise<number> {
+async function exportEntries(files: JournalFiles, out: Writable): Promise<number> {
   const reader = new JournalReader(files.database);
   try {
     for (let afterSeq = 0; ;) {
@@ -139,27 +143,36 @@ async function exportEntries(files: JournalFiles): Promise<number> {
       if (last === undefined) return 0;
       afterSeq = last.seq;
       const text = entries.map((entry) => `${JSON.stringify(entry)}\n`).join('');
-      if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+      if (!out.write(text)) await once(out, 'drain');
     }
   } finally {
     reader.close();
   }
 }
 
-async function backUp(files: JournalFiles, path: string, clock: Clock): Promise<number> {
+async function backUp(
+  files: JournalFiles,
+  path: string,
+  { clock, out }: ToolPorts,
+): Promise<number> {
   const { head } = await backupJournal(files, path, clock.now().wallMs);
-  process.stdout.write(`${path}: ${head.seq} entries, with ${manifestPath(path)} beside it\n`);
+  out.write(`${path}: ${head.seq} entries, with ${manifestPath(path)} beside it\n`);
   return 0;
 }
 
-function restore(files: JournalFiles, path: string, flags: Flags, clock: Clock): number {
+function restore(
+  files: JournalFiles,
+  path: string,
+  flags: Flags,
+  { clock, out }: ToolPorts,
+): number {
   const manifest = restoreJournal(files, path);
   const { head, madeAtMs } = manifest;
   const restored = `a backup of ${new Date(madeAtMs).toISOString()} that ends at entry ${head.seq}`;
   if (flags['accept-loss'] === true) {
     const aside = moveAside([files.head, files.loss, files.identity], files, clock);
     rememberAsIs(files, head);
-    process.stdout.write(`in service: ${restored}\n${afterwards(aside)}`);
+    out.write(`in service: ${restored}\n${afterwards(aside)}`);
     return 0;
   }
   if (!existsSync(files.head)) rememberAsIs(files, head);
@@ -167,20 +180,20 @@ function restore(files: JournalFiles, path: string, flags: Flags, clock: Clock):
     files.loss,
     `this journal was put back from ${restored}: what was accepted after it is not in it\n`,
   );
-  process.stdout.write(
+  out.write(
     `put back from ${restored}; the sidecar starts quarantined, to be looked at. ` +
       'To take it into service: journal accept-loss --keep --yes\n',
   );
   return 0;
 }
 
-function acceptLoss(files: JournalFiles, { keep, yes }: Flags, clock: Clock): number {
+function acceptLoss(files: JournalFiles, { keep, yes }: Flags, { clock, out }: ToolPorts): number {
   const verdict = wholeVerdict(files);
-  process.stdout.write(describe(files, verdict));
+  out.write(describe(files, verdict));
   if (verdict.kind === 'ok' || verdict.kind === 'fresh') return 0;
   const head = keep === true ? headToKeep(files, verdict) : null;
   if (yes !== true) {
-    process.stdout.write(
+    out.write(
       `With --yes this is moved aside${head === null ? '' : ', all but the entries that are there'}, ` +
         'and the host enrols anew. First take out what there is: journal export\n',
     );
@@ -193,21 +206,28 @@ function acceptLoss(files: JournalFiles, { keep, yes }: Flags, clock: Clock): nu
   const data = left.filter((path) => !memories.includes(path));
   const aside = moveAside([...data, ...memories], files, clock);
   if (head !== null) rememberAsIs(files, head);
-  process.stdout.write(afterwards(aside));
+  out.write(afterwards(aside));
   return 0;
 }
 
 /** Only a journal that is whole as far as it goes may stay. */
 function headToKeep(files: JournalFiles, verdict: JournalVerdict): { seq: number; hash: string } {
-  let head = null;
-  if (verdict.kind === 'lost') {
-    const reader = new JournalReader(files.database);
-    head = reader.newest();
-    reader.close();
-  }
+  const head = verdict.kind === 'lost' ? newestIn(files) : null;
   if (head === null)
     throw new StartError(`what is ${verdict.kind} cannot be kept: accept the loss without --keep`);
   return head;
+}
+
+/** `null` where there is none, or not even its table. */
+function newestIn(files: JournalFiles): { seq: number; hash: string } | null {
+  const reader = new JournalReader(files.database);
+  try {
+    return reader.newest();
+  } catch {
+    return null;
+  } finally {
+    reader.close();
+  }
 }
 
 function moveAside(paths: readonly string[], files: JournalFiles, clock: Clock): string {
