@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { compileCel } from '../shared/platform/cel.ts';
 import { SystemClock } from '../shared/platform/clock.ts';
 import { loadConfiguration } from '../shared/platform/configuration.ts';
+import { lockDirectory } from '../shared/platform/directory-lock.ts';
 import { createLogger } from '../shared/platform/logger.ts';
 import { SystemRandom } from '../shared/platform/random.ts';
 import { StartError, runDaemon } from '../shared/platform/shutdown.ts';
@@ -31,8 +32,10 @@ function startDaemon(): Promise<void> {
         argv: process.argv.slice(2),
         env: process.env,
       }),
-    (config) =>
-      startSidecar({
+    (config) => {
+      const lock = lockDirectory(config.dataDir);
+      process.once('exit', () => lock.release());
+      return startSidecar({
         config,
         hostName: config.hostName ?? hostname().toLowerCase(),
         joinToken: readJoinToken(config),
@@ -42,7 +45,8 @@ function startDaemon(): Promise<void> {
         transport: new UndiciTransport({ url: config.controlUrl }),
         compile: compileCel,
         openJournal,
-      }),
+      });
+    },
   );
 }
 

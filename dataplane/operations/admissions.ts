@@ -103,8 +103,11 @@ export class Admissions {
       authorityEndsBootMs: admissible.authorityEndsBootMs,
     });
     if (answer.type === 'declined') {
-      if (answer.code === 'idempotency_key_reused')
-        throw new HoldfastError(answer.code, answer.detail);
+      if (answer.code === 'idempotency_key_reused') {
+        const known = journal.reader.operationByKey(caller.app, caller.idempotencyKey);
+        const operationId = known?.operationId ?? '';
+        throw new HoldfastError(answer.code, answer.detail, { operationId });
+      }
       const basis = {
         rule: operation.rule,
         policyRevision: operation.policyRevision,

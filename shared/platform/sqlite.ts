@@ -18,6 +18,7 @@ export class StoreError extends Error {
     | 'schema_newer'
     | 'schema_changed'
     | 'not_writable'
+    | 'in_use'
     | 'corrupt';
 
   constructor(code: StoreError['code'], message: string, cause?: unknown) {

@@ -155,7 +155,7 @@ describe('the recovery view', () => {
     const view = async (): Promise<unknown> =>
       (await call('GET', '/v1/recovery', { headers: asOperator })).json();
     expect(await view()).toMatchObject({ verdict: 'no_outage', outage: null });
-    await admit(NOTIFY, 'before');
+    const before = (await admit(NOTIFY, 'before')).json<{ operationId: string }>();
     const paused = (await admit(REPORT, 'paused')).json<{ operationId: string }>();
     sidecar.authority.outage = OUTAGE;
     await sidecar.journal.recordOutage('outage_opened', OUTAGE);
@@ -197,6 +197,7 @@ describe('the recovery view', () => {
       body: { outcome: 'failed', provenance: 'verified', reason: 'the target has no entry' },
       headers: asOperator,
     });
+    await call('POST', `/v1/operations/${before.operationId}/cancel`, { body: {} });
     await call('POST', `/v1/operations/${paused.operationId}/cancel`, { body: {} });
     expect(await view()).toMatchObject({ verdict: 'settling' });
     await sidecar.journal.acknowledge(sidecar.journal.head().seq);

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
+import { lockDirectory } from '../../shared/platform/directory-lock.ts';
 
 const MAIN = fileURLToPath(new URL('../../dataplane/main.ts', import.meta.url));
 const TOKEN = 'a-token-of-at-least-16';
@@ -149,4 +150,16 @@ describe('what it cannot use ends with exit code 3 and one line that says the wa
     expect(code).toBe(3);
     expect(stderr).toContain(appsFile);
   });
+});
+
+test('a second sidecar on the same data directory does not start, and harms nothing', async () => {
+  const lock = lockDirectory(join(directory, 'data'));
+  try {
+    const { code, stderr } = await run(standard());
+    expect(code).toBe(3);
+    expect(stderr).toContain(`another process uses ${join(directory, 'data')}`);
+  } finally {
+    lock.release();
+  }
+  expect((await run(standard())).stderr).toContain('join token');
 });
