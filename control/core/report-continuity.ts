@@ -3,7 +3,8 @@
  * and under the same chain of hashes.
  *
  * C1  What was acknowledged is never stored twice: events up to the acknowledged position are
- *     skipped.
+ *     skipped. They are skipped only as what they were: one that differs from what is stored under
+ *     its number is another history, also where the report ends before the acknowledged position.
  * C2  The first event that is new follows the acknowledged one in number and in hash.
  * C3  A host that was enrolled again begins anew: its first report may start anywhere, because its
  *     old journal may be gone. A start that is not the beginning and not the continuation is a
@@ -33,7 +34,12 @@ export type Continuity =
 export function checkContinuity(
   acked: ReportPosition,
   events: readonly Link[],
-  source: { readonly hostEpoch: number; readonly firstHash: string },
+  source: {
+    readonly hostEpoch: number;
+    readonly firstHash: string;
+    /** By number, of this host epoch: what is stored of the events up to the acknowledged one. */
+    readonly storedHashes: ReadonlyMap<number, string>;
+  },
 ): Continuity {
   for (let index = 1; index < events.length; index += 1) {
     const [previous, event] = [events[index - 1], events[index]];
@@ -56,11 +62,13 @@ export function checkContinuity(
 
   const fromIndex = events.findIndex(({ seq }) => seq > acked.seq);
   const held = fromIndex === -1 ? events : events.slice(0, fromIndex);
-  const atAcked = held.find(({ seq }) => seq === acked.seq);
-  if (atAcked !== undefined && atAcked.hash !== acked.hash) {
+  const heldHash = (seq: number): string | undefined =>
+    seq === acked.seq ? acked.hash : source.storedHashes.get(seq);
+  const rewritten = held.find(({ seq, hash }) => (heldHash(seq) ?? hash) !== hash);
+  if (rewritten !== undefined) {
     return {
       kind: 'conflict',
-      seq: acked.seq,
+      seq: rewritten.seq,
       detail: 'has another hash than the one acknowledged',
     };
   }

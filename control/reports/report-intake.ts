@@ -32,6 +32,8 @@ const TRIES_MAX = 4;
 
 export class ReportIntake {
   readonly #ports: Ports;
+  /** By host, the conflict last told: a host repeats its report, and the trail says it once. */
+  readonly #conflicts = new Map<string, string>();
 
   constructor(ports: Ports) {
     this.#ports = ports;
@@ -55,7 +57,7 @@ export class ReportIntake {
   }
 
   async #take(caller: HostCaller, events: readonly ReportedEvent[]) {
-    this.#checkHashes(caller, events);
+    await this.#checkHashes(caller, events);
     const { hostId, hostEpoch } = caller.host;
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
       const host = await this.#ports.store.hosts.fetch(hostId);
@@ -78,10 +80,14 @@ export class ReportIntake {
    * Each event's hash is over its own content: what was changed on the way or at rest does not
    * pass.
    */
-  #checkHashes(caller: HostCaller, events: readonly ReportedEvent[]): void {
+  async #checkHashes(caller: HostCaller, events: readonly ReportedEvent[]): Promise<void> {
     for (const { hash, previousHash, ...content } of events) {
       if (chainHash(previousHash, content) === hash) continue;
-      throw this.#conflict(caller.host, content.seq, 'has a hash that is not that of its content');
+      throw await this.#conflict(
+        caller.host,
+        content.seq,
+        'has a hash that is not that of its content',
+      );
     }
   }
 
@@ -89,9 +95,15 @@ export class ReportIntake {
   async #append(host: HostRecord, events: readonly ReportedEvent[]) {
     const { store, clock, logger, metrics } = this.#ports;
     const { hostId, hostEpoch, acked } = host;
+    const fromSeq = events[0]?.seq ?? acked.seq;
+    const storedHashes =
+      fromSeq < acked.seq
+        ? await store.reports.hashesOf(host, { fromSeq, toSeq: acked.seq })
+        : new Map<number, string>();
     const continuity = checkContinuity(acked, events, {
       hostEpoch,
       firstHash: FIRST_PREVIOUS_HASH,
+      storedHashes,
     });
     switch (continuity.kind) {
       case 'duplicate':
@@ -102,7 +114,7 @@ export class ReportIntake {
           `expected seq ${continuity.expectedSeq}, got ${continuity.gotSeq}: send from there`,
         );
       case 'conflict':
-        throw this.#conflict(host, continuity.seq, continuity.detail);
+        throw await this.#conflict(host, continuity.seq, continuity.detail);
       case 'accept':
     }
     const fresh = events.slice(continuity.fromIndex);
@@ -175,8 +187,21 @@ export class ReportIntake {
     return { events, operations: [...changed.values()], refusals, outages };
   }
 
-  #conflict(host: HostRecord, seq: number, detail: string): HoldfastError {
-    this.#ports.logger.error({ hostId: host.hostId, seq, detail }, 'report contradicts the chain');
+  async #conflict(host: HostRecord, seq: number, detail: string): Promise<HoldfastError> {
+    const { logger, store, clock } = this.#ports;
+    const { hostId, hostName, hostEpoch, acked } = host;
+    logger.error({ hostId, seq, detail }, 'report contradicts the chain');
+    const told = `${hostEpoch} ${seq} ${detail}`;
+    if (this.#conflicts.get(hostId) !== told) {
+      await store.reports.recordRefused({
+        atMs: clock.now().wallMs,
+        actor: `host:${hostId}`,
+        action: 'report.conflict',
+        target: hostName,
+        detail: { hostEpoch, seq, ackedSeq: acked.seq, problem: detail },
+      });
+      this.#conflicts.set(hostId, told);
+    }
     return new HoldfastError('report_conflict', `event ${seq} ${detail}`);
   }
 }

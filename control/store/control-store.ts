@@ -185,7 +185,14 @@ export type OperationFilter = {
 
 export interface ReportStore {
   operations(ids: readonly string[]): Promise<ReadonlyMap<string, ProjectedOperation>>;
+  /** By number, of what is stored of one epoch of a host; both ends are included. */
+  hashesOf(
+    host: { readonly hostId: string; readonly hostEpoch: number },
+    range: { readonly fromSeq: number; readonly toSeq: number },
+  ): Promise<ReadonlyMap<number, string>>;
   append(write: ReportWrite): Promise<WriteOutcome>;
+  /** Of a report that is not stored. */
+  recordRefused(audit: AuditDraft): Promise<WriteOutcome>;
   /** Newest first, as all lists of reports. */
   listOperations(filter: OperationFilter, page: PageRequest): Promise<Page<ProjectedOperation>>;
   eventsOf(operationId: string, limit: number): Promise<readonly JournalEvent[]>;

@@ -26,7 +26,17 @@ export function sqliteReportStore(connection: SqliteConnection): ReportStore {
         const operations = rows.map((row) => readRecord<ProjectedOperation>(row));
         return new Map(operations.map((operation) => [operation.operationId, operation]));
       }),
+    hashesOf: ({ hostId, hostEpoch }, { fromSeq, toSeq }) =>
+      connection.read(() => {
+        const rows = connection.all(
+          `SELECT seq, hash FROM events
+           WHERE host_id = ? AND host_epoch = ? AND seq BETWEEN ? AND ?`,
+          [hostId, hostEpoch, fromSeq, toSeq],
+        );
+        return new Map(rows.map((row) => [numberOf(row, 'seq'), textOf(row, 'hash')]));
+      }),
     append: (write) => connection.write(() => appendReport(connection, write)),
+    recordRefused: (audit) => connection.write(() => connection.appendAudit([audit])),
     listOperations: (filter, page) =>
       connection.read(() => listOperations(connection, filter, page)),
     eventsOf: (operationId, limit) =>

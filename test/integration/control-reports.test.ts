@@ -189,6 +189,27 @@ describe('I12: reports', () => {
     expect((await host.reported([third])).ackedSeq).toBe(3);
   });
 
+  test('of a journal that went back and was written anew are refused, counted, and audited once', async () => {
+    for (let count = 0; count < 10; count += 1) host.record('policy_activated', { count });
+    const journal = host.journal();
+    expect((await host.reported(journal)).ackedSeq).toBe(10);
+    const other: JournalEvent[] = journal.slice(0, 5);
+    for (const event of journal.slice(5, 8)) {
+      other.push(rechain(event, { body: { other: true }, previousHash: other.at(-1)!.hash }));
+    }
+    for (const report of [other.slice(5), other, other.slice(5)]) {
+      const answer = await host.report(report);
+      expect([answer.status, answer.json['code']]).toEqual([409, 'report_conflict']);
+      expect(answer.json['detail']).toMatch(/event 6 has another hash/);
+    }
+    expect(await world.metric('holdfast_control_reports_total{outcome="report_conflict"}')).toBe(3);
+    const { items } = (await world.get('/v1/audit')).json as { items: Record<string, unknown>[] };
+    expect(items.filter(({ action }) => action === 'report.conflict')).toMatchObject([
+      { actor: `host:${host.id}`, detail: { hostEpoch: 1, seq: 6, ackedSeq: 10 } },
+    ]);
+    expect((await host.reported(journal.slice(5, 8))).ackedSeq).toBe(10);
+  });
+
   test('survive a restart of control', async () => {
     admit(1);
     await host.reported(host.journal());

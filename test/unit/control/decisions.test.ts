@@ -167,7 +167,8 @@ describe('the continuity of reports', () => {
     ...over,
   });
   const acked = { hostEpoch: 1, seq: 3, hash: 'h3' };
-  const source = { hostEpoch: 1, firstHash: zeros };
+  const storedHashes = new Map([1, 2, 3].map((seq) => [seq, `h${seq}`]));
+  const source = { hostEpoch: 1, firstHash: zeros, storedHashes };
   test.each([
     ['the next', [link(4), link(5)], { kind: 'accept', fromIndex: 0, lost: null }],
     ['an overlap', [link(2), link(3), link(4)], { kind: 'accept', fromIndex: 2, lost: null }],
@@ -189,6 +190,11 @@ describe('the continuity of reports', () => {
       'another history',
       [link(3, { hash: 'x' }), link(4, { previousHash: 'x' })],
       { kind: 'conflict', seq: 3 },
+    ],
+    [
+      'another history that ends before what is held',
+      [link(1), link(2, { hash: 'x' })],
+      { kind: 'conflict', seq: 2 },
     ],
   ])('%s', (_what, events, expected) => {
     expect(checkContinuity(acked, events, source)).toMatchObject(expected);
