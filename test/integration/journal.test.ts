@@ -154,7 +154,7 @@ describe('I2: once per key', () => {
   test('authority that ended while the request waited admits nothing', async () => {
     const journal = await opened();
     expect(
-      await journal.submit({ ...admit('late'), authorityEndsBootMs: clock.now().bootMs - 1 }),
+      await journal.submit({ ...admit('late'), authorityEndsBootMs: clock.now().bootMs - 1_000 }),
     ).toMatchObject({ type: 'declined', code: 'policy_expired' });
     expect(journal.operationCounts()).toEqual({});
   });
