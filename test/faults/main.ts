@@ -10,11 +10,24 @@ import { delimiter, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { FakeRandom } from '../fakes/fake-random.ts';
 import { CannotRunHere, type Campaign, type CampaignReport } from './campaign.ts';
+import { bitFlip } from './campaigns/bit-flip.ts';
+import { fsyncError } from './campaigns/fsync-error.ts';
+import { fullDisk } from './campaigns/full-disk.ts';
 import { killNine } from './campaigns/kill-nine.ts';
 import { powerCut } from './campaigns/power-cut.ts';
+import { readOnlyDisk } from './campaigns/read-only-disk.ts';
+import { slowDisk } from './campaigns/slow-disk.ts';
 import { Undo } from './undo.ts';
 
-const CAMPAIGNS: readonly Campaign[] = [killNine, powerCut];
+const CAMPAIGNS: readonly Campaign[] = [
+  killNine,
+  powerCut,
+  fsyncError,
+  slowDisk,
+  bitFlip,
+  fullDisk,
+  readOnlyDisk,
+];
 
 const EXIT = { passed: 0, broken: 1, usage: 2, cannotRun: 4 } as const;
 const SHOWN_MAX = 20;

@@ -75,6 +75,11 @@ export class LoopDisk {
     return 1 - bfree / blocks;
   }
 
+  get freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.directory);
+    return bavail * bsize;
+  }
+
   remove(): void {
     this.unmount();
     rmSync(this.#image, { force: true });

@@ -34,6 +34,8 @@ export class SidecarProcess implements Subject {
       readonly dataDir: string;
       /** A program and its arguments that run the sidecar as their child and become it. */
       readonly under?: readonly string[];
+      /** For a first start; without it the data is of a host that has enrolled. */
+      readonly joinTokenFile?: string;
       readonly callTimeoutMs?: number;
     },
   ) {
@@ -52,6 +54,9 @@ export class SidecarProcess implements Subject {
         HOLDFAST_HOST_NAME: 'dev',
         HOLDFAST_APPS_FILE: site.appsFile,
         HOLDFAST_LOG_LEVEL: 'error',
+        ...(options.joinTokenFile === undefined
+          ? {}
+          : { HOLDFAST_JOIN_TOKEN_FILE: options.joinTokenFile }),
       },
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
@@ -96,6 +101,15 @@ export class SidecarProcess implements Subject {
     }
   }
 
+  /** Whether it came to answer at all, or ended first. */
+  async isLive(): Promise<boolean> {
+    while (this.#result === null) {
+      if ((await this.probe('/livez'))?.status === 200) return true;
+      await Promise.race([pause(POLL_MS), this.ended]);
+    }
+    return false;
+  }
+
   async probe(path: string): Promise<{ status: number; body: string; tookMs: number } | null> {
     const startedMs = performance.now();
     try {
@@ -114,6 +128,12 @@ export class SidecarProcess implements Subject {
   /** kill -9, and wait until it is gone. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
+    await this.ended;
+  }
+
+  /** As an operator stops it. */
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
     await this.ended;
   }
 

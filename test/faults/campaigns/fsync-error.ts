@@ -1,0 +1,63 @@
+/** The Kth flush of every thread fails, for K = 1, 2, 3…: in the start first, then in commits. */
+import { join } from 'node:path';
+import type { Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
+import { countCalls } from '../history/history.ts';
+import { STRACE, failingFlush } from '../inject/system-calls.ts';
+import { makeSite } from '../sidecar/site.ts';
+import { checkFirstStart } from './first-start.ts';
+import { runUnderFault, type FaultyRun } from './faulty-run.ts';
+
+const MANY_CLIENTS = 8;
+
+export const fsyncError: Campaign = {
+  name: 'fsync-error',
+  about: 'the Kth fsync fails with EIO, K = 1 to --cycles, in the start and in commits',
+  cyclesAtFirst: 12,
+  needs: [STRACE],
+  run,
+};
+
+async function run(options: CampaignOptions): Promise<CampaignReport> {
+  const { cycles, isOver, say } = options;
+  const site = await makeSite(options.undo);
+  const runs: FaultyRun[] = [];
+  const firstStarts = { refused: 0, served: 0 };
+  const breaches: CampaignReport['breaches'][number][] = [];
+  for (let nth = 1; nth <= cycles && !isOver(); nth += 1) {
+    const injection = failingFlush(nth, join(site.root, 'trace'));
+    const first = await checkFirstStart(site, options, { name: `first-K${nth}`, injection });
+    breaches.push(...first.breaches);
+    firstStarts[first.outcome] += 1;
+    // Alone, each call is a commit of its own; together, they share them.
+    const clients = nth % 2 === 1 ? 1 : MANY_CLIENTS;
+    const loaded = await runUnderFault(site, options, { name: `K${nth}`, injection, clients });
+    runs.push(loaded);
+    const hit = loaded.injected.map(({ path }) => path.split('/').at(-1)).join(', ');
+    say(`K=${nth}: ${loaded.outcome} (${hit === '' ? 'nothing was hit' : hit})`);
+  }
+  return {
+    counts: faultCounts(runs, {
+      'first starts refused': firstStarts.refused,
+      'first starts not hit': firstStarts.served,
+    }),
+    lies: runs.flatMap(({ lies }) => lies),
+    breaches: [...breaches, ...runs.flatMap((one) => one.breaches)],
+  };
+}
+
+export function faultCounts(
+  runs: readonly FaultyRun[],
+  more: Readonly<Record<string, number>> = {},
+): Record<string, number> {
+  const counts: Record<string, number> = { runs: runs.length };
+  for (const { outcome } of runs) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  const calls = runs.flatMap((one) => one.calls);
+  const unknown = calls.filter(({ end }) => end?.kind === 'info' && end.code === 'outcome_unknown');
+  return {
+    ...counts,
+    'calls made to fail': runs.reduce((total, { injected }) => total + injected.length, 0),
+    ...more,
+    ...countCalls(calls),
+    'told outcome_unknown': unknown.length,
+  };
+}
