@@ -6,7 +6,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Breach, CampaignOptions } from '../campaign.ts';
 import type { Lie } from '../check/lie.ts';
-import { History, type Call } from '../history/history.ts';
+import { History, countCalls, type Call } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import {
   injectedCalls,
@@ -135,4 +135,21 @@ function checkAnswers(
   const told = calls.filter(({ end }) => end?.kind === 'info' && end.code === 'outcome_unknown');
   if (waiting.length > 0 && told.length === 0)
     breach(`${waiting.length} callers waited, and none was told outcome_unknown`);
+}
+
+export function faultCounts(
+  runs: readonly FaultyRun[],
+  more: Readonly<Record<string, number>> = {},
+): Record<string, number> {
+  const counts: Record<string, number> = { runs: runs.length };
+  for (const { outcome } of runs) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  const calls = runs.flatMap((one) => one.calls);
+  const unknown = calls.filter(({ end }) => end?.kind === 'info' && end.code === 'outcome_unknown');
+  return {
+    ...counts,
+    'calls made to fail': runs.reduce((total, { injected }) => total + injected.length, 0),
+    ...more,
+    ...countCalls(calls),
+    'told outcome_unknown': unknown.length,
+  };
 }

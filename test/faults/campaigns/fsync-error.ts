@@ -1,11 +1,10 @@
 /** The Kth flush of every thread fails, for K = 1, 2, 3…: in the start first, then in commits. */
 import { join } from 'node:path';
 import type { Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
-import { countCalls } from '../history/history.ts';
 import { STRACE, failingFlush } from '../inject/system-calls.ts';
 import { makeSite } from '../sidecar/site.ts';
 import { checkFirstStart } from './first-start.ts';
-import { runUnderFault, type FaultyRun } from './faulty-run.ts';
+import { faultCounts, runUnderFault, type FaultyRun } from './faulty-run.ts';
 
 const MANY_CLIENTS = 8;
 
@@ -42,22 +41,5 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
     }),
     lies: runs.flatMap(({ lies }) => lies),
     breaches: [...breaches, ...runs.flatMap((one) => one.breaches)],
-  };
-}
-
-export function faultCounts(
-  runs: readonly FaultyRun[],
-  more: Readonly<Record<string, number>> = {},
-): Record<string, number> {
-  const counts: Record<string, number> = { runs: runs.length };
-  for (const { outcome } of runs) counts[outcome] = (counts[outcome] ?? 0) + 1;
-  const calls = runs.flatMap((one) => one.calls);
-  const unknown = calls.filter(({ end }) => end?.kind === 'info' && end.code === 'outcome_unknown');
-  return {
-    ...counts,
-    'calls made to fail': runs.reduce((total, { injected }) => total + injected.length, 0),
-    ...more,
-    ...countCalls(calls),
-    'told outcome_unknown': unknown.length,
   };
 }

@@ -9,7 +9,6 @@ import type { Lie } from '../check/lie.ts';
 import { History, countCalls, type Call } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import { LOOP_DISK_PROGRAMS, LoopDisk } from '../inject/loop-disk.ts';
-import { pause } from '../pause.ts';
 import { SidecarProcess } from '../sidecar/sidecar-process.ts';
 import { copySite, makeSite, type Site } from '../sidecar/site.ts';
 import { expectReady, startText } from '../subject.ts';
