@@ -5,6 +5,7 @@
 import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
 import {
   acquireLease,
+  leaseEndMs,
   releaseLease,
   renewLease,
   type Holder,
@@ -35,7 +36,7 @@ export function decideLeaseSync(
   asked: {
     readonly holder: Holder;
     readonly leases: SyncRequest['leases'];
-    /** Leases this host holds now, and may hold at most. */
+    /** Leases this host holds now, without those that have expired, and may hold at most. */
     readonly heldCount: number;
     readonly heldMax: number;
     /** No epoch up to this one is granted again. */
@@ -62,16 +63,24 @@ export function decideLeaseSync(
     transitions.push({ kind, resource, epoch, replaces });
   };
 
+  const isHeldHere = (record: LeaseRecord | undefined): boolean =>
+    record?.state === 'held' &&
+    record.holder.hostId === holder.hostId &&
+    lessor.now.bootMs < leaseEndMs(record, lessor);
+
   for (const { resource, epoch } of asked.leases.release) {
-    const outcome = releaseLease(current.get(resource), { resource, epoch, holder });
+    const before = current.get(resource);
+    const outcome = releaseLease(before, { resource, epoch, holder });
     if (outcome.kind === 'ignored') continue;
     keep(outcome.record);
-    heldCount -= 1;
+    if (isHeldHere(before)) heldCount -= 1;
     note('released', resource, epoch);
   }
   for (const { resource, epoch } of asked.leases.renew) {
-    const outcome = renewLease(current.get(resource), { resource, epoch, holder }, lessor);
+    const before = current.get(resource);
+    const outcome = renewLease(before, { resource, epoch, holder }, lessor);
     if (outcome.kind === 'renewed') {
+      if (!isHeldHere(before)) heldCount += 1;
       keep(outcome.record);
       answer.leases.set(resource, { resource, epoch, ttlMs: lessor.ttlMs });
       note('renewed', resource, epoch);
@@ -86,8 +95,8 @@ export function decideLeaseSync(
   }
   for (const resource of new Set(asked.leases.acquire)) {
     const record = current.get(resource);
-    const isHeldHere = record?.state === 'held' && record.holder.hostId === holder.hostId;
-    if (!isHeldHere && heldCount >= asked.heldMax) {
+    const isMore = !isHeldHere(record);
+    if (isMore && heldCount >= asked.heldMax) {
       answer.pending.push({ resource, reason: 'limit', holder: null, retryAfterMs: lessor.ttlMs });
       note('pending', resource, null);
       continue;
@@ -96,7 +105,7 @@ export function decideLeaseSync(
     const outcome = acquireLease(record, { resource, holder, epoch }, lessor);
     if (outcome.kind === 'granted') {
       highestEpoch = epoch;
-      if (!isHeldHere) heldCount += 1;
+      if (isMore) heldCount += 1;
       keep(outcome.record);
       answer.leases.set(resource, { resource, epoch, ttlMs: lessor.ttlMs });
       note('granted', resource, epoch);

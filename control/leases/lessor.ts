@@ -101,7 +101,7 @@ export class Lessor {
       ...asked.release.map(({ resource }) => resource),
     ];
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-      const before = await store.forSync(host.hostId, resources);
+      const before = await store.forSync(host.hostId, resources, this.terms());
       const seen = this.#seenEpoch(host, before.highestEpoch);
       const decision = decideLeaseSync(
         before.leases,

@@ -22,7 +22,7 @@ import type {
 import type { JournalEvent, OperationState, Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
 import type { PublicKey } from '../../shared/wire/statements.ts';
-import type { LeaseRecord } from '../core/lease-transition.ts';
+import type { LeaseRecord, Lessor } from '../core/lease-transition.ts';
 import type { ProjectedOperation } from '../core/operation-projection.ts';
 import type { ReportPosition } from '../core/report-continuity.ts';
 
@@ -143,10 +143,11 @@ export type SyncWrite = {
 };
 
 export interface LeaseStore {
-  /** What one sync of a host is decided on. */
+  /** What one sync of a host is decided on. A lease that has expired is not held. */
   forSync(
     hostId: string,
     resources: readonly string[],
+    at: Pick<Lessor, 'now' | 'run' | 'recovery'>,
   ): Promise<{
     readonly leases: ReadonlyMap<string, LeaseRecord>;
     readonly heldCount: number;

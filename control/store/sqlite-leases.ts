@@ -5,15 +5,17 @@ import { recordSync } from './sqlite-hosts.ts';
 
 export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
   return {
-    forSync: (hostId, resources) =>
+    forSync: (hostId, resources, { now, run, recovery }) =>
       connection.read(() => {
         const rows = connection.all(
           'SELECT * FROM leases WHERE resource IN (SELECT value FROM json_each(?))',
           [JSON.stringify(resources)],
         );
         const held = connection.get(
-          `SELECT count(*) AS held FROM leases WHERE host_id = ? AND state = 'held'`,
-          [hostId],
+          // The end of a lease is that of `leaseEndMs` in core/lease-transition.ts.
+          `SELECT count(*) AS held FROM leases WHERE host_id = ? AND state = 'held'
+             AND CASE WHEN run = ? THEN ends_boot_ms ELSE ? + term_ms END > ?`,
+          [hostId, run, recovery.startedBootMs, now.bootMs],
         );
         return {
           leases: new Map(rows.map((row) => [textOf(row, 'resource'), readLease(row)])),

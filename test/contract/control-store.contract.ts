@@ -241,11 +241,17 @@ function leases(at: Subject): void {
       );
     }
     expect((await at.store.hosts.fetch('host_1'))?.lastSyncAtMs).toBe(9);
-    expect(await at.store.leases.forSync('host_1', ['orders/1', 'orders/2'])).toEqual({
-      leases: new Map([['orders/1', record()]]),
-      heldCount: 1,
-      highestEpoch: 1,
-    });
+    const found = (bootMs: number, over: object = {}) => {
+      const recovery = { kind: 'restart', startedBootMs: 1_000 } as const;
+      const when = { now: { bootMs, wallMs: 0, bootId: 'boot' }, run: 1, recovery, ...over };
+      return at.store.leases.forSync('host_1', ['orders/1', 'orders/2'], when);
+    };
+    const leases = new Map([['orders/1', record()]]);
+    expect(await found(99)).toEqual({ leases, heldCount: 1, highestEpoch: 1 });
+    // Expired, in its own run and in a later one, which counts from its start.
+    expect(await found(100)).toEqual({ leases, heldCount: 0, highestEpoch: 1 });
+    expect(await found(1_049, { run: 2 })).toMatchObject({ heldCount: 1 });
+    expect(await found(1_050, { run: 2 })).toMatchObject({ heldCount: 0 });
     expect(await at.store.leases.applySync({ ...write, host: synced({ hostEpoch: 2 }) })).toBe(
       'host_changed',
     );

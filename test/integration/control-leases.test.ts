@@ -128,6 +128,25 @@ describe('leases by sync', () => {
     ).toHaveLength(1);
   });
 
+  test('an expired lease does not count against the limit; renewed or released it is counted right', async () => {
+    await world.dispose();
+    world = await ControlWorld.create({ leasesPerHostMax: 2 });
+    one = await world.enrolHost('host-1');
+    const { leases } = await one.sync({ acquire: ['a', 'b'] });
+    const [a, b] = leases.map(({ resource, epoch }) => ({ resource, epoch }));
+    await world.clock.advance(TERM_MS);
+    // Renewed it is held again, so that only one more fits.
+    const answer = await one.sync({ renew: [a!], acquire: ['c', 'd'] });
+    expect(answer.leases.map(({ resource }) => resource)).toEqual(['a', 'c']);
+    expect(answer.pending).toMatchObject([{ resource: 'd', reason: 'limit' }]);
+    // The release of an expired one makes no room.
+    const after = await one.sync({ release: [b!], acquire: ['d'] });
+    expect(after.pending).toMatchObject([{ resource: 'd', reason: 'limit' }]);
+    await world.restart();
+    await world.clock.advance(TERM_MS);
+    expect((await one.sync({ acquire: ['d', 'e'] })).leases).toHaveLength(2);
+  });
+
   test('after an end without release others wait for the lock delay besides', async () => {
     await world.dispose();
     world = await ControlWorld.create({ lockDelay: '10s' });
