@@ -285,6 +285,20 @@ describe('the bundle', () => {
     await whenWaiting(0);
   });
 
+  test('a long-poll sees what is published while it reads the store', async () => {
+    await world.publish();
+    const { policy } = world.store;
+    const currentNumber = policy.currentNumber.bind(policy);
+    policy.currentNumber = async () => {
+      policy.currentNumber = currentNumber;
+      const read = await currentNumber();
+      await world.publish(policyDocument({ description: 'in between' }));
+      return read;
+    };
+    const answer = await world.get('/v1/bundle?wait=30s', { 'if-none-match': '"1"' });
+    expect([answer.status, answer.headers.get('etag')]).toEqual([200, '"2"']);
+  });
+
   test('a long-poll from before the first publication wakes on it', async () => {
     const waiting = world.get('/v1/bundle?wait=30s');
     await whenWaiting();

@@ -160,6 +160,29 @@ describe('I12: reports', () => {
     expect(await world.metric('holdfast_control_report_events_total{readable="yes"}')).toBe(20);
   });
 
+  test('that the store refuses are tried again, and never acknowledged unless they are stored', async () => {
+    admit(1);
+    const { reports } = world.store;
+    const append = reports.append.bind(reports);
+    let tries = 0;
+    const refusing = (times: number): void => {
+      tries = 0;
+      reports.append = (write) => {
+        tries += 1;
+        return tries <= times ? Promise.resolve('conflict') : append(write);
+      };
+    };
+    refusing(Infinity);
+    const refused = await host.report(host.journal());
+    expect([refused.status, refused.json['code']]).toEqual([503, 'overloaded']);
+    expect((await host.sync()).ackedSeq).toBe(0);
+    refusing(1);
+    expect((await host.reported(host.journal())).ackedSeq).toBe(1);
+    expect(tries).toBe(2);
+    expect(await shown('/v1/operations')).toHaveLength(1);
+    expect(await world.metric('holdfast_control_report_events_total{readable="yes"}')).toBe(1);
+  });
+
   test('with a gap are refused, and the detail names where to go on', async () => {
     for (let number = 1; number <= 4; number += 1) admit(number);
     const ahead = await host.report(host.journal(3));
