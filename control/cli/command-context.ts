@@ -51,7 +51,9 @@ export class CommandContext {
   }
 
   get timeoutMs(): number {
-    return durationFlag('--timeout', this.#readFlags().timeout);
+    const timeoutMs = durationFlag('--timeout', this.#readFlags().timeout);
+    if (timeoutMs === 0) throw usageError('--timeout 0 leaves no time for an answer');
+    return timeoutMs;
   }
 
   connection(daemon: DaemonName): Connection {

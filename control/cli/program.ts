@@ -3,6 +3,7 @@
  * failure of every command arrives here; nothing below prints one.
  */
 import { Command, CommanderError, Option } from 'commander';
+import { nearestWord } from '../../shared/core/nearest-word.ts';
 import { VERSION } from '../../shared/core/version.ts';
 import { CommandContext, type GlobalFlags } from './command-context.ts';
 import { addAuditCommands } from './commands/audit.ts';
@@ -43,6 +44,7 @@ export async function runCommand(surroundings: Surroundings): Promise<ExitCode> 
   const context = new CommandContext(surroundings, () => program.opts<GlobalFlags>());
   buildProgram(program, context);
   try {
+    checkCommandNames(program, surroundings.argv);
     await program.parseAsync([...surroundings.argv], { from: 'user' });
     return EXIT.ok;
   } catch (error) {
@@ -54,6 +56,32 @@ export async function runCommand(surroundings: Surroundings): Promise<ExitCode> 
     return failure.exitCode;
   } finally {
     await context.close();
+  }
+}
+
+/** Commander answers `--help` before it looks at the words before it, so a wrong one would pass. */
+function checkCommandNames(program: Command, argv: readonly string[]): void {
+  if (!argv.includes('--help') && !argv.includes('-h')) return;
+  let group = program;
+  for (let at = 0; at < argv.length && group.commands.length > 0; at += 1) {
+    const word = argv[at] ?? '';
+    if (word.startsWith('-')) {
+      const options = [...group.options, ...program.options];
+      const named = options.find(({ long, short }) => long === word || short === word);
+      if (named?.required === true) at += 1;
+      continue;
+    }
+    const names = group.commands.flatMap((command) => [command.name(), ...command.aliases()]);
+    if (word === 'help') return;
+    const found = group.commands.find(
+      (command) => command.name() === word || command.aliases().includes(word),
+    );
+    if (found === undefined) {
+      const nearest = nearestWord(word, names);
+      const meant = nearest === null ? '' : ` (Did you mean ${nearest}?)`;
+      throw new CommanderError(2, 'commander.unknownCommand', `unknown command '${word}'${meant}`);
+    }
+    group = found;
   }
 }
 

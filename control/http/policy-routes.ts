@@ -29,6 +29,9 @@ import {
 
 const viewer = { access: { kind: 'operator', role: 'viewer' } } as const;
 const COMMENT_LENGTH_MAX = 500;
+const COMMENT_ENCODED = "UTF-8''";
+/** Three bytes of UTF-8 for each UTF-16 unit, and three characters for each byte. */
+const COMMENT_HEADER_LENGTH_MAX = COMMENT_ENCODED.length + 9 * COMMENT_LENGTH_MAX;
 
 export function installPolicyRoutes(
   app: App,
@@ -55,8 +58,8 @@ export function installPolicyRoutes(
           'if-none-match': Type.Optional(Type.String({ maxLength: 100 })),
           'holdfast-comment': Type.Optional(
             Type.String({
-              maxLength: COMMENT_LENGTH_MAX,
-              description: 'why, kept with the revision',
+              maxLength: COMMENT_HEADER_LENGTH_MAX,
+              description: `why, kept with the revision: at most ${COMMENT_LENGTH_MAX} characters; what is not ASCII as ${COMMENT_ENCODED} and percent-encoded UTF-8`,
             }),
           ),
         }),
@@ -82,7 +85,7 @@ export function installPolicyRoutes(
         format: contentType.toLowerCase().includes('yaml') ? 'yaml' : 'json',
         precondition: preconditionOf(headers),
         isDryRun: query.dryRun ?? false,
-        comment: headers['holdfast-comment'] ?? null,
+        comment: commentOf(headers['holdfast-comment']),
         actor: actorOf(caller),
       });
       if (answer.outcome !== 'valid') void reply.header('etag', revisionTag(answer.policyRevision));
@@ -140,6 +143,26 @@ function installPolicyReading(app: App, store: PolicyStore): void {
       return published;
     },
   );
+}
+
+/** As RFC 8187 writes it, or as it stands. */
+function commentOf(header: string | undefined): string | null {
+  if (header === undefined) return null;
+  const path = 'headers:holdfast-comment';
+  const refused = (message: string) =>
+    new HoldfastError('invalid_request', `${path}: ${message}`, { errors: [{ path, message }] });
+  let comment = header;
+  if (header.startsWith(COMMENT_ENCODED)) {
+    try {
+      comment = decodeURIComponent(header.slice(COMMENT_ENCODED.length));
+    } catch {
+      throw refused('is not percent-encoded UTF-8');
+    }
+  }
+  if (comment.length > COMMENT_LENGTH_MAX) {
+    throw refused(`must not have more than ${COMMENT_LENGTH_MAX} characters`);
+  }
+  return comment;
 }
 
 function preconditionOf(headers: { 'if-match'?: string; 'if-none-match'?: string }): Precondition {

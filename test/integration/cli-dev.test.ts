@@ -67,7 +67,7 @@ test(
     for (const curl of curls) answers.push(JSON.parse((await runShell(cwd, curl)).out));
     expect(answers).toMatchObject([
       { state: 'accepted', rule: 'send-notification', policyRevision: 1 },
-      { items: [{ idempotencyKey: 'order-17' }] },
+      { items: [{ idempotencyKey: 'hello-1' }] },
       {
         policyRevision: 1,
         items: [{ rule: 'capture-payment' }, { rule: 'send-notification' }, {}, {}],

@@ -37,6 +37,20 @@ describe('publishing', () => {
     expect(read.json).not.toHaveProperty('bundle');
   });
 
+  test('a comment is kept as it was written, encoded or not', async () => {
+    const published = async (comment: string) => {
+      const headers = { 'if-none-match': '*', 'holdfast-comment': comment };
+      return (await put(policyDocument(), headers, '?dryRun=true')).json;
+    };
+    const encoded = (text: string) => `UTF-8''${encodeURIComponent(text)}`;
+    expect(await published('100%25')).toMatchObject({ comment: '100%25' });
+    expect(await published(encoded('Москва'))).toMatchObject({ comment: 'Москва' });
+    expect(await published(encoded('м'.repeat(500)))).toMatchObject({ outcome: 'valid' });
+    for (const wrong of ["UTF-8''%E2%", encoded('м'.repeat(501)), 'x'.repeat(501)]) {
+      expect(await published(wrong)).toMatchObject({ code: 'invalid_request' });
+    }
+  });
+
   test('without a precondition it is refused with 428, and so is a tag that is none', async () => {
     for (const headers of [
       {},

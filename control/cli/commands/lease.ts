@@ -3,7 +3,7 @@ import type { ControlLease } from '../../../shared/wire/control-api.ts';
 import type { HeldLeaseView } from '../../../shared/wire/sidecar-api.ts';
 import { collectPages, durationFlag, type CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
-import { CommandError, EXIT } from '../failures.ts';
+import { CommandError, EXIT, usageError } from '../failures.ts';
 import type { View } from '../output.ts';
 import { durationText } from '../time-text.ts';
 import { fromFlag, withPageFlags, type PageFlags } from './options.ts';
@@ -29,6 +29,7 @@ export function addLeaseCommands(program: Command, context: CommandContext): voi
     .description('have the sidecar ask control for a lease, and keep it renewed')
     .option('--wait <duration>', 'how long to wait until it is held', '5s')
     .action(async (resource: string, flags: { wait: string }) => {
+      checkResource(resource);
       const waitMs = durationFlag('--wait', flags.wait);
       const held = await context.sidecar.acquireLease(resource, { waitMs });
       context.output.item(held, HELD_LEASE_VIEW);
@@ -38,9 +39,20 @@ export function addLeaseCommands(program: Command, context: CommandContext): voi
     .command('release <resource>')
     .description('give a lease up')
     .action(async (resource: string) => {
+      checkResource(resource);
+      const known = await context.sidecar.leases();
+      if (!known.some((lease) => lease.resource === resource)) {
+        const detail = `this sidecar neither holds nor wants a lease of ${resource}`;
+        const hint = '`holdfast lease list` shows what it has';
+        throw new CommandError('lease_absent', detail, { exitCode: EXIT.notFound, hint });
+      }
       const released = await context.sidecar.releaseLease(resource);
       context.output.done(released, { sentence: `lease of ${resource} given up`, name: resource });
     });
+}
+
+function checkResource(resource: string): void {
+  if (resource.trim() === '') throw usageError('<resource> is empty: name what the lease is of');
 }
 
 function notHeld({ resource, reason, holder }: HeldLeaseView, wait: string): CommandError {

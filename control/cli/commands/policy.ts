@@ -33,7 +33,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .addOption(new Option('--revision <revision>', 'which one').argParser(parseRevision))
     .action((flags: { revision?: number }) => getPolicy(context, flags.revision));
   withPageFlags(
-    policy.command('history').description('list what was published, by whom and why'),
+    policy.command('history').alias('list').description('list what was published, by whom and why'),
   ).action(async (flags: PageFlags) => {
     const { output, control } = context;
     output.list(
@@ -64,10 +64,21 @@ async function applyPolicy(
     format,
     replaces: replaces === 0 ? null : replaces,
     isDryRun: flags.dryRun === true,
-    ...(flags.comment === undefined ? {} : { comment: flags.comment }),
+    ...(flags.comment === undefined ? {} : { comment: encodeComment(flags.comment) }),
   });
   const name = `policy/${answer.policyRevision}`;
   context.output.done(answer, { sentence: sentenceOf(answer), name });
+}
+
+/**
+ * A header carries ASCII: other text goes as in RFC 8187, and control decodes it. What only looks
+ * encoded is encoded too, so that every text arrives as it was written.
+ */
+function encodeComment(text: string): string {
+  const isPlain = /^[\u0020-\u007e]*$/.test(text) && text.trim() === text;
+  return isPlain && !text.startsWith("UTF-8''")
+    ? text
+    : `UTF-8''${encodeURIComponent(text.toWellFormed())}`;
 }
 
 /**
@@ -138,13 +149,14 @@ function readDocument(
 ): { text: string; format: PolicyFormat } {
   try {
     const text = readFileSync(file === '-' ? 0 : resolve(context.surroundings.cwd, file), 'utf8');
-    return { text, format: extname(file) === '.json' ? 'json' : 'yaml' };
+    if (text.trim() !== '') return { text, format: extname(file) === '.json' ? 'json' : 'yaml' };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     throw new CommandError('file_unreadable', `cannot read ${file}: ${code ?? message}`, {
       cause: error,
     });
   }
+  throw new CommandError('policy_invalid', `${file}: the document is empty`);
 }
 
 function revisionView(context: CommandContext): View<PolicyRevision> {

@@ -3,6 +3,7 @@ import type { Host, PublishedPolicy } from '../../../shared/wire/control-api.ts'
 import type { Health } from '../../../shared/wire/health.ts';
 import type { SidecarStatus } from '../../../shared/wire/sidecar-api.ts';
 import type { CommandContext } from '../command-context.ts';
+import { CommandError, EXIT } from '../failures.ts';
 import { durationText, timeText } from '../time-text.ts';
 import { answerOrError, ask, type Asked } from './health.ts';
 
@@ -20,8 +21,8 @@ type ControlStatus = {
 };
 
 /**
- * Succeeds whatever the daemons say: what is unreachable is part of the answer. `health` is for
- * scripts.
+ * Succeeds where one daemon has answered, whatever it says: what is unreachable is part of the
+ * answer. Where none has, nothing is known, and that is a failure. `health` is for scripts.
  */
 async function printStatus(context: CommandContext): Promise<void> {
   const { output } = context;
@@ -41,6 +42,16 @@ async function printStatus(context: CommandContext): Promise<void> {
     output.line();
     output.heading(`Sidecar at ${context.connection('sidecar').endpoint}`);
     output.fields(sidecar.ok ? sidecarFields(context, sidecar.value) : failureFields(sidecar));
+  });
+  if (control.ok || sidecar.ok) return;
+  const isDenied = [control, sidecar].some(
+    (asked) => !asked.ok && asked.failure.exitCode === EXIT.denied,
+  );
+  throw new CommandError('no_answer', 'neither control nor the sidecar has answered', {
+    exitCode: isDenied ? EXIT.denied : EXIT.unavailable,
+    hint: isDenied
+      ? 'name the files of your tokens with --control-token-file and --sidecar-token-file'
+      : '`holdfast dev` starts both daemons here',
   });
 }
 

@@ -39,7 +39,11 @@ export function devFiles(dataDir: string): DevFiles {
 }
 
 export function makeDataDir({ dataDir }: DevFiles): void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw unusable(dataDir, error);
+  }
 }
 
 /**
@@ -74,8 +78,18 @@ export function listDirectory(path: string): string[] {
     return readdirSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
+    throw unusable(path, error);
   }
+}
+
+function unusable(path: string, error: unknown): CommandError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const why = code === 'EEXIST' || code === 'ENOTDIR' ? 'it is not a directory' : (code ?? message);
+  return new CommandError('not_a_data_dir', `cannot keep data in ${path}: ${why}`, {
+    exitCode: EXIT.usage,
+    hint: 'name a directory that you may write to with --data-dir',
+    cause: error,
+  });
 }
 
 /** The demo app's token, made once, and the file that tells the sidecar about it. */

@@ -14,11 +14,11 @@ import { inert } from '../output.ts';
 import { CommandError, EXIT } from '../failures.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { endingText, type Ending, type OutputStream } from './daemon-process.ts';
-import { devFiles, makeDataDir, removeData } from './dev-files.ts';
+import { devFiles, listDirectory, makeDataDir, removeData } from './dev-files.ts';
 import { writeDevState, type DevState } from './dev-state.ts';
 import { firstSteps } from './first-steps.ts';
 import { isProbeLine, logLine } from './log-lines.ts';
-import { Supervisor } from './supervisor.ts';
+import { readPolicy, Supervisor } from './supervisor.ts';
 import { isSupervised, openSwitchboard, type DevAction } from './switchboard.ts';
 
 export type DevOptions = {
@@ -45,6 +45,8 @@ export async function runDev(
   { env, cwd, stdout, stderr }: Surroundings,
 ): Promise<void> {
   const files = devFiles(options.dataDir);
+  if (options.policyFile !== undefined) readPolicy(options.policyFile);
+  listDirectory(options.dataDir);
   if (await isSupervised(options.dataDir)) {
     throw new CommandError(
       'already_running',
@@ -74,7 +76,7 @@ export async function runDev(
     // that.
     if (ending.isExpected || !isUp) return;
     say(`${daemon} ended unexpectedly, ${endingText(ending)}: ${WHAT_GOES_ON[daemon]}`);
-    say(`start it again with: holdfast dev start ${daemon}`);
+    say(`start it again with: npx holdfast dev start ${daemon}`);
   };
   const clock = new SystemClock();
   const random = new SystemRandom();
@@ -122,7 +124,7 @@ export async function runDev(
       'killed',
       'both daemons were killed; the next start recovers their data',
     );
-  say('both daemons have stopped; their data stays: start again with holdfast dev');
+  say('both daemons have stopped; their data stays: start again with npx holdfast dev');
 }
 
 type Stop = {

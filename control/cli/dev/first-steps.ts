@@ -20,13 +20,17 @@ export function firstSteps(supervisor: Supervisor, cwd: string): string {
 
   Have work accepted, twice with the same key, and see what goes on without control:
 
-    curl -s ${headers} ${sidecarUrl}/v1/operations -H 'Idempotency-Key: order-17' \\
+    curl -s ${headers} ${sidecarUrl}/v1/operations -H 'Idempotency-Key: hello-1' \\
       -H 'Content-Type: application/json' -d '${body}'
     curl -s ${headers} ${sidecarUrl}/v1/operations
     curl -s ${headers} ${sidecarUrl}/v1/outage-budget
 
-  In another terminal:  holdfast status   holdfast op list   holdfast outage-budget
-  Play an outage:       holdfast dev kill control   holdfast recovery   holdfast dev start control
+  In another terminal:  npx holdfast status
+                        npx holdfast op list
+                        npx holdfast outage-budget
+  Play an outage:       npx holdfast dev kill control
+                        npx holdfast recovery
+                        npx holdfast dev start control
   Stop both:            Ctrl-C
 `;
 }

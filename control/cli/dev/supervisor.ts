@@ -189,14 +189,7 @@ export class Supervisor {
     const { policyFile } = this.#options;
     if (inForce !== null && policyFile === undefined) return inForce;
     const file = policyFile ?? SAMPLE_POLICY;
-    let document: string;
-    try {
-      document = readFileSync(file, 'utf8');
-    } catch (error) {
-      const detail = `cannot read ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`;
-      throw new CommandError('file_unreadable', detail, { cause: error });
-    }
-    const { policyRevision } = await control.publishPolicy(document, {
+    const { policyRevision } = await control.publishPolicy(readPolicy(file), {
       format: file.endsWith('.json') ? 'json' : 'yaml',
       replaces: inForce,
       comment: 'published by holdfast dev',
@@ -224,7 +217,10 @@ export class Supervisor {
         // A revision that was kept on disk is in force at once, whether or not this control gave it.
         const isActive = policy.activeRevision !== null && policy.activeRevision >= policyRevision;
         if (isActive && control.state === 'connected') return;
-        if (control.state === 'refused') {
+        // A control whose data were removed has other keys, so the sidecar cannot believe its refusal.
+        const isStranger =
+          control.state === 'disconnected' && control.lastError?.startsWith('bad_answer: ');
+        if (control.state === 'refused' || isStranger) {
           const why = control.lastError ?? 'it did not say why';
           throw new CommandError('sidecar_refused', `control refuses the sidecar: ${why}`, {
             hint: 'their data do not belong together: `holdfast dev --fresh` begins with none',
@@ -246,6 +242,15 @@ export class Supervisor {
     } finally {
       await sidecar.close();
     }
+  }
+}
+
+export function readPolicy(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const detail = `cannot read ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`;
+    throw new CommandError('file_unreadable', detail, { cause: error });
   }
 }
 

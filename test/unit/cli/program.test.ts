@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -67,6 +67,10 @@ describe('usage', () => {
 
   test.each([
     [['stat'], 'Did you mean status?'],
+    [['refusals', '--help'], 'Did you mean refusal?'],
+    [['op', 'lst', '--help'], 'Did you mean list?'],
+    [['status', '--timeout', '0s'], '--timeout 0'],
+    [['lease', 'acquire', ''], '<resource> is empty'],
     [['op', 'list', '--stat', 'unknown'], 'Did you mean --state?'],
     [['op', 'list', '--state', 'done'], 'Allowed choices are accepted'],
     [['op', 'list', '--limit', '0'], 'whole number from 1'],
@@ -182,6 +186,31 @@ describe('policy apply', () => {
     expect(standIn?.asked.at(-1)?.headers['if-none-match']).toBe('*');
   });
 
+  test.each([
+    ['größer als Москва', "UTF-8''gr%C3%B6%C3%9Fer%20als%20%D0%9C%D0%BE%D1%81%D0%BA%D0%B2%D0%B0"],
+    ["UTF-8''x", "UTF-8''UTF-8''x"],
+    ['100%25', '100%25'],
+  ])('the comment %j goes as ASCII', async (comment, header) => {
+    await answering({
+      'GET /v1/policy': problem('not_found'),
+      'PUT /v1/policy': { status: 200, body: { ...published, outcome: 'published' } },
+    });
+
+    expect((await run('policy', 'apply', 'policy.yaml', '--comment', comment)).exitCode).toBe(0);
+    expect(standIn?.asked.at(-1)?.headers['holdfast-comment']).toBe(header);
+  });
+
+  test('an empty document is told to be empty, before control is asked', async () => {
+    writeFileSync(join(cwd, 'policy.yaml'), ' \n');
+    for (const command of ['apply', 'validate']) {
+      const { exitCode, err } = await run('policy', command, 'policy.yaml');
+      expect([exitCode, err]).toEqual([
+        1,
+        expect.stringContaining('policy.yaml: the document is empty'),
+      ]);
+    }
+  });
+
   test('a conflict is 5, and says how to go on', async () => {
     await answering({ 'PUT /v1/policy': problem('revision_conflict') });
 
@@ -280,15 +309,40 @@ describe('lease acquire', () => {
   });
 });
 
+test('lease release of what the sidecar does not have is 3, and releases nothing', async () => {
+  await answering({ 'GET /v1/leases': { status: 200, body: { items: [LEASE] } } });
+
+  const { exitCode, err } = await run('lease', 'release', 'orders/8');
+
+  expect(exitCode).toBe(3);
+  expect(err).toContain('neither holds nor wants a lease of orders/8');
+  expect(standIn?.asked.map(({ method }) => method)).toEqual(['GET']);
+});
+
+describe('dev refuses before anything is made', () => {
+  test('a policy that is not there', async () => {
+    const { exitCode, err } = await run('dev', '--policy', 'nope.yaml');
+    expect([exitCode, err]).toEqual([1, expect.stringContaining('cannot read ')]);
+    expect(existsSync(join(cwd, '.holdfast'))).toBe(false);
+  });
+
+  test('a data directory that is a file', async () => {
+    writeFileSync(join(cwd, 'file'), '');
+    const { exitCode, err } = await run('dev', '--data-dir', 'file');
+    expect([exitCode, err]).toEqual([2, expect.stringContaining('it is not a directory')]);
+    expect(err).not.toContain('    at ');
+  });
+});
+
 describe('with nobody there', () => {
   beforeEach(async () => {
     standIn = await openStandIn(() => 'silence');
     await standIn.close();
   });
 
-  test('status says what is unreachable, and does not fail', async () => {
+  test('status says what is unreachable, and fails where nothing could be asked', async () => {
     const { exitCode, out } = await run('status');
-    expect(exitCode).toBe(0);
+    expect(exitCode).toBe(6);
     expect(out.match(/state: +unreachable/g)).toHaveLength(2);
   });
 
