@@ -67,7 +67,8 @@ export function failureOf(error: unknown): Failure {
     return { ...quiet, exitCode, code, detail, errors, hint };
   }
   if (error instanceof ProblemError) {
-    const { code, message: detail, retryable, retryAfterMs, problem } = error;
+    const { code, retryable, retryAfterMs, problem } = error;
+    const detail = withCommands(error.message);
     const exitCode = exitCodeOf(error);
     const hint = HINTS[code] ?? null;
     return {
@@ -103,6 +104,13 @@ export function failureOf(error: unknown): Failure {
   const stack = error instanceof Error ? (error.stack ?? null) : null;
   const detail = error instanceof Error ? error.message : String(error);
   return { ...quiet, exitCode: EXIT.failure, code: 'internal', detail, stack };
+}
+
+/** The daemons name requests, which is not what one types here. */
+function withCommands(detail: string): string {
+  return detail
+    .replaceAll('GET /v1/outages', '`holdfast outage list`')
+    .replaceAll('GET /v1/hosts', '`holdfast host list`');
 }
 
 function exitCodeOf({ status }: ProblemError): ExitCode {
