@@ -120,9 +120,14 @@ async function tell({
   }));
   const away = { fromMs: 0, toMs: 0 };
   const events: Promise<void>[] = [];
+  // From then on it may answer, before it is known to be ready.
+  let startedAtMs = 0;
   let executedInOutage = 0;
   let done = 0;
+  let isStarting = false;
   const isAway = (): boolean => away.fromMs > 0 && away.toMs === 0;
+  const stateOfControl = (): string =>
+    isStarting ? 'control is starting' : isAway() ? 'control is away' : 'control is in reach';
 
   const whenDone: [number, () => Promise<void>][] = [
     [
@@ -147,8 +152,11 @@ async function tell({
     [
       Math.floor((lines.length * 2) / 3),
       async () => {
-        away.toMs = Date.now();
+        isStarting = true;
+        startedAtMs = Date.now();
         await supervisor.start('control');
+        away.toMs = Date.now();
+        isStarting = false;
         progress.say('control was started again: the backlog of reports goes up');
       },
     ],
@@ -160,7 +168,7 @@ async function tell({
       if (item.line.ok) item.disposition = await worker.process(item.line.order);
       if (item.disposition?.kind === 'executed' && isAway()) executedInOutage += 1;
       done += 1;
-      progress.update(done, isAway() ? 'control is away' : 'control is in reach');
+      progress.update(done, stateOfControl());
       // One event after the other, while the work goes on.
       const due =
         whenDone[0] !== undefined && done >= whenDone[0][0] ? whenDone.shift() : undefined;
@@ -190,7 +198,7 @@ async function tell({
       ledger: await target.ledger(),
       sidecar,
       control,
-      away,
+      away: { ...away, toMs: startedAtMs },
     });
     return {
       ...summarize({

@@ -54,6 +54,9 @@ export function printReport(report: Report): void {
   row('write of a stale owner refused by the target', report.staleOwnerFenced ? 'yes' : 'NO');
   section(`Recovery view: ${recovery.verdict}`);
   process.stdout.write(`  ${recovery.summary}\n`);
+  const note =
+    "the outage lasts until the sidecar's next successful sync, and its counts include the notifications";
+  process.stdout.write(`  ${styleText('dim', note)}\n`);
   row('accepted before, unfinished when it began', recovery.acceptedBefore.count);
   row('continued under cached authority', recovery.continued.count);
   row('stopped', recovery.stopped.count);
