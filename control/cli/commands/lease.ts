@@ -41,7 +41,7 @@ export function addLeaseCommands(program: Command, context: CommandContext): voi
     .action(async (resource: string) => {
       checkResource(resource);
       const known = await context.sidecar.leases();
-      if (!known.some((lease) => lease.resource === resource)) {
+      if (!known.some((one) => one.resource === resource)) {
         const detail = `this sidecar neither holds nor wants a lease of ${resource}`;
         const hint = '`holdfast lease list` shows what it has';
         throw new CommandError('lease_absent', detail, { exitCode: EXIT.notFound, hint });
