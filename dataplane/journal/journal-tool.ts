@@ -1,6 +1,6 @@
 /**
- * What an operator does to a journal while the sidecar is stopped: look, take out, copy, put back,
- * and say that what is lost is lost. Nothing is ever deleted: files are moved aside.
+ * What an operator does to a journal: look, take out, copy; and, while the sidecar is stopped, put
+ * back, and say that what is lost is lost. Nothing is ever deleted: files are moved aside.
  */
 import { once } from 'node:events';
 import { existsSync, readdirSync, renameSync } from 'node:fs';
@@ -9,6 +9,7 @@ import type { Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { ConfigurationError } from '../../shared/platform/configuration.ts';
+import { lockDirectory } from '../../shared/platform/directory-lock.ts';
 import {
   makeDirectory,
   syncDirectory,
@@ -62,9 +63,9 @@ export async function runJournalTool(argv: readonly string[], ports: ToolPorts):
       case 'backup':
         return await backUp(files, required(flags, 'to'), ports);
       case 'restore':
-        return restore(files, required(flags, 'from'), flags, ports);
+        return alone(files, () => restore(files, required(flags, 'from'), flags, ports));
       case 'accept-loss':
-        return acceptLoss(files, flags, ports);
+        return alone(files, () => acceptLoss(files, flags, ports));
       default:
         throw new ConfigurationError([`there is no command ${command}`, USAGE]);
     }
@@ -105,6 +106,16 @@ function required(flags: Flags, name: 'data-dir' | 'to' | 'from'): string {
   const value = flags[name];
   if (value === undefined) throw new ConfigurationError([`--${name} is required`, USAGE]);
   return value;
+}
+
+/** Throws a `StoreError` while a sidecar runs over the files that would be moved from under it. */
+function alone(files: JournalFiles, work: () => number): number {
+  const lock = lockDirectory(dirname(files.directory));
+  try {
+    return work();
+  } finally {
+    lock.release();
+  }
 }
 
 function verify(files: JournalFiles, asJson: boolean, out: Writable): number {

@@ -162,6 +162,10 @@ describe('a sidecar over a journal that lost its end', () => {
     const { items } = (await call('GET', '/v1/operations?limit=500')).body as { items: unknown[] };
     expect(items.length).toBeGreaterThan(5);
     expect((await call('GET', '/v1/nothing')).status).toBe(404);
+    expect(await tool('accept-loss', '--yes')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('another process uses'),
+    });
     expect(readFileSync(files.database)).toEqual(before);
     expect(existsSync(files.identity)).toBe(false);
   });
