@@ -15,6 +15,7 @@ import { SystemClock } from '../../../shared/platform/clock.ts';
 import { SystemRandom } from '../../../shared/platform/random.ts';
 import { takeAccount, type Account, type Away, type Settled } from './account.ts';
 import { makeOrders, parseOrders, type OrderLine } from './order-file.ts';
+import { OutageScript } from './outage-script.ts';
 import { OrderWorker, type Disposition } from './order-worker.ts';
 import { Progress } from './progress.ts';
 import { printReport, type Report } from './report.ts';
@@ -118,65 +119,22 @@ async function tell({
     line,
     disposition: null,
   }));
-  const away = { fromMs: 0, toMs: 0 };
-  const events: Promise<void>[] = [];
-  // From then on it may answer, before it is known to be ready.
-  let startedAtMs = 0;
+  const script = new OutageScript(supervisor, progress, lines.length);
   let executedInOutage = 0;
   let done = 0;
-  let isStarting = false;
-  const isAway = (): boolean => away.fromMs > 0 && away.toMs === 0;
-  const stateOfControl = (): string =>
-    isStarting ? 'control is starting' : isAway() ? 'control is away' : 'control is in reach';
-
-  const whenDone: [number, () => Promise<void>][] = [
-    [
-      Math.floor(lines.length / 3),
-      async () => {
-        await supervisor.kill('control');
-        away.fromMs = Date.now();
-        progress.say(
-          'control was killed (SIGKILL): bounded work goes on, what must be fresh is refused',
-        );
-      },
-    ],
-    [
-      Math.floor(lines.length / 2),
-      async () => {
-        await supervisor.kill('sidecar');
-        progress.say('the sidecar was killed as well (SIGKILL), with control still away');
-        await supervisor.start('sidecar');
-        progress.say('the sidecar serves again, from its own disk');
-      },
-    ],
-    [
-      Math.floor((lines.length * 2) / 3),
-      async () => {
-        isStarting = true;
-        startedAtMs = Date.now();
-        await supervisor.start('control');
-        away.toMs = Date.now();
-        isStarting = false;
-        progress.say('control was started again: the backlog of reports goes up');
-      },
-    ],
-  ];
 
   const queue = [...settled];
   const work = async (): Promise<void> => {
     for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
       if (item.line.ok) item.disposition = await worker.process(item.line.order);
-      if (item.disposition?.kind === 'executed' && isAway()) executedInOutage += 1;
+      if (item.disposition?.kind === 'executed' && script.isAway) executedInOutage += 1;
       done += 1;
-      progress.update(done, stateOfControl());
-      // One event after the other, while the work goes on.
-      const due =
-        whenDone[0] !== undefined && done >= whenDone[0][0] ? whenDone.shift() : undefined;
-      if (due !== undefined) events.push((events.at(-1) ?? Promise.resolve()).then(due[1]));
+      progress.update(done, script.stateOfControl);
+      script.lineDone(done);
     }
   };
   await Promise.all(Array.from({ length: concurrency }, work));
-  await Promise.all(events);
+  await script.end();
 
   const deferred = settled.filter(({ disposition }) => disposition?.kind === 'deferred');
   progress.say(
@@ -198,13 +156,13 @@ async function tell({
       ledger: await target.ledger(),
       sidecar,
       control,
-      away: { ...away, toMs: startedAtMs },
+      away: { ...script.away, toMs: script.startedAtMs },
     });
     return {
       ...summarize({
         settled,
         account,
-        away,
+        away: script.away,
         deferred: deferred.length,
         executedInOutage,
         resolved,
