@@ -6,6 +6,8 @@ import type { Undo } from './undo.ts';
 export type CampaignOptions = {
   /** Cycles, offsets or calls, as the campaign counts. */
   readonly cycles: number;
+  /** Where counting begins, for a campaign that goes through cases in order. */
+  readonly from: number;
   readonly seed: number;
   readonly random: FakeRandom;
   readonly undo: Undo;

@@ -38,6 +38,7 @@ Campaigns:
 ${CAMPAIGNS.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')}
 
   --cycles N    how often (also --offsets N)
+  --from K      of fsync-error: the first K (default 1)
   --minutes M   end after M minutes, whatever --cycles says
   --seed N      the same random choices again; the timing of processes is not repeated
   --json        one JSON object on standard output
@@ -45,11 +46,16 @@ ${CAMPAIGNS.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')
 Exit codes: 0 no lie, 1 a lie or a broken contract, 2 wrong arguments, 4 a program is missing
 `;
 
+class UsageError extends Error {
+  override name = 'UsageError';
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       cycles: { type: 'string' },
+      from: { type: 'string', default: '1' },
       offsets: { type: 'string' },
       minutes: { type: 'string' },
       seed: { type: 'string' },
@@ -68,8 +74,9 @@ async function main(): Promise<number> {
   }
   const cycles = whole('cycles', values.cycles ?? values.offsets ?? `${campaign.cyclesAtFirst}`);
   const seed = whole('seed', values.seed ?? `${Date.now() % 1_000_000}`);
+  const from = whole('from', values.from);
   const minutes = values.minutes === undefined ? null : Number(values.minutes);
-  if (minutes !== null && !(minutes > 0)) throw new TypeError(`--minutes ${values.minutes}?`);
+  if (minutes !== null && !(minutes > 0)) throw new UsageError(`--minutes ${values.minutes}?`);
   checkPrograms(campaign);
   const startedMs = performance.now();
   const seconds = (): number => Math.round((performance.now() - startedMs) / 100) / 10;
@@ -79,6 +86,7 @@ async function main(): Promise<number> {
   undo.watch();
   const report = await campaign.run({
     cycles,
+    from,
     seed,
     random: new FakeRandom(seed),
     undo,
@@ -111,7 +119,7 @@ function reportText(
 }
 
 function whole(name: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new TypeError(`--${name} ${text} is not a whole number`);
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--${name} ${text} is not a whole number`);
   return Number(text);
 }
 
@@ -141,7 +149,10 @@ function exitCodeOf(error: unknown): number {
     process.stderr.write(`${message}\n`);
     return EXIT.cannotRun;
   }
-  if (error instanceof TypeError && !(error.stack ?? '').includes('/campaigns/')) {
+  if (
+    error instanceof UsageError ||
+    (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')
+  ) {
     process.stderr.write(`${message}\n\n${HELP}`);
     return EXIT.usage;
   }

@@ -129,12 +129,21 @@ function checkAnswers(
     const said = end.kind === 'ok' ? 'acknowledged' : `refused as ${end.code}`;
     breach(`${request.kind} was ${said} ${Math.round(invokedMs - hit.atMs)} ms after the error`);
   }
-  const waiting = calls.filter(
-    ({ invokedMs, endedMs }) => invokedMs < hit.atMs - 1 && endedMs > hit.atMs,
-  );
-  const told = calls.filter(({ end }) => end?.kind === 'info' && end.code === 'outcome_unknown');
-  if (waiting.length > 0 && told.length === 0)
+  const waiting = waitingAt(hit, calls);
+  if (waiting.length > 0 && !waiting.some(isToldUnknown))
     breach(`${waiting.length} callers waited, and none was told outcome_unknown`);
+}
+
+/** Those who had asked before the error and had no answer yet. */
+function waitingAt(hit: Injected | undefined, calls: readonly Call[]): Call[] {
+  return calls.filter(
+    ({ invokedMs, endedMs }) =>
+      hit !== undefined && invokedMs < hit.atMs - 1 && endedMs > hit.atMs + 1,
+  );
+}
+
+function isToldUnknown({ end }: Call): boolean {
+  return end?.kind === 'info' && end.code === 'outcome_unknown';
 }
 
 export function faultCounts(
@@ -144,12 +153,15 @@ export function faultCounts(
   const counts: Record<string, number> = { runs: runs.length };
   for (const { outcome } of runs) counts[outcome] = (counts[outcome] ?? 0) + 1;
   const calls = runs.flatMap((one) => one.calls);
-  const unknown = calls.filter(({ end }) => end?.kind === 'info' && end.code === 'outcome_unknown');
+  const waiting = runs.flatMap((one) =>
+    one.outcome === 'stopped by itself' ? waitingAt(one.injected.find(isOfJournal), one.calls) : [],
+  );
   return {
     ...counts,
     'calls made to fail': runs.reduce((total, { injected }) => total + injected.length, 0),
     ...more,
     ...countCalls(calls),
-    'told outcome_unknown': unknown.length,
+    'waiting when it failed': waiting.length,
+    'of them told outcome_unknown': waiting.filter(isToldUnknown).length,
   };
 }

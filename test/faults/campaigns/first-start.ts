@@ -29,11 +29,17 @@ const JOIN_TOKEN = `hfj1.join_0123456789abcdefghjkmnpqrs.${'s'.repeat(43)}.${'t'
 const VERSIONS_OFFSET = 18;
 const WAL_VERSION = 2;
 
+/** `served`: it was hit where it can go on, or once it served already. */
+export type FirstStart = {
+  readonly outcome: 'refused' | 'served' | 'not hit';
+  readonly breaches: readonly Breach[];
+};
+
 export async function checkFirstStart(
   site: Site,
   { undo }: CampaignOptions,
   parts: { readonly name: string; readonly injection: Injection },
-): Promise<{ readonly outcome: 'refused' | 'served'; readonly breaches: readonly Breach[] }> {
+): Promise<FirstStart> {
   const dataDir = join(site.root, parts.name);
   const { traceFile } = parts.injection;
   mkdirSync(dataDir);
@@ -56,12 +62,13 @@ export async function checkFirstStart(
   if (isServing && !isWal(join(dataDir, 'journal/journal.db')))
     breach('it serves in another journal mode than WAL');
   await sidecar.close();
+  const wasHit = injectedCalls(traceFile).length > 0;
   const again = new SidecarProcess(site, undo, { dataDir, joinTokenFile });
   if (!(await again.isLive())) breach(`the next start: ${(await again.ended).said}`);
   await again.close();
   rmSync(dataDir, { recursive: true });
   rmSync(traceFile, { force: true });
-  return { outcome: isServing ? 'served' : 'refused', breaches };
+  return { outcome: wasHit ? (isServing ? 'served' : 'refused') : 'not hit', breaches };
 }
 
 function isWal(path: string): boolean {
