@@ -1,0 +1,250 @@
+/**
+ * What an expression may cost, from its syntax tree and the size of a context, before it runs.
+ *
+ * Lists are only ever those of the request, those written out in the expression, and what filter()
+ * leaves of them: whatever could build longer ones is refused. So the number of turns of a loop is
+ * known, and so is what a comparison in it can look at: the elements of one list together are no
+ * larger than the request.
+ */
+import type { ASTNode } from '@marcbachmann/cel-js';
+
+/** Of a context: its longest list or map, and its values with each 64 characters as one more. */
+export type ContextSize = { readonly longest: number; readonly values: number };
+
+/** `count * longest ** power * values ** sized`. */
+type Term = { readonly count: number; readonly power: number; readonly sized: 0 | 1 | 2 };
+
+export type CostCheck =
+  | { readonly ok: true; readonly steps: (size: ContextSize) => number }
+  | { readonly ok: false; readonly problem: string };
+
+const LOOPS = new Set(['all', 'exists', 'exists_one', 'filter']);
+const LOOP_DEPTH_MAX = 2;
+
+const FUNCTIONS = new Set(
+  `has size startsWith endsWith contains lowerAscii upperAscii trim indexOf lastIndexOf substring
+   bool int uint double string dyn type timestamp duration getDate getDayOfMonth getDayOfWeek
+   getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds`.split(/\s+/),
+);
+
+/** A search can look at each place of the text as often as what it looks for is long. */
+const SEARCHES = new Set(['contains', 'indexOf', 'lastIndexOf']);
+/** Steps of 64 characters against 64. */
+const SEARCH_STEPS = 16;
+
+const REFUSED: Readonly<Record<string, string>> = {
+  matches: 'use ==, in, startsWith, endsWith or contains',
+  map: 'use exists or all, with the condition on the element',
+  bind: 'write the value out where it is used',
+  split: 'send the parts as a list in the attributes',
+  join: 'compare the elements with exists or all',
+};
+
+/** How much of the request a value can be: a fixed part, the elements of loops, or anything. */
+type Extent = {
+  readonly fixed: number;
+  readonly loops: number;
+  readonly context: boolean;
+};
+type Scope = {
+  readonly count: number;
+  readonly power: number;
+  readonly depth: number;
+  readonly variables: ReadonlyMap<string, Extent>;
+};
+
+class Refused extends Error {}
+
+const nothing: Extent = { fixed: 1, loops: 0, context: false };
+const everything: Extent = { fixed: 1, loops: 0, context: true };
+/** Ids, an action and roles: bounded by their schemas. */
+const short: Extent = { fixed: 128, loops: 0, context: false };
+
+export function checkCost(ast: ASTNode): CostCheck {
+  const terms: Term[] = [];
+  try {
+    visit(ast, { count: 1, power: 0, depth: 0, variables: new Map() }, terms);
+  } catch (error) {
+    if (error instanceof Refused) return { ok: false, problem: error.message };
+    throw error;
+  }
+  const steps = ({ longest, values }: ContextSize): number =>
+    terms.reduce(
+      (sum, { count, power, sized }) => sum + count * longest ** power * values ** sized,
+      0,
+    );
+  return { ok: true, steps };
+}
+
+/** Adds what evaluating the node costs; gives how large its value can be. */
+function visit(node: ASTNode, scope: Scope, terms: Term[]): Extent {
+  terms.push({ count: scope.count, power: scope.power, sized: 0 });
+  const visited = (child: ASTNode): Extent => visit(child, scope, terms);
+  switch (node.op) {
+    case 'value':
+      return { ...nothing, fixed: 1 + Math.ceil(String(node.args).length / 64) };
+    case 'id':
+      return (
+        scope.variables.get(node.args) ??
+        (node.args === 'principal' || node.args === 'action' ? short : everything)
+      );
+    case '.':
+    case '.?': {
+      const [owner, field] = node.args;
+      const extent = visited(owner);
+      const ofRequest = owner.op === 'id' && !scope.variables.has(owner.args);
+      return ofRequest && owner.args === 'resource' && field === 'id' ? short : extent;
+    }
+    case '[]':
+    case '[?]': {
+      visited(node.args[1]);
+      return visited(node.args[0]);
+    }
+    case 'list':
+      return together(node.args.map((item) => visited(constant(item))));
+    case 'map':
+      return together(node.args.flat().map((item) => visited(constant(item))));
+    case 'call':
+      return call(node.args[0], node.args[1], scope, terms);
+    case 'rcall': {
+      const [name, receiver, args] = node.args;
+      if (LOOPS.has(name)) return loop(name, receiver, args, scope, terms);
+      return call(name, [receiver, ...args], scope, terms);
+    }
+    case '?:':
+      return together(node.args.map(visited));
+    case '!_':
+    case '-_':
+      visited(node.args);
+      return nothing;
+    case '&&':
+    case '||':
+      node.args.forEach(visited);
+      return nothing;
+    case 'in': {
+      const [item, list] = node.args;
+      const extent = visited(item);
+      const written = list.op === 'list' ? list.args.map(visited) : null;
+      // Each element of a written list is compared with the item.
+      if (written === null) charge(visited(list), scope, terms);
+      else for (const element of written) charge(smaller(extent, element), scope, terms);
+      return nothing;
+    }
+    case '+': {
+      const extent = together(node.args.map(visited));
+      charge(extent, scope, terms);
+      return extent;
+    }
+    default: {
+      const [left, right] = node.args;
+      charge(smaller(visited(left), visited(right)), scope, terms);
+      return nothing;
+    }
+  }
+}
+
+function call(name: string, args: readonly ASTNode[], scope: Scope, terms: Term[]): Extent {
+  if (!FUNCTIONS.has(name)) {
+    const wayOut = REFUSED[name] ?? `known here are ${[...LOOPS, ...FUNCTIONS].join(', ')}`;
+    throw new Refused(`${name}() is not allowed: ${wayOut}`);
+  }
+  const extents = args.map((arg) => visit(arg, scope, terms));
+  const extent = together(extents);
+  charge(extent, scope, terms);
+  if (SEARCHES.has(name)) chargeSearch(extents, scope, terms);
+  return name === 'size' || name === 'has' ? nothing : extent;
+}
+
+function loop(
+  name: string,
+  iterable: ASTNode,
+  [variable, body]: readonly ASTNode[],
+  scope: Scope,
+  terms: Term[],
+): Extent {
+  const list = visit(iterable, scope, terms);
+  if (scope.depth === LOOP_DEPTH_MAX) {
+    throw new Refused(
+      `${name}() is nested in ${LOOP_DEPTH_MAX} others, which is as deep as they go: send what it looks for as an attribute, or split the condition over several expressions`,
+    );
+  }
+  if (grows(iterable)) {
+    throw new Refused(`${name}() cannot go over what + has put together: use one for each part`);
+  }
+  if (variable?.op !== 'id' || body === undefined) return list;
+  const ofRequest = list.context || list.loops > 0;
+  const element: Extent = ofRequest ? { fixed: 1, loops: 1, context: false } : list;
+  const turns = ofRequest
+    ? { count: scope.count, power: scope.power + 1 }
+    : { count: scope.count * list.fixed, power: scope.power };
+  const inner: Scope = {
+    ...turns,
+    depth: scope.depth + 1,
+    variables: new Map([...scope.variables, [variable.args, element]]),
+  };
+  visit(body, inner, terms);
+  return name === 'filter' ? list : nothing;
+}
+
+function grows(node: ASTNode): boolean {
+  if (node.op === '+') return true;
+  return childrenOf(node).some(grows);
+}
+
+function childrenOf(value: unknown): ASTNode[] {
+  const args: unknown = isNode(value) ? value.args : value;
+  if (isNode(args)) return [args];
+  return Array.isArray(args)
+    ? args.flatMap((item: unknown) => (isNode(item) ? [item] : childrenOf(item)))
+    : [];
+}
+
+function isNode(value: unknown): value is ASTNode {
+  return typeof value === 'object' && value !== null && 'op' in value && 'args' in value;
+}
+
+/** A list that holds parts of the request could hold them many times over. */
+function constant(node: ASTNode): ASTNode {
+  if (node.op === 'value') return node;
+  if ((node.op === 'list' || node.op === 'map') && childrenOf(node).every(constant)) return node;
+  if (node.op === '-_' && node.args.op === 'value') return node;
+  throw new Refused(
+    'a list or map written here may hold only constants, except to the right of in: compare its parts one by one',
+  );
+}
+
+function together(extents: readonly Extent[]): Extent {
+  return {
+    fixed: extents.reduce((sum, { fixed }) => sum + fixed, 0),
+    loops: extents.reduce((sum, { loops }) => sum + loops, 0),
+    context: extents.some(({ context }) => context),
+  };
+}
+
+/** A comparison looks at no more than the smaller side. */
+function smaller(one: Extent, other: Extent): Extent {
+  const rank = ({ context, loops }: Extent): number => (context ? Infinity : loops);
+  if (rank(one) === rank(other)) return one.fixed <= other.fixed ? one : other;
+  return rank(one) < rank(other) ? one : other;
+}
+
+/** The elements of a loop are together no larger than the request, so one factor falls away. */
+function charge(extent: Extent, { count, power }: Scope, terms: Term[]): void {
+  terms.push({ count: count * extent.fixed, power, sized: 0 });
+  if (extent.context) terms.push({ count, power, sized: 1 });
+  if (extent.loops > 0) {
+    terms.push({ count: count * extent.loops, power: Math.max(power - 1, 0), sized: 1 });
+  }
+}
+
+function chargeSearch(extents: readonly Extent[], scope: Scope, terms: Term[]): void {
+  const [text, sought] = extents;
+  if (text === undefined || sought === undefined) return;
+  const written = [text, sought].find(({ context, loops }) => !context && loops === 0);
+  if (written === undefined) {
+    terms.push({ count: scope.count * SEARCH_STEPS, power: scope.power, sized: 2 });
+    return;
+  }
+  const other = written === text ? sought : text;
+  charge(other, { ...scope, count: scope.count * SEARCH_STEPS * written.fixed }, terms);
+}
