@@ -12,6 +12,7 @@ const CONTEXT_ROOTS = new Set(['principal', 'action', 'resource', 'attributes'])
 export function lintPolicy(document: PolicyDocument): PolicyProblem[] {
   const problems: PolicyProblem[] = [];
   const seen = new Map<string, number>();
+  const shadows = new Shadows();
   document.rules.forEach((rule, position) => {
     const at = `/rules/${position}`;
     const first = seen.get(rule.name);
@@ -22,7 +23,7 @@ export function lintPolicy(document: PolicyDocument): PolicyProblem[] {
       });
     }
     seen.set(rule.name, first ?? position);
-    problems.push(...lintRule(rule, at, document), ...lintShadowing(document, position));
+    problems.push(...lintRule(rule, at, document), ...shadows.next(rule, position));
   });
   const testNames = new Set<string>();
   (document.tests ?? []).forEach((test, index) => {
@@ -97,29 +98,44 @@ function lintRule(rule: PolicyRule, at: string, document: PolicyDocument): Polic
 }
 
 /**
- * A rule that no request can reach because an earlier one without `match` takes all its actions.
+ * Rules that no request can reach because earlier ones without `match` take all their actions. Each
+ * pattern remembers the first such rule, so one pass finds them all.
  */
-function lintShadowing(document: PolicyDocument, position: number): PolicyProblem[] {
-  const rule = document.rules[position];
-  if (rule === undefined) return [];
-  const earlier = document.rules
-    .slice(0, position)
-    .filter((candidate) => (candidate.match ?? []).length === 0);
-  const shadow = (pattern: string): PolicyRule | undefined =>
-    earlier.find((candidate) => candidate.actions.some((taken) => covers(taken, pattern)));
-  const shadows = rule.actions.map(shadow);
-  if (!shadows.every((found) => found !== undefined)) return [];
-  return [
-    {
-      path: `/rules/${position}`,
-      message: `rule ${rule.name} can never be reached: rule ${shadows[0]?.name} comes first and takes the same actions; reorder them or give the first a match`,
-    },
-  ];
-}
+class Shadows {
+  /** Exact actions, `prefix.*` and `*`, each with the first rule that takes it. */
+  readonly #taken = new Map<string, { readonly position: number; readonly name: string }>();
 
-function covers(taken: string, pattern: string): boolean {
-  if (taken === '*' || taken === pattern) return true;
-  return taken.endsWith('.*') && pattern.startsWith(taken.slice(0, -1));
+  /** The problem of a rule, given those before it; call it in document order. */
+  next(rule: PolicyRule, position: number): PolicyProblem[] {
+    const shadows = rule.actions.map((pattern) => this.#first(pattern));
+    if ((rule.match ?? []).length === 0) {
+      for (const pattern of rule.actions) {
+        if (!this.#taken.has(pattern)) this.#taken.set(pattern, { position, name: rule.name });
+      }
+    }
+    if (!shadows.every((found) => found !== undefined)) return [];
+    return [
+      {
+        path: `/rules/${position}`,
+        message: `rule ${rule.name} can never be reached: rule ${shadows[0]?.name} comes first and takes the same actions; reorder them or give the first a match`,
+      },
+    ];
+  }
+
+  #first(pattern: string): { readonly position: number; readonly name: string } | undefined {
+    let first = this.#taken.get('*');
+    const consider = (taken: string): void => {
+      const found = this.#taken.get(taken);
+      if (found !== undefined && (first === undefined || found.position < first.position)) {
+        first = found;
+      }
+    };
+    consider(pattern);
+    for (let dot = pattern.indexOf('.'); dot !== -1; dot = pattern.indexOf('.', dot + 1)) {
+      consider(`${pattern.slice(0, dot)}.*`);
+    }
+    return first;
+  }
 }
 
 /** Runs the document's own tests; each that fails is a problem at its place. */

@@ -10,7 +10,7 @@
  */
 import { Settings } from 'typebox/system';
 import { Compile } from 'typebox/compile';
-import { LineCounter, parseDocument } from 'yaml';
+import { LineCounter, isMap, isScalar, isSeq, parseDocument, type Document } from 'yaml';
 import { nearestWord } from '../core/nearest-word.ts';
 import {
   compilePolicy,
@@ -100,14 +100,17 @@ function parseText(bytes: string | Uint8Array, format: PolicyFormat): Parsed {
   const lineCounter = new LineCounter();
   const document = parseDocument(text, {
     version: '1.2',
-    uniqueKeys: true,
+    // The reader's own search compares each key of a map with all before it.
+    uniqueKeys: false,
     strict: true,
     merge: false,
     prettyErrors: false,
     lineCounter,
   });
-  const faults =
-    format === 'json' ? duplicateKeys(document.errors) : [...document.errors, ...document.warnings];
+  const faults = [
+    ...(format === 'json' ? [] : [...document.errors, ...document.warnings]),
+    ...duplicateKeys(document),
+  ];
   if (faults.length > 0) {
     const problems = faults.slice(0, PROBLEMS_MAX).map(({ message, pos }) => {
       const { line, col } = lineCounter.linePos(pos[0]);
@@ -123,8 +126,27 @@ function parseText(bytes: string | Uint8Array, format: PolicyFormat): Parsed {
   }
 }
 
-function duplicateKeys<E extends { readonly code: string }>(errors: readonly E[]): E[] {
-  return errors.filter(({ code }) => code === 'DUPLICATE_KEY');
+type Fault = { readonly message: string; readonly pos: readonly [number, number] };
+
+function duplicateKeys(document: Document.Parsed): Fault[] {
+  const faults: Fault[] = [];
+  const rest: unknown[] = [document.contents];
+  while (rest.length > 0) {
+    const node = rest.pop();
+    if (isSeq(node)) for (const item of node.items) rest.push(item);
+    if (!isMap(node)) continue;
+    const seen = new Set<unknown>();
+    for (const { key, value } of node.items) {
+      rest.push(key, value);
+      if (!isScalar(key)) continue;
+      if (seen.has(key.value)) {
+        const [from, to] = key.range ?? [0, 0];
+        faults.push({ message: 'Map keys must be unique', pos: [from, to] });
+      }
+      seen.add(key.value);
+    }
+  }
+  return faults.toSorted((a, b) => a.pos[0] - b.pos[0]);
 }
 
 /**
