@@ -20,7 +20,7 @@ import { StartError, type RunningDaemon } from '../shared/platform/shutdown.ts';
 import { openSigner, publicPart } from '../shared/platform/signatures.ts';
 import { checkAuditChain } from './audit-check.ts';
 import type { ControlConfig } from './config.ts';
-import { isRolledBack } from './core/floors.ts';
+import { isRolledBack, recoveringAtStart, wallEpoch } from './core/floors.ts';
 import { EnrolmentDesk } from './hosts/enrolment.ts';
 import { HostAuthenticator } from './hosts/host-authenticator.ts';
 import { HostSync } from './hosts/host-sync.ts';
@@ -67,7 +67,8 @@ const AUDIT_ENTRIES_CHECKED = 1_000;
 export async function buildControl(ports: ControlPorts): Promise<Control> {
   const { config, clock, random, store, keys, logger, version } = ports;
   const metrics = createMetrics(CONTROL_METRICS);
-  const { controlId, run, floors, recovery, longestTermMs } = await beginRun(ports);
+  const { controlId, floors, start } = await beginRun(ports);
+  const { recovery } = start;
   if (recovery.kind === 'rollback') metrics.add('holdfast_control_rollbacks_total');
 
   const auditFault = checkAuditChain(await store.audit.tail(AUDIT_ENTRIES_CHECKED));
@@ -100,8 +101,8 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     floors,
   };
   const feed = new BundleFeed({ clock, waitersMax: config.bundleWaitersMax });
-  const publisher = new PolicyPublisher({ ...base, store, feed });
-  const lessor = new Lessor({ ...base, store: store.leases }, { run, recovery, longestTermMs });
+  const lessor = new Lessor({ ...base, store: store.leases }, start);
+  const publisher = new PolicyPublisher({ ...base, store, feed, lessor });
   const { app, routes } = await buildApp({
     ...base,
     store,
@@ -146,8 +147,9 @@ async function beginRun({ store, floors: floorStore, clock, random, logger }: Co
   const state = await store.state();
   const remembered = floorStore.read();
   const { floor, markedEpoch } = remembered;
-  const kind = isRolledBack(state, remembered) ? ('rollback' as const) : ('restart' as const);
-  if (kind === 'rollback') {
+  const isFound = isRolledBack(state, remembered);
+  const recovering = recoveringAtStart(state, remembered);
+  if (isFound) {
     logger.error(
       { storeRun: state.run, storeEpoch: state.highestEpoch, floor, markedEpoch },
       'the store is an older copy: nothing is granted until every lease of before has ended',
@@ -158,13 +160,32 @@ async function beginRun({ store, floors: floorStore, clock, random, logger }: Co
     controlId: state.controlId ?? makeId('ctl', now.wallMs, random.bytes(16)),
     run: Math.max(state.run, floor?.run ?? 0) + 1,
   });
+  const epoch = Math.max(
+    state.highestEpoch,
+    floor?.epoch ?? 0,
+    markedEpoch,
+    floor?.disownedEpoch ?? 0,
+    wallEpoch(now.wallMs),
+  );
   const floors = new FloorKeeper(floorStore, {
     run,
-    epoch: Math.max(state.highestEpoch, floor?.epoch ?? 0, markedEpoch),
+    epoch,
     policyRevision: Math.max((await store.policy.currentNumber()) ?? 0, floor?.policyRevision ?? 0),
+    // Found by an earlier start: what that run granted above its own is of this store.
+    disownedEpoch: isFound ? epoch : (floor?.disownedEpoch ?? 0),
+    recovering,
   });
-  const recovery = { kind, startedBootMs: now.bootMs };
-  return { controlId, run, floors, recovery, longestTermMs: state.longestTermMs };
+  const start = {
+    run,
+    recovery: {
+      kind: recovering === 'no' ? ('restart' as const) : ('rollback' as const),
+      startedBootMs: now.bootMs,
+    },
+    longestTermMs: state.longestTermMs,
+    hosts: await store.hosts.all(),
+    storedEpoch: state.highestEpoch,
+  };
+  return { controlId, floors, start };
 }
 
 function addressOf(app: App): string {

@@ -14,8 +14,11 @@
  *     run counts as held until this run has lasted as long as that lease may: its holder may have
  *     been renewed at the very last moment.
  * T4  After a rollback (the store is an older copy) somebody may hold what the copy does not know.
- *     Until every lease of before must have ended nothing is granted or renewed, and what the copy
- *     says was held is not renewed even afterwards: its holder asks anew and gets a higher epoch.
+ *     Until every lease of before must have ended nothing is granted, and what the copy says was
+ *     held is not renewed then or afterwards: its holder asks anew and gets a higher epoch.
+ * T5  A store need not show that it is an older copy. So after every start grants wait as after a
+ *     rollback (`heldSinceMs`), until a term has passed or every host has been heard; known holders
+ *     renew at once.
  *
  * The grantor counts from the moment it decides, which is after the holder sent its request; the
  * holder counts from the sending. So the holder's end is the earlier one, however long the commit
@@ -57,6 +60,10 @@ export type Lessor = {
   readonly lockDelayMs: number;
   /** The longest lease that may still be held from before this run. */
   readonly longestTermMs: number;
+  /** T4, T5: nothing is granted for `longestTermMs` from then; `null`: nothing to wait for. */
+  readonly heldSinceMs: number | null;
+  /** T4: leases up to this epoch are not renewed. */
+  readonly disownedEpoch: number;
 };
 
 export type Claim = { readonly resource: string; readonly epoch: number; readonly holder: Holder };
@@ -85,10 +92,9 @@ export function grantorTermMs(terms: { readonly ttlMs: number; readonly drift: n
   return grantorEndMs(0, terms.ttlMs, terms.drift);
 }
 
-/** T4: when this run may grant again; `0` where it is not coming from a rollback. */
-function rollbackEndMs(lessor: Lessor): number {
-  if (lessor.recovery.kind !== 'rollback') return 0;
-  return lessor.recovery.startedBootMs + lessor.longestTermMs;
+/** T4, T5: when this run may grant; `0` where nothing holds it back. */
+function grantsFromMs({ heldSinceMs, longestTermMs }: Lessor): number {
+  return heldSinceMs === null ? 0 : heldSinceMs + longestTermMs;
 }
 
 /** The grantor's end of a lease on this run's boot clock; T3. */
@@ -109,7 +115,7 @@ export function viewLease(record: LeaseRecord, lessor: Lessor): LeaseView {
   const endMs = leaseEndMs(record, lessor);
   const nowMs = lessor.now.bootMs;
   const freeMs = record.state === 'released' ? 0 : endMs + lessor.lockDelayMs;
-  const remainingMs = Math.max(0, Math.max(freeMs, rollbackEndMs(lessor)) - nowMs);
+  const remainingMs = Math.max(0, Math.max(freeMs, grantsFromMs(lessor)) - nowMs);
   if (record.state === 'released') return { state: 'released', remainingMs };
   return { state: nowMs < endMs ? 'held' : 'expired', remainingMs };
 }
@@ -124,8 +130,8 @@ export function renewLease(
   if (record.epoch > claim.epoch) return { kind: 'lost', reason: 'superseded' };
   if (!sameHolder(record.holder, claim.holder)) return { kind: 'lost', reason: 'unknown' };
   if (record.state === 'released') return { kind: 'lost', reason: 'expired' };
-  if (lessor.recovery.kind === 'rollback' && record.run !== lessor.run) {
-    const waitMs = rollbackEndMs(lessor) - lessor.now.bootMs;
+  if (record.epoch <= lessor.disownedEpoch) {
+    const waitMs = grantsFromMs(lessor) - lessor.now.bootMs;
     // T4. It is not told that the lease is lost while it may still be in time: it ends by its own
     // clock.
     return waitMs > 0 ? pending('recovering', null, waitMs) : { kind: 'lost', reason: 'expired' };
@@ -158,8 +164,9 @@ export function acquireLease(
   lessor: Lessor,
 ): AcquireOutcome {
   const nowMs = lessor.now.bootMs;
-  const recoveringMs = rollbackEndMs(lessor) - nowMs;
-  if (recoveringMs > 0) return pending('recovering', null, recoveringMs);
+  const waitMs = grantsFromMs(lessor) - nowMs;
+  // Of a copy it is not even said who holds what.
+  if (waitMs > 0 && lessor.recovery.kind === 'rollback') return pending('recovering', null, waitMs);
   if (record?.state === 'held' && !sameHolder(record.holder, asked.holder)) {
     const endMs = leaseEndMs(record, lessor);
     const holder = record.holder.hostId;
@@ -170,6 +177,8 @@ export function acquireLease(
     const delayedMs = endMs + lessor.lockDelayMs - nowMs;
     if (delayedMs > 0) return pending('lock_delay', holder, delayedMs);
   }
+  // Its own, too: the store may be a copy of a time before it gave it up.
+  if (waitMs > 0) return pending('recovering', null, waitMs);
   const termMs = grantorTermMs(lessor);
   const changesHands = record !== undefined && record.holder.hostId !== asked.holder.hostId;
   return {

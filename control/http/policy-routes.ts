@@ -13,7 +13,7 @@ import { STATEMENT_CONTENT_TYPE } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
 import type { Precondition } from '../core/publication.ts';
 import type { BundleFeed } from '../policy/bundle-feed.ts';
-import type { PolicyPublisher } from '../policy/policy-publisher.ts';
+import type { PolicyPublisher, SignedRevision } from '../policy/policy-publisher.ts';
 import type { PolicyStore } from '../store/control-store.ts';
 import { actorOf } from './access.ts';
 import {
@@ -209,7 +209,7 @@ export function installBundleRoutes(
     },
     async (request, reply) => {
       const waitMs = waitOf(request.query.wait, config.bundleWaitMaxMs);
-      const held = parseRevisionTag(request.headers['if-none-match'] ?? '');
+      const held = request.headers['if-none-match']?.trim() ?? null;
       const mustWait = waitMs > 0;
       if (mustWait && feed.isFull) {
         throw new HoldfastError(
@@ -224,9 +224,9 @@ export function installBundleRoutes(
       const waiting = mustWait ? feed.wait(waitMs, request.signal) : null;
       try {
         let bundle = await publisher.bundle();
-        // Any other number than the one held, also a lower one: what to make of that is for the
-        // host to judge.
-        if ((bundle?.policyRevision ?? null) === held && waiting !== null) {
+        // Any other revision than the one held, also a lower one, or another document under its
+        // number: what to make of that is for the host to judge.
+        if ((bundle === null ? held === null : bundleTag(bundle) === held) && waiting !== null) {
           await waiting.woken;
           bundle = await publisher.bundle();
         }
@@ -236,16 +236,19 @@ export function installBundleRoutes(
         if (bundle === null) {
           throw new HoldfastError('policy_absent', 'no policy was ever published');
         }
-        void reply
-          .header('etag', revisionTag(bundle.policyRevision))
-          .header('cache-control', 'no-cache');
-        if (bundle.policyRevision === held) return await reply.code(304).send();
+        void reply.header('etag', bundleTag(bundle)).header('cache-control', 'no-cache');
+        if (bundleTag(bundle) === held) return await reply.code(304).send();
         return await reply.type(STATEMENT_CONTENT_TYPE).send(bundle.bytes);
       } finally {
         waiting?.cancel();
       }
     },
   );
+}
+
+/** After a restored snapshot a number may have come to mean two documents; a tag does not. */
+function bundleTag({ policyRevision, policyDigest }: SignedRevision): string {
+  return `"${policyRevision}-${policyDigest.slice(0, 8)}"`;
 }
 
 function waitOf(text: string | undefined, maxMs: number): number {

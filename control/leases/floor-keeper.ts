@@ -1,5 +1,5 @@
 /** Keeps the floors of `core/floors.ts` ahead of every number that is given. */
-import { raiseFloor, type Floor } from '../core/floors.ts';
+import { raiseFloor, type Floor, type Recovering } from '../core/floors.ts';
 import type { FloorStore } from '../store/floor-file.ts';
 
 export class FloorKeeper {
@@ -15,7 +15,7 @@ export class FloorKeeper {
     store.raise(floor);
   }
 
-  /** Epochs up to here may have been given by an earlier run. */
+  /** This run counts from here; epochs up to it may have been given by an earlier one. */
   get epochAtStart(): number {
     return this.#epochAtStart;
   }
@@ -24,13 +24,37 @@ export class FloorKeeper {
     return this.#floor.policyRevision;
   }
 
+  get disownedEpoch(): number {
+    return this.#floor.disownedEpoch;
+  }
+
+  get recovering(): Recovering {
+    return this.#floor.recovering;
+  }
+
+  /** F5: on disk before anything is decided on it. */
+  disown(epoch: number): void {
+    this.#write({
+      ...this.#floor,
+      disownedEpoch: Math.max(epoch, this.#floor.disownedEpoch),
+      recovering: 'everything',
+    });
+  }
+
+  /** F5: every lease of before has ended. */
+  endRecovery(): void {
+    if (this.#floor.recovering !== 'no') this.#write({ ...this.#floor, recovering: 'no' });
+  }
+
   /** Call before the number is given; when it returns, no later start gives it again. */
   reserve(given: { epoch?: number; policyRevision?: number }): void {
     const raised = raiseFloor(this.#floor, given);
-    if (raised !== null) {
-      this.#store.raise(raised);
-      this.#floor = raised;
-    }
+    if (raised !== null) this.#write(raised);
     if (given.epoch !== undefined) this.#store.mark(given.epoch);
+  }
+
+  #write(floor: Floor): void {
+    this.#store.raise(floor);
+    this.#floor = floor;
   }
 }

@@ -4,8 +4,11 @@
  * faster.
  *
  * I6  rests on three things here: the counter only rises, the floor is on disk before an epoch
- *    above it is
- * given, and what hosts have seen moves the counter past it before anything is granted.
+ *     above it is given, and what hosts have seen moves the counter past it before anything is
+ *     granted.
+ * I7  after a start rests on T5: grants wait for a term, or until every host that was enrolled then
+ *     has been heard under the enrolment it had. Being lost is no excuse for a host: in a copy all
+ *     hosts look lost.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
@@ -13,7 +16,7 @@ import type { Metrics } from '../../shared/platform/metrics.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
-import { plausibleEpoch } from '../core/floors.ts';
+import { judgeSeenEpoch, plausibleEpoch } from '../core/floors.ts';
 import { decideLeaseSync, type LeaseSync } from '../core/lease-sync.ts';
 import {
   grantorTermMs,
@@ -42,6 +45,10 @@ type Start = {
   readonly recovery: Recovery;
   /** Of the leases that the store had at the start; 0 where there were none. */
   readonly longestTermMs: number;
+  /** Enrolled then. */
+  readonly hosts: readonly { readonly hostId: string; readonly hostEpoch: number }[];
+  /** The counter in the store then, before this run raised it. */
+  readonly storedEpoch: number;
 };
 
 /**
@@ -52,17 +59,22 @@ const TRIES_MAX = 8;
 export class Lessor {
   readonly #ports: Ports;
   readonly #start: Start;
+  /** Host epochs by host. */
+  readonly #unheard: Map<string, number>;
   #recovery: Recovery;
+  #rollbackSinceMs: number;
 
   constructor(ports: Ports, start: Start) {
     this.#ports = ports;
     this.#start = start;
     this.#recovery = start.recovery;
+    this.#rollbackSinceMs = start.recovery.startedBootMs;
+    this.#unheard = new Map(start.hosts.map(({ hostId, hostEpoch }) => [hostId, hostEpoch]));
   }
 
-  /** The terms as of now, for decisions and for views. */
-  terms(): LessorTerms {
-    const { clock, config } = this.#ports;
+  /** The terms as of now, for decisions and for views; `speaking` counts as heard. */
+  terms(speaking: Holder | null = null): LessorTerms {
+    const { clock, config, floors } = this.#ports;
     const { run, longestTermMs } = this.#start;
     const { leaseTtlMs: ttlMs, drift, lockDelayMs } = config;
     return {
@@ -73,15 +85,37 @@ export class Lessor {
       drift,
       lockDelayMs,
       longestTermMs: Math.max(longestTermMs, grantorTermMs({ ttlMs, drift })),
+      heldSinceMs: this.#heldSinceMs(speaking),
+      disownedEpoch: floors.disownedEpoch,
     };
+  }
+
+  #heldSinceMs(speaking: Holder | null): number | null {
+    if (this.#recovery.kind === 'rollback') return this.#rollbackSinceMs;
+    const isLast = speaking !== null && this.#isAwaited(speaking);
+    return this.#unheard.size - (isLast ? 1 : 0) > 0 ? this.#recovery.startedBootMs : null;
+  }
+
+  #isAwaited({ hostId, hostEpoch }: Holder): boolean {
+    return this.#unheard.get(hostId) === hostEpoch;
   }
 
   get recovery(): Recovery & { readonly isOver: boolean } {
     const terms = this.terms();
-    const endMs = terms.recovery.startedBootMs + terms.longestTermMs;
+    const endMs = (terms.heldSinceMs ?? terms.recovery.startedBootMs) + terms.longestTermMs;
     // Without leases of before there is nothing to wait for, unless it is not known what there was.
-    const waits = terms.recovery.kind === 'rollback' || this.#start.longestTermMs > 0;
+    const waits = terms.heldSinceMs !== null || this.#start.longestTermMs > 0;
     return { ...terms.recovery, isOver: !waits || terms.now.bootMs >= endMs };
+  }
+
+  /**
+   * How long no revision may be published (I11): after a rollback that took the floors along only
+   * hosts know which numbers have been given. 0: not at all.
+   */
+  publicationWaitMs(): number {
+    if (this.#ports.floors.recovering !== 'everything' || this.#unheard.size === 0) return 0;
+    const { now, longestTermMs } = this.terms();
+    return Math.max(0, this.#rollbackSinceMs + longestTermMs - now.bootMs);
   }
 
   view(record: LeaseRecord): LeaseView {
@@ -100,6 +134,7 @@ export class Lessor {
       ...asked.renew.map(({ resource }) => resource),
       ...asked.release.map(({ resource }) => resource),
     ];
+    if (this.#recovery.kind === 'rollback' && this.recovery.isOver) floors.endRecovery();
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
       const before = await store.forSync(host.hostId, resources, this.terms());
       const seen = this.#seenEpoch(host, before.highestEpoch);
@@ -112,7 +147,7 @@ export class Lessor {
           heldMax: config.leasesPerHostMax,
           highestEpoch: Math.max(before.highestEpoch, floors.epochAtStart, seen),
         },
-        this.terms(),
+        this.terms(holder),
       );
       const highest = decision.highestEpoch;
       // Before the commit, or a crash after it could give the same epoch again from an older copy.
@@ -127,6 +162,7 @@ export class Lessor {
         throw new HoldfastError('host_epoch_stale', `host ${host.hostId} was enrolled again since`);
       }
       if (outcome === 'conflict') continue;
+      if (this.#isAwaited(holder)) this.#unheard.delete(holder.hostId);
       for (const { kind } of decision.transitions) {
         metrics.add('holdfast_control_lease_transitions_total', { transition: kind });
       }
@@ -142,13 +178,15 @@ export class Lessor {
   }
 
   /**
-   * What the host has seen, as far as it can be real; a value above the counter means that grants
-   * were lost.
+   * What the host has seen, as far as it can be real; one that this store does not know means that
+   * grants were lost.
    */
   #seenEpoch(host: SyncedHost, highestEpoch: number): number {
-    const { metrics, logger, floors } = this.#ports;
+    const { metrics, logger, floors, clock } = this.#ports;
     const reported = host.highWater.epoch;
-    const seen = plausibleEpoch(reported, Math.max(highestEpoch, floors.epochAtStart));
+    const { epochAtStart } = floors;
+    const { wallMs } = clock.now();
+    const seen = plausibleEpoch(reported, Math.max(highestEpoch, epochAtStart), wallMs);
     if (seen === null) {
       metrics.add('holdfast_control_implausible_reports_total', { kind: 'epoch' });
       logger.warn(
@@ -157,14 +195,22 @@ export class Lessor {
       );
       return 0;
     }
-    // Above the floor too: such an epoch was granted by a store that this one is an older copy of.
-    if (seen > Math.max(highestEpoch, floors.epochAtStart)) this.#enterRollback(host.hostId, seen);
+    const { storedEpoch: storedAtStart } = this.#start;
+    const judged = judgeSeenEpoch(seen, { storedAtStart, epochAtStart, highest: highestEpoch });
+    if (judged === 'above') {
+      // What this run granted is disowned too, and lasts as long as a lease given now.
+      this.#rollbackSinceMs = clock.now().bootMs;
+      this.#enterRollback(host.hostId, seen, seen);
+    } else if (judged === 'lost_before' && this.#recovery.kind !== 'rollback') {
+      this.#enterRollback(host.hostId, seen, epochAtStart);
+    }
     return seen;
   }
 
-  #enterRollback(hostId: string, seenEpoch: number): void {
+  #enterRollback(hostId: string, seenEpoch: number, disownedEpoch: number): void {
+    const { metrics, logger, floors } = this.#ports;
+    floors.disown(disownedEpoch);
     if (this.#recovery.kind === 'rollback') return;
-    const { metrics, logger } = this.#ports;
     this.#recovery = { kind: 'rollback', startedBootMs: this.#recovery.startedBootMs };
     metrics.add('holdfast_control_rollbacks_total');
     logger.error({ hostId, seenEpoch }, 'a host has seen grants that this store does not know');

@@ -23,6 +23,7 @@ import { HoldfastError } from '../../shared/wire/problem.ts';
 import { STATEMENT_TYPES, type Bundle, type PublicKey } from '../../shared/wire/statements.ts';
 import { decidePublication, type Precondition } from '../core/publication.ts';
 import type { FloorKeeper } from '../leases/floor-keeper.ts';
+import type { Lessor } from '../leases/lessor.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { ControlStore, StoredRevision } from '../store/control-store.ts';
 import type { BundleFeed } from './bundle-feed.ts';
@@ -36,6 +37,12 @@ export type Publishing = {
   readonly actor: string;
 };
 
+export type SignedRevision = {
+  readonly policyRevision: number;
+  readonly policyDigest: string;
+  readonly bytes: string;
+};
+
 export type CurrentPolicy = { readonly policyRevision: number; readonly compiled: CompiledPolicy };
 
 type Ports = {
@@ -45,6 +52,7 @@ type Ports = {
   readonly trustKeys: readonly PublicKey[];
   readonly controlId: string;
   readonly floors: FloorKeeper;
+  readonly lessor: Pick<Lessor, 'publicationWaitMs'>;
   readonly feed: BundleFeed;
   readonly metrics: Metrics<ControlMetrics>;
   readonly logger: Logger;
@@ -53,13 +61,16 @@ type Ports = {
 export class PolicyPublisher {
   readonly #ports: Ports;
   #compiled: CurrentPolicy | null = null;
-  #bundle: { readonly policyRevision: number; readonly bytes: string } | null = null;
+  #bundle: SignedRevision | null = null;
 
   constructor(ports: Ports) {
     this.#ports = ports;
   }
 
-  /** `policy_invalid`, `invalid_yaml`, `invalid_json`, `body_too_large`, or `revision_conflict`. */
+  /**
+   * `policy_invalid`, `invalid_yaml`, `invalid_json`, `body_too_large`, `revision_conflict`, or
+   * `recovering`.
+   */
   async publish(publishing: Publishing): Promise<PublishAnswer> {
     const { metrics } = this.#ports;
     try {
@@ -101,6 +112,15 @@ export class PolicyPublisher {
     };
     if (isDryRun) return { ...revision, outcome: 'valid' };
 
+    const waitMs = this.#ports.lessor.publicationWaitMs();
+    if (waitMs > 0) {
+      throw new HoldfastError(
+        'recovering',
+        'the store is an older copy, and hosts may hold revisions it does not know: publish again ' +
+          'when all of them have been heard, or after the wait',
+        { retry_after_ms: waitMs },
+      );
+    }
     // Before the commit: a number that was signed once is never signed again for another document.
     floors.reserve({ policyRevision: revision.policyRevision });
     const bundle = await this.#sign(revision, check.document);
@@ -118,7 +138,7 @@ export class PolicyPublisher {
     );
     if (outcome === 'conflict') throw conflict(precondition, await store.policy.currentNumber());
     this.#compiled = { policyRevision: revision.policyRevision, compiled: check.compiled };
-    this.#bundle = { policyRevision: revision.policyRevision, bytes: bundle };
+    this.#bundle = { policyRevision: revision.policyRevision, policyDigest, bytes: bundle };
     this.#ports.logger.info(revision, 'policy published');
     this.#ports.feed.wake();
     return { ...revision, outcome: 'published' };
@@ -148,13 +168,14 @@ export class PolicyPublisher {
   }
 
   /** The signed bytes of the newest revision, the same for everyone; `null` before the first. */
-  async bundle(): Promise<{ readonly policyRevision: number; readonly bytes: string } | null> {
+  async bundle(): Promise<SignedRevision | null> {
     const newest = await this.#ports.store.policy.currentNumber();
     if (newest === null) return null;
     if (this.#bundle?.policyRevision !== newest) {
       const stored = await this.#ports.store.policy.fetch(newest);
       if (stored === null) return null;
-      this.#bundle = { policyRevision: newest, bytes: stored.bundle };
+      const { policyDigest, bundle: bytes } = stored;
+      this.#bundle = { policyRevision: newest, policyDigest, bytes };
     }
     return this.#bundle;
   }

@@ -21,7 +21,14 @@ export interface FloorStore {
 }
 
 const count = Type.Integer({ minimum: 0 });
-const FloorSchema = Type.Object({ run: count, epoch: count, policyRevision: count });
+const FloorSchema = Type.Object({
+  run: count,
+  epoch: count,
+  policyRevision: count,
+  // Not in the files of earlier versions, nor in what an operator is told to write.
+  disownedEpoch: Type.Optional(count),
+  recovering: Type.Optional(Type.Enum(['no', 'leases', 'everything'])),
+});
 
 export function openFloorFile(directory: string): FloorStore {
   const floorPath = join(directory, 'floor.json');
@@ -44,7 +51,7 @@ export function openFloorFile(directory: string): FloorStore {
 function parseFloor(text: string, path: string): Floor {
   try {
     const value: unknown = JSON.parse(text);
-    if (Value.Check(FloorSchema, value)) return value;
+    if (Value.Check(FloorSchema, value)) return { disownedEpoch: 0, recovering: 'no', ...value };
   } catch {
     // Falls through to the same refusal: it was replaced whole, so half a file is damage.
   }

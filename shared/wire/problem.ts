@@ -84,6 +84,7 @@ export const ERRORS = {
 
   // Control.
   precondition_required: row(428, 'If-Match is required: read the current revision first'),
+  recovering: row(503, 'What was given before a restored copy is not known yet', true),
   revision_conflict: row(412, 'The policy was changed by somebody else'),
   policy_invalid: row(422, 'The policy does not validate'),
   operator_exists: row(409, 'There is an operator of that name'),

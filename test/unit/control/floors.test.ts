@@ -3,9 +3,12 @@ import { describe, expect, test } from 'vitest';
 import {
   EPOCH_BLOCK,
   isRolledBack,
+  judgeSeenEpoch,
   plausibleEpoch,
   plausibleRevision,
   raiseFloor,
+  recoveringAtStart,
+  wallEpoch,
   type Floor,
 } from '../../../control/core/floors.ts';
 
@@ -13,6 +16,8 @@ const floor = (over: Partial<Floor> = {}): Floor => ({
   run: 3,
   epoch: 1_000,
   policyRevision: 4,
+  disownedEpoch: 0,
+  recovering: 'no',
   ...over,
 });
 
@@ -47,10 +52,43 @@ test('the floor goes up in blocks, before what it covers is given', () => {
 });
 
 test('a number is believed up to what could be real', () => {
-  expect(plausibleEpoch(1_000_000_005, 5)).toBe(1_000_000_005);
-  expect(plausibleEpoch(1_000_000_006, 5)).toBeNull();
+  const nowMs = Date.UTC(2030, 0, 1);
+  const highest = wallEpoch(Date.UTC(2030, 0, 2));
+  expect(plausibleEpoch(highest, 5, nowMs)).toBe(highest);
+  expect(plausibleEpoch(highest + 1, 5, nowMs)).toBeNull();
+  // A clock that was put back takes nothing away.
+  expect(plausibleEpoch(highest + 1, highest + 1, nowMs)).toBe(highest + 1);
   expect(plausibleRevision(1_000_001, 1)).toBe(1_000_001);
   expect(plausibleRevision(1_000_002, 1)).toBeNull();
+});
+
+test('F4: a million epochs for each second since 2020, safe integers for long', () => {
+  expect(wallEpoch(Date.UTC(2020, 0, 1) + 1_500)).toBe(1_500_000);
+  expect(wallEpoch(0)).toBe(0);
+  expect(wallEpoch(Date.UTC(2305, 0, 1))).toBeLessThan(Number.MAX_SAFE_INTEGER);
+});
+
+test.each([
+  ['a restart', 3, floor(), 'no'],
+  ['a copy of the database', 2, floor(), 'leases'],
+  ['a copy of the floor', 4, floor(), 'everything'],
+  ['no floor', 3, null, 'everything'],
+  ['a restart while recovering', 3, floor({ recovering: 'everything' }), 'everything'],
+  ['another copy while recovering', 2, floor({ recovering: 'everything' }), 'everything'],
+] as const)('F5: %s', (_what, run, remembered, expected) => {
+  const beside = { floor: remembered, markedEpoch: 0 };
+  expect(recoveringAtStart({ run, highestEpoch: 7 }, beside)).toBe(expected);
+});
+
+test.each([
+  ['in the store at the start', 5, 'known'],
+  ['granted since the copy', 6, 'lost_before'],
+  ['the last before this run', 100, 'lost_before'],
+  ['granted by this run', 103, 'known'],
+  ['above this run', 104, 'above'],
+] as const)('F6: an epoch %s', (_what, seen, expected) => {
+  const known = { storedAtStart: 5, epochAtStart: 100, highest: 103 };
+  expect(judgeSeenEpoch(seen, known)).toBe(expected);
 });
 
 test('I6: over any sequence of grants, kills and restored copies no epoch is given twice', () => {
@@ -76,7 +114,7 @@ test('I6: over any sequence of grants, kills and restored copies no epoch is giv
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (history) => {
-      let disk: Floor = { run: 1, epoch: 0, policyRevision: 0 };
+      let disk: Floor = floor({ run: 1, epoch: 0, policyRevision: 0 });
       let stored = 0;
       let copy = 0;
       let base = 0;

@@ -26,8 +26,16 @@ const lessorAt = (bootMs: number, over: Partial<Lessor> = {}): Lessor => ({
   drift: DRIFT,
   lockDelayMs: 0,
   longestTermMs: TERM_MS,
+  heldSinceMs: null,
+  disownedEpoch: 0,
   ...over,
 });
+/** Epoch 7 is the copy's. */
+const ROLLED_BACK: Partial<Lessor> = {
+  recovery: { kind: 'rollback', startedBootMs: START_MS },
+  heldSinceMs: START_MS,
+  disownedEpoch: 7,
+};
 const A: Holder = { hostId: 'a', hostEpoch: 1 };
 const B: Holder = { hostId: 'b', hostEpoch: 1 };
 const RESOURCE = 'orders/1';
@@ -62,7 +70,7 @@ describe('each command in each state', () => {
       7,
       lessorAt(START_MS + TERM_MS, {
         run: 2,
-        recovery: { kind: 'rollback', startedBootMs: START_MS },
+        ...ROLLED_BACK,
       }),
       'expired',
     ],
@@ -73,7 +81,7 @@ describe('each command in each state', () => {
       7,
       lessorAt(START_MS + TERM_MS - 1, {
         run: 2,
-        recovery: { kind: 'rollback', startedBootMs: START_MS },
+        ...ROLLED_BACK,
       }),
       'recovering',
     ],
@@ -104,14 +112,35 @@ describe('each command in each state', () => {
       'free, right after a rollback',
       undefined,
       B,
-      lessorAt(START_MS + TERM_MS - 1, { recovery: { kind: 'rollback', startedBootMs: START_MS } }),
+      lessorAt(START_MS + TERM_MS - 1, { ...ROLLED_BACK }),
       'recovering',
     ],
     [
       'free, after a rollback',
       undefined,
       B,
-      lessorAt(START_MS + TERM_MS, { recovery: { kind: 'rollback', startedBootMs: START_MS } }),
+      lessorAt(START_MS + TERM_MS, { ...ROLLED_BACK }),
+      'granted',
+    ],
+    [
+      'free, while hosts have not been heard',
+      undefined,
+      B,
+      lessorAt(START_MS + TERM_MS - 1, { heldSinceMs: START_MS }),
+      'recovering',
+    ],
+    [
+      'held by it before the start, while hosts have not been heard',
+      held,
+      A,
+      lessorAt(START_MS + 1, { run: 2, heldSinceMs: START_MS }),
+      'recovering',
+    ],
+    [
+      'free, a term after the start',
+      undefined,
+      B,
+      lessorAt(START_MS + TERM_MS, { heldSinceMs: START_MS }),
       'granted',
     ],
   ] as const)('acquire: %s', (_what, record, holder, lessor, expected) => {
