@@ -211,8 +211,9 @@ function acceptLoss(files: JournalFiles, { keep, yes }: Flags, { clock, out }: T
     return 1;
   }
   // What is remembered goes last: stopped in between, this is still no new journal.
-  const left =
-    head === null ? readdirSync(files.directory).map((name) => join(files.directory, name)) : [];
+  const { directory } = files;
+  const names = head === null && existsSync(directory) ? readdirSync(directory) : [];
+  const left = names.map((name) => join(directory, name));
   const memories = [files.loss, files.head, files.identity];
   const data = left.filter((path) => !memories.includes(path));
   const aside = moveAside([...data, ...memories], files, clock);

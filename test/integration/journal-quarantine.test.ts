@@ -263,6 +263,16 @@ describe('the tool', () => {
     expect(await tool('verify')).toMatchObject({ code: 0 });
   });
 
+  test('accept-loss: of a journal of which there is nothing but the identity', async () => {
+    rmSync(files.directory, { recursive: true });
+    writeFileSync(files.identity, '{}');
+    expect(await tool('accept-loss', '--yes')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('damaged: missing'),
+    });
+    expect([existsSync(files.identity), (await tool('verify')).code]).toEqual([false, 0]);
+  });
+
   test('accept-loss --keep keeps nothing that is broken', async () => {
     writeFileSync(files.database, 'not a database, '.repeat(500));
     expect(await tool('accept-loss', '--keep', '--yes')).toMatchObject({
