@@ -246,10 +246,10 @@ function leases(at: Subject): void {
       const when = { now: { bootMs, wallMs: 0, bootId: 'boot' }, run: 1, recovery, ...over };
       return at.store.leases.forSync('host_1', ['orders/1', 'orders/2'], when);
     };
-    const leases = new Map([['orders/1', record()]]);
-    expect(await found(99)).toEqual({ leases, heldCount: 1, highestEpoch: 1 });
+    const held = new Map([['orders/1', record()]]);
+    expect(await found(99)).toEqual({ leases: held, heldCount: 1, highestEpoch: 1 });
     // Expired, in its own run and in a later one, which counts from its start.
-    expect(await found(100)).toEqual({ leases, heldCount: 0, highestEpoch: 1 });
+    expect(await found(100)).toEqual({ leases: held, heldCount: 0, highestEpoch: 1 });
     expect(await found(1_049, { run: 2 })).toMatchObject({ heldCount: 1 });
     expect(await found(1_050, { run: 2 })).toMatchObject({ heldCount: 0 });
     expect(await at.store.leases.applySync({ ...write, host: synced({ hostEpoch: 2 }) })).toBe(
