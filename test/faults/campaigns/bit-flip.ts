@@ -155,9 +155,10 @@ async function judge(
   let lies: Lie[];
   try {
     const view = readJournal(join(dataDir, 'journal/journal.db'), EMPTY_CHAIN);
+    const listed = await sidecar.target.listed();
     lies = [
-      ...checkOperations(image.history.calls, await sidecar.target.listed()),
-      ...compare(image, await sidecar.target.listed()),
+      ...checkOperations(image.history.calls, listed),
+      ...compare(image, listed),
       ...view.lies,
       ...(await askAgain(sidecar, image, random)),
     ];
