@@ -13,11 +13,20 @@ import {
   type EventKind,
 } from '../../shared/wire/operation.ts';
 import { REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
+import { count } from '../../shared/wire/numbers.ts';
 import type { ReadEvent } from '../core/operation-projection.ts';
 
-/** As a host sends it: of a newer sidecar the kind may be one that this control does not know. */
+/**
+ * As a host sends it: of a newer sidecar the kind may be one that this control does not know, and
+ * of a broken clock the time may be anything. A report that is refused for one event would be sent
+ * again for ever, so what does not hold up the chain is looked at in `readEvent`.
+ */
 const ReportedEventSchema = Type.Object(
-  { ...JournalEventSchema.properties, kind: Type.String({ minLength: 1, maxLength: 100 }) },
+  {
+    ...JournalEventSchema.properties,
+    kind: Type.String({ minLength: 1, maxLength: 100 }),
+    atMs: Type.Number(),
+  },
   { additionalProperties: false },
 );
 export type ReportedEvent = Type.Static<typeof ReportedEventSchema>;
@@ -40,7 +49,7 @@ const change = Compile(
   Type.Object({
     state: OperationStateSchema,
     reason: Type.Union([Type.String(), Type.Null()]),
-    attempt: Type.Integer(),
+    attempt: count(),
     effect: Type.Optional(EffectSchema),
     effects: Type.Optional(Type.Array(EffectSchema)),
     outcome: Type.Optional(Type.Union([OutcomeSchema, Type.Null()])),
@@ -53,6 +62,7 @@ export type Reading =
 
 export function readEvent(event: ReportedEvent): Reading {
   const { seq, atMs, kind, body, operationId } = event;
+  if (!isWallMs(atMs)) return { ok: false, problem: `atMs ${atMs} is no time` };
   if (!isEventKind(kind))
     return { ok: false, problem: `kind ${kind} is not known to this version` };
   switch (kind) {
@@ -82,6 +92,18 @@ export function readEvent(event: ReportedEvent): Reading {
       };
   }
 }
+
+/**
+ * The event as it can be stored: a time that no column holds becomes the one nearest to it. The
+ * problem of such an event says what it was.
+ */
+export function storable(event: ReportedEvent): ReportedEvent {
+  const { atMs } = event;
+  if (isWallMs(atMs)) return event;
+  return { ...event, atMs: Math.min(Math.max(Math.trunc(atMs), 0), Number.MAX_SAFE_INTEGER) };
+}
+
+const isWallMs = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 
 const KINDS: ReadonlySet<string> = new Set(EVENT_KINDS);
 const isEventKind = (kind: string): kind is EventKind => KINDS.has(kind);

@@ -18,7 +18,7 @@ import { checkContinuity, type ReportPosition } from '../core/report-continuity.
 import type { HostCaller } from '../hosts/host-authenticator.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { AuditDraft, ControlStore, HostRecord, StoredEvent } from '../store/control-store.ts';
-import { readEvent, type ReportedEvent } from './event-reader.ts';
+import { readEvent, storable, type ReportedEvent } from './event-reader.ts';
 
 type Ports = {
   readonly store: ControlStore;
@@ -164,7 +164,7 @@ export class ReportIntake {
     const outages: Outage[] = [];
     const events = reported.map((event): StoredEvent => {
       const reading = readEvent(event);
-      if (!reading.ok) return { event, problem: reading.problem };
+      if (!reading.ok) return { event: storable(event), problem: reading.problem };
       const operation = known.get(event.operationId ?? '');
       const projected = projectEvent(operation, reading.event, { hostId, hostEpoch });
       switch (projected.kind) {

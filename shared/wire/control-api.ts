@@ -1,5 +1,6 @@
 /** Bodies of control's HTTP API for operators. What hosts send and get is in `statements.ts`. */
 import Type, { type Static } from 'typebox';
+import { count, epoch, leftMs, wallMs } from './numbers.ts';
 import { ActionSchema, PolicyDocumentSchema, PrincipalSchema } from './policy-document.ts';
 import {
   EffectSchema,
@@ -13,7 +14,6 @@ import { PublicKeySchema, ResourceSchema } from './statements.ts';
 
 const closed = { additionalProperties: false } as const;
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const wallMs = Type.Integer({ description: 'milliseconds since 1970, wall clock' });
 
 export const OPERATOR_ROLES = ['viewer', 'publisher', 'approver', 'operator', 'admin'] as const;
 export type OperatorRole = (typeof OPERATOR_ROLES)[number];
@@ -31,12 +31,12 @@ export const page = <T extends Type.TSchema>(item: T) =>
 
 export const PolicyRevisionSchema = Type.Object(
   {
-    policyRevision: Type.Integer(),
+    policyRevision: count(),
     policyDigest: Type.String(),
-    publishedAtMs: wallMs,
+    publishedAtMs: wallMs(),
     publishedBy: Type.String(),
     comment: nullable(Type.String()),
-    rules: Type.Integer(),
+    rules: count(),
   },
   { $id: 'PolicyRevision' },
 );
@@ -83,7 +83,7 @@ export const OperatorSchema = Type.Object(
   {
     name: OperatorNameSchema,
     roles: Type.Array(Type.Enum([...OPERATOR_ROLES])),
-    createdAtMs: wallMs,
+    createdAtMs: wallMs(),
   },
   { $id: 'Operator' },
 );
@@ -110,7 +110,7 @@ export const JoinTokenSchema = Type.Object(
   {
     joinToken: Type.String({ description: 'shown once; also pins the key of control' }),
     hostName: HostNameSchema,
-    expiresAtMs: wallMs,
+    expiresAtMs: wallMs(),
   },
   { $id: 'JoinToken' },
 );
@@ -131,17 +131,15 @@ export const HostSchema = Type.Object(
   {
     hostId: Type.String(),
     hostName: Type.String(),
-    hostEpoch: Type.Integer(),
+    hostEpoch: epoch(),
     state: Type.Enum(['enrolled', 'connected', 'late', 'lost']),
-    enrolledAtMs: wallMs,
-    lastSyncAtMs: nullable(wallMs),
-    policyRevision: nullable(Type.Integer()),
-    policyRejected: nullable(
-      Type.Object({ policyRevision: Type.Integer(), reason: Type.String() }),
-    ),
-    ackedSeq: Type.Integer(),
-    journalSeq: Type.Integer(),
-    operations: Type.Record(Type.String(), Type.Integer()),
+    enrolledAtMs: wallMs(),
+    lastSyncAtMs: nullable(wallMs()),
+    policyRevision: nullable(count()),
+    policyRejected: nullable(Type.Object({ policyRevision: count(), reason: Type.String() })),
+    ackedSeq: count(),
+    journalSeq: count(),
+    operations: Type.Record(Type.String(), count()),
     sidecarVersion: nullable(Type.String()),
   },
   { $id: 'Host' },
@@ -151,16 +149,16 @@ export type Host = Static<typeof HostSchema>;
 export const ControlLeaseSchema = Type.Object(
   {
     resource: ResourceSchema,
-    epoch: Type.Integer(),
+    epoch: epoch(),
     state: Type.Enum(['held', 'released', 'expired']),
     holder: nullable(Type.String({ description: 'host id' })),
     holderName: nullable(Type.String()),
-    grantedAtMs: wallMs,
-    renewedAtMs: wallMs,
-    remainingMs: Type.Integer({
+    grantedAtMs: wallMs(),
+    renewedAtMs: wallMs(),
+    remainingMs: leftMs({
       description: 'until control may grant it again; 0 when it is free',
     }),
-    transitions: Type.Integer({ description: 'how often it changed hands' }),
+    transitions: count({ description: 'how often it changed hands' }),
   },
   { $id: 'ControlLease' },
 );
@@ -178,20 +176,20 @@ export const ReportedOperationSchema = Type.Object(
     resourceId: Type.String(),
     state: OperationStateSchema,
     reason: nullable(Type.String()),
-    policyRevision: Type.Integer(),
+    policyRevision: count(),
     rule: Type.String(),
     basis: Type.Enum(['fresh', 'cached']),
-    stalenessMs: Type.Integer(),
+    stalenessMs: count(),
     leaseResource: nullable(Type.String()),
-    leaseEpoch: nullable(Type.Integer()),
+    leaseEpoch: nullable(epoch()),
     outageId: nullable(Type.String()),
-    admittedAtMs: wallMs,
-    deadlineAtMs: wallMs,
-    updatedAtMs: wallMs,
-    attempt: Type.Integer(),
+    admittedAtMs: wallMs(),
+    deadlineAtMs: wallMs(),
+    updatedAtMs: wallMs(),
+    attempt: count(),
     effects: Type.Array(EffectSchema),
     outcome: nullable(OutcomeSchema),
-    lastSeq: Type.Integer(),
+    lastSeq: count(),
   },
   { $id: 'ReportedOperation' },
 );
@@ -236,12 +234,12 @@ export type ReportedOperationDetail = Static<typeof ReportedOperationDetailSchem
 export const UnreadableEventSchema = Type.Object(
   {
     hostId: Type.String(),
-    hostEpoch: Type.Integer(),
-    seq: Type.Integer(),
+    hostEpoch: epoch(),
+    seq: count(),
     kind: Type.String(),
     operationId: nullable(Type.String()),
-    atMs: wallMs,
-    receivedAtMs: wallMs,
+    atMs: wallMs(),
+    receivedAtMs: wallMs(),
     problem: Type.String(),
   },
   { $id: 'UnreadableEvent' },
@@ -253,8 +251,8 @@ export const REPORT_BYTES_MAX = 8 * 1024 * 1024;
 
 export const AuditEntrySchema = Type.Object(
   {
-    seq: Type.Integer(),
-    atMs: wallMs,
+    seq: count(),
+    atMs: wallMs(),
     actor: Type.String(),
     action: Type.String({ description: 'as policy.published, lease.granted, host.enrolled' }),
     target: Type.String(),

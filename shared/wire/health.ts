@@ -1,13 +1,14 @@
 /** Health by plane: two verdicts that never mix (DESIGN 8). */
 import Type, { type Static } from 'typebox';
+import { wallMs } from './numbers.ts';
 
-const wallMs = Type.Union([Type.Integer(), Type.Null()]);
+const wallMsOrNull = Type.Union([wallMs(), Type.Null()]);
 
 export const HealthPartSchema = Type.Object({
   state: Type.Enum(['ok', 'degraded', 'failed', 'unknown']),
   detail: Type.String(),
-  sinceMs: wallMs,
-  lastSuccessMs: wallMs,
+  sinceMs: wallMsOrNull,
+  lastSuccessMs: wallMsOrNull,
   lastError: Type.Union([Type.String(), Type.Null()]),
 });
 export type HealthPart = Static<typeof HealthPartSchema>;
@@ -23,7 +24,7 @@ export const HealthSchema = Type.Object(
   {
     daemon: Type.Enum(['control', 'sidecar']),
     version: Type.String(),
-    atMs: Type.Integer(),
+    atMs: wallMs(),
     controlPlane: PlaneHealthSchema,
     dataPlane: PlaneHealthSchema,
   },

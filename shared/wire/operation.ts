@@ -1,9 +1,9 @@
 /** Operations as both planes and every client see them. */
 import Type, { type Static } from 'typebox';
+import { count, epoch, wallMs } from './numbers.ts';
 import { ActionSchema, DecisionInputSchema, PrincipalSchema } from './policy-document.ts';
 
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const wallMs = Type.Integer({ description: 'milliseconds since 1970, wall clock' });
 
 export const OPERATION_STATES = [
   'accepted',
@@ -28,12 +28,12 @@ export const EffectSchema = Type.Object(
   {
     name: EffectNameSchema,
     state: Type.Enum(['begun', 'succeeded', 'failed', 'unknown']),
-    attempt: Type.Integer(),
+    attempt: count(),
     idempotent: Type.Boolean(),
     fencing: Type.Enum(['enforced', 'dispatch', 'none']),
-    leaseEpoch: nullable(Type.Integer()),
-    begunAtMs: wallMs,
-    settledAtMs: nullable(wallMs),
+    leaseEpoch: nullable(epoch()),
+    begunAtMs: wallMs(),
+    settledAtMs: nullable(wallMs()),
     result: Type.Unknown(),
   },
   { $id: 'Effect' },
@@ -46,8 +46,8 @@ export const OutcomeSchema = Type.Object(
     provenance: ProvenanceSchema,
     result: Type.Unknown(),
     reason: nullable(Type.String()),
-    attempt: Type.Integer(),
-    atMs: wallMs,
+    attempt: count(),
+    atMs: wallMs(),
     late: Type.Boolean({ description: 'reported after the operation had become unknown' }),
   },
   { $id: 'Outcome' },
@@ -78,21 +78,21 @@ export const OperationSchema = Type.Object(
     state: OperationStateSchema,
     reason: nullable(Type.String({ description: 'why it is in this state' })),
 
-    policyRevision: Type.Integer(),
+    policyRevision: count(),
     rule: Type.String(),
     basis: BasisSchema,
-    stalenessMs: Type.Integer({ description: 'age of the authority at admission' }),
+    stalenessMs: count({ description: 'age of the authority at admission' }),
     leaseResource: nullable(Type.String()),
-    leaseEpoch: nullable(Type.Integer({ description: 'fencing token at admission' })),
+    leaseEpoch: nullable(epoch({ description: 'fencing token at admission' })),
     leaseInGrace: Type.Boolean(),
     outageId: nullable(Type.String({ description: 'the outage that was open at admission' })),
     warnings: Type.Array(Type.String()),
 
     onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
     onWorkerLoss: Type.Enum(['retry', 'unknown', 'fail']),
-    heartbeatTimeoutMs: Type.Integer(),
+    heartbeatTimeoutMs: count(),
     ownershipMode: nullable(Type.Enum(['strict', 'fenced'])),
-    ownershipGraceMs: Type.Integer(),
+    ownershipGraceMs: count(),
     effectTerms: Type.Record(
       Type.String(),
       Type.Object({
@@ -101,16 +101,14 @@ export const OperationSchema = Type.Object(
       }),
     ),
 
-    admittedAtMs: wallMs,
-    deadlineAtMs: wallMs,
-    updatedAtMs: wallMs,
-    settledAtMs: nullable(wallMs),
+    admittedAtMs: wallMs(),
+    deadlineAtMs: wallMs(),
+    updatedAtMs: wallMs(),
+    settledAtMs: nullable(wallMs()),
 
-    attempt: Type.Integer({ description: 'number of the newest attempt; 0 before the first' }),
-    attemptStartedAtMs: nullable(wallMs),
-    attemptLeaseEpoch: nullable(
-      Type.Integer({ description: 'fencing token of the newest attempt' }),
-    ),
+    attempt: count({ description: 'number of the newest attempt; 0 before the first' }),
+    attemptStartedAtMs: nullable(wallMs()),
+    attemptLeaseEpoch: nullable(epoch({ description: 'fencing token of the newest attempt' })),
     effects: Type.Array(EffectSchema),
     checkpoint: Type.Unknown(),
     outcome: nullable(OutcomeSchema),
@@ -145,13 +143,13 @@ export const RefusalSchema = Type.Object(
     resourceId: Type.String(),
     reason: Type.String({ description: 'an error code' }),
     message: Type.String(),
-    policyRevision: nullable(Type.Integer()),
+    policyRevision: nullable(count()),
     rule: nullable(Type.String()),
     basis: nullable(BasisSchema),
-    stalenessMs: nullable(Type.Integer()),
-    leaseEpoch: nullable(Type.Integer()),
+    stalenessMs: nullable(count()),
+    leaseEpoch: nullable(epoch()),
     outageId: nullable(Type.String()),
-    atMs: wallMs,
+    atMs: wallMs(),
   },
   { $id: 'Refusal' },
 );
@@ -191,8 +189,8 @@ export type EventKind = (typeof EVENT_KINDS)[number];
  */
 export const JournalEventSchema = Type.Object(
   {
-    seq: Type.Integer({ minimum: 1 }),
-    atMs: wallMs,
+    seq: count({ minimum: 1 }),
+    atMs: wallMs(),
     kind: Type.Enum([...EVENT_KINDS]),
     operationId: nullable(Type.String()),
     outageId: nullable(Type.String()),
@@ -218,12 +216,12 @@ export const OUTAGE_CAUSES = [
 export const OutageSchema = Type.Object(
   {
     outageId: Type.String(),
-    fromMs: wallMs,
-    toMs: nullable(wallMs),
+    fromMs: wallMs(),
+    toMs: nullable(wallMs()),
     cause: Type.Enum([...OUTAGE_CAUSES]),
     detail: Type.String(),
-    policyRevision: nullable(Type.Integer({ description: 'revision in use when it began' })),
-    stalenessMs: nullable(Type.Integer({ description: 'age of the authority when it began' })),
+    policyRevision: nullable(count({ description: 'revision in use when it began' })),
+    stalenessMs: nullable(count({ description: 'age of the authority when it began' })),
   },
   { $id: 'Outage' },
 );

@@ -1,5 +1,6 @@
 /** Bodies of the sidecar's HTTP API. */
 import Type, { type Static } from 'typebox';
+import { count, epoch, leftMs, wallMs } from './numbers.ts';
 import {
   EffectSchema,
   JournalEventSchema,
@@ -12,7 +13,6 @@ import { ResourceSchema } from './statements.ts';
 
 const closed = { additionalProperties: false } as const;
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const wallMs = Type.Integer({ description: 'milliseconds since 1970, wall clock' });
 
 /** Every request over TCP carries it, so that no form of a web page and no plain proxy can. */
 export const REQUEST_HEADER = 'holdfast-request';
@@ -35,16 +35,16 @@ export const StartAttemptRequestSchema = Type.Object(
 export const AttemptSchema = Type.Object(
   {
     operationId: Type.String(),
-    attempt: Type.Integer(),
-    deadlineAtMs: wallMs,
-    remainingMs: Type.Integer(),
-    heartbeatTimeoutMs: Type.Integer(),
+    attempt: count(),
+    deadlineAtMs: wallMs(),
+    remainingMs: leftMs(),
+    heartbeatTimeoutMs: count(),
     leaseResource: nullable(Type.String()),
-    leaseEpoch: nullable(Type.Integer({ description: 'the fencing token to send to the target' })),
+    leaseEpoch: nullable(epoch({ description: 'the fencing token to send to the target' })),
     leaseInGrace: Type.Boolean(),
     checkpoint: Type.Unknown(),
     effects: Type.Array(EffectSchema),
-    policyRevision: Type.Integer(),
+    policyRevision: count(),
     rule: Type.String(),
   },
   { $id: 'Attempt' },
@@ -56,19 +56,19 @@ export const HeartbeatRequestSchema = Type.Object(
   { ...closed, $id: 'HeartbeatRequest' },
 );
 export const HeartbeatSchema = Type.Object(
-  { operationId: Type.String(), attempt: Type.Integer(), remainingMs: Type.Integer() },
+  { operationId: Type.String(), attempt: count(), remainingMs: leftMs() },
   { $id: 'Heartbeat' },
 );
 
 export const EffectAnswerSchema = Type.Object(
   {
     operationId: Type.String(),
-    attempt: Type.Integer(),
+    attempt: count(),
     effect: EffectSchema,
     replayed: Type.Boolean({
       description: 'true: the recorded result is returned; do not run the effect again',
     }),
-    leaseEpoch: nullable(Type.Integer({ description: 'the fencing token to send to the target' })),
+    leaseEpoch: nullable(epoch({ description: 'the fencing token to send to the target' })),
     idempotencyKey: Type.String({
       description: 'a stable key for the target, the same for every try of this effect',
     }),
@@ -129,17 +129,13 @@ export type Explanation = Static<typeof ExplanationSchema>;
 export const FenceCheckRequestSchema = Type.Object(
   {
     epoch: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: Number.MAX_SAFE_INTEGER,
-        description: 'the fencing token presented; 428 where it is missing',
-      }),
+      count({ minimum: 1, description: 'the fencing token presented; 428 where it is missing' }),
     ),
   },
   { ...closed, $id: 'FenceCheckRequest' },
 );
 export const FenceSchema = Type.Object(
-  { resource: ResourceSchema, highestEpoch: Type.Integer(), accepted: Type.Boolean() },
+  { resource: ResourceSchema, highestEpoch: epoch(), accepted: Type.Boolean() },
   { $id: 'Fence' },
 );
 export type Fence = Static<typeof FenceSchema>;
@@ -148,8 +144,8 @@ export const HeldLeaseSchema = Type.Object(
   {
     resource: ResourceSchema,
     state: Type.Enum(['held', 'ended', 'wanted']),
-    epoch: nullable(Type.Integer()),
-    remainingMs: Type.Integer({ description: 'until this host stops acting as owner (strict)' }),
+    epoch: nullable(epoch()),
+    remainingMs: leftMs({ description: 'until this host stops acting as owner (strict)' }),
     reason: nullable(Type.String({ description: 'why it is not held, as control last said' })),
     holder: nullable(Type.String({ description: 'the host that holds it, where control said so' })),
   },
@@ -168,8 +164,8 @@ export const LeaseActionQuerySchema = Type.Object(
 
 const listing = <T extends Type.TSchema>(item: T) =>
   Type.Object({
-    count: Type.Integer(),
-    oldestMs: nullable(Type.Integer({ description: 'age of the oldest, in ms' })),
+    count: count(),
+    oldestMs: nullable(count({ description: 'age of the oldest, in ms' })),
     items: Type.Array(item, { description: 'the first page, newest last' }),
     truncated: Type.Boolean(),
   });
@@ -181,20 +177,20 @@ export const RecoverySchema = Type.Object(
     verdict: Type.Enum(['no_outage', 'open', 'needs_reconciliation', 'settling', 'settled']),
     summary: Type.String(),
     tally: Type.Object({
-      acceptedBefore: Type.Integer({
+      acceptedBefore: count({
         description: 'accepted before the outage and unfinished when it began',
       }),
-      admittedDuring: Type.Integer(),
-      executedDuring: Type.Integer({
+      admittedDuring: count(),
+      executedDuring: count({
         description: 'operations that reached an end during the outage',
       }),
-      refusedDuring: Type.Integer(),
-      refusedByReason: Type.Record(Type.String(), Type.Integer()),
-      stoppedDuring: Type.Integer({
+      refusedDuring: count(),
+      refusedByReason: Type.Record(Type.String(), count()),
+      stoppedDuring: count({
         description: 'paused, cancelled or expired during the outage',
       }),
-      needsReconciliation: Type.Integer(),
-      unreported: Type.Integer({
+      needsReconciliation: count(),
+      unreported: count({
         description: 'journal entries that control has not acknowledged',
       }),
     }),
@@ -210,14 +206,14 @@ export type Recovery = Static<typeof RecoverySchema>;
 
 export const OutageBudgetSchema = Type.Object(
   {
-    atMs: wallMs,
-    policyRevision: nullable(Type.Integer()),
-    stalenessMs: nullable(Type.Integer()),
+    atMs: wallMs(),
+    policyRevision: nullable(count()),
+    stalenessMs: nullable(count()),
     items: Type.Array(
       Type.Object({
         rule: Type.String(),
         actions: Type.Array(Type.String()),
-        admissionMs: Type.Integer({
+        admissionMs: leftMs({
           description: 'how long from now new work is admitted if control is lost this instant',
         }),
         limitedBy: Type.Enum(['freshness', 'max_staleness', 'lease', 'policy_absent']),
@@ -237,24 +233,24 @@ export const SidecarStatusSchema = Type.Object(
     control: Type.Object({
       url: Type.String(),
       state: Type.Enum(['starting', 'connected', 'disconnected', 'refused']),
-      lastAttemptMs: nullable(wallMs),
-      lastSuccessMs: nullable(wallMs),
+      lastAttemptMs: nullable(wallMs()),
+      lastSuccessMs: nullable(wallMs()),
       lastError: nullable(Type.String()),
       outage: nullable(OutageSchema),
     }),
     policy: Type.Object({
-      activeRevision: nullable(Type.Integer()),
+      activeRevision: nullable(count()),
       digest: nullable(Type.String()),
-      activatedAtMs: nullable(wallMs),
-      stalenessMs: nullable(Type.Integer()),
-      rejected: nullable(Type.Object({ policyRevision: Type.Integer(), reason: Type.String() })),
+      activatedAtMs: nullable(wallMs()),
+      stalenessMs: nullable(count()),
+      rejected: nullable(Type.Object({ policyRevision: count(), reason: Type.String() })),
     }),
-    leases: Type.Object({ held: Type.Integer(), wanted: Type.Integer() }),
+    leases: Type.Object({ held: count(), wanted: count() }),
     journal: Type.Object({
-      seq: Type.Integer(),
+      seq: count(),
       hash: Type.String(),
-      ackedSeq: Type.Integer(),
-      operations: Type.Record(Type.String(), Type.Integer()),
+      ackedSeq: count(),
+      operations: Type.Record(Type.String(), count()),
     }),
   },
   { $id: 'SidecarStatus' },

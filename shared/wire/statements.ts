@@ -5,6 +5,8 @@
  * `shared/platform/signatures.ts`.
  */
 import Type, { type Static } from 'typebox';
+import { count, epoch, wallMs } from './numbers.ts';
+import { OPERATION_STATES } from './operation.ts';
 import { PolicyDocumentSchema } from './policy-document.ts';
 
 export const STATEMENT_TYPES = {
@@ -40,9 +42,9 @@ export type PublicKey = Static<typeof PublicKeySchema>;
 
 export const BundleSchema = Type.Object({
   controlId: Type.String(),
-  policyRevision: Type.Integer({ minimum: 1 }),
+  policyRevision: count({ minimum: 1 }),
   policyDigest: Type.String({ description: 'SHA-256 of the canonical document, hex' }),
-  publishedAtMs: Type.Integer(),
+  publishedAtMs: wallMs(),
   publishedBy: Type.String(),
   policy: PolicyDocumentSchema,
   trust: Type.Object({ keys: Type.Array(PublicKeySchema, { minItems: 1, maxItems: 8 }) }),
@@ -54,7 +56,7 @@ export const EnrolmentSchema = Type.Object({
   controlId: Type.String(),
   hostId: Type.String(),
   hostName: Type.String(),
-  hostEpoch: Type.Integer({ minimum: 1 }),
+  hostEpoch: epoch({ minimum: 1 }),
   trust: Type.Object({ keys: Type.Array(PublicKeySchema, { minItems: 1, maxItems: 8 }) }),
 });
 export type Enrolment = Static<typeof EnrolmentSchema>;
@@ -66,9 +68,9 @@ export type Enrolment = Static<typeof EnrolmentSchema>;
 export const HostRequestSchema = Type.Object({
   iss: Type.String({ description: 'host id' }),
   aud: Type.String({ description: 'control id' }),
-  hostEpoch: Type.Integer(),
-  iat: Type.Integer({ description: 'seconds since 1970' }),
-  exp: Type.Integer(),
+  hostEpoch: epoch(),
+  iat: count({ description: 'seconds since 1970' }),
+  exp: count(),
   method: Type.String(),
   path: Type.String(),
   bodySha256: Type.String({ description: 'hex; of the empty string where there is no body' }),
@@ -82,7 +84,7 @@ export const ResourceSchema = Type.String({
   description: 'a resource that can be leased, as orders/7',
 });
 const LeaseRefSchema = Type.Object(
-  { resource: ResourceSchema, epoch: Type.Integer({ minimum: 1 }) },
+  { resource: ResourceSchema, epoch: epoch({ minimum: 1 }) },
   closed,
 );
 
@@ -92,19 +94,16 @@ export const SYNC_LEASES_MAX = 10_000;
 export const SyncRequestSchema = Type.Object(
   {
     sidecarVersion: Type.String({ maxLength: 50 }),
-    policyRevision: nullable(Type.Integer()),
+    policyRevision: nullable(count()),
     policyRejected: nullable(
-      Type.Object(
-        { policyRevision: Type.Integer(), reason: Type.String({ maxLength: 1_000 }) },
-        closed,
-      ),
+      Type.Object({ policyRevision: count(), reason: Type.String({ maxLength: 1_000 }) }, closed),
     ),
     highWater: Type.Object(
       {
-        policyRevision: Type.Integer({
+        policyRevision: count({
           description: 'highest revision this host has ever activated',
         }),
-        epoch: Type.Integer({ description: 'highest fencing token this host has ever seen' }),
+        epoch: epoch({ description: 'highest fencing token this host has ever seen' }),
       },
       closed,
     ),
@@ -118,11 +117,16 @@ export const SyncRequestSchema = Type.Object(
     ),
     journal: Type.Object(
       {
-        seq: Type.Integer({ minimum: 0 }),
+        seq: count({ minimum: 0 }),
         hash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
-        operations: Type.Record(Type.String(), Type.Integer(), {
-          description: 'operations by state',
-        }),
+        operations: Type.Record(
+          Type.String({ pattern: `^(${OPERATION_STATES.join('|')})$` }),
+          count(),
+          {
+            ...closed,
+            description: 'operations by state',
+          },
+        ),
       },
       closed,
     ),
@@ -135,18 +139,15 @@ export const SyncAnswerSchema = Type.Object({
   nonce: Type.String(),
   hostId: Type.String(),
   controlId: Type.String(),
-  policyRevision: nullable(Type.Integer({ description: 'the newest published for this host' })),
-  leases: Type.Array(
-    Type.Object({ resource: ResourceSchema, epoch: Type.Integer(), ttlMs: Type.Integer() }),
-    {
-      description:
-        'granted or renewed by this answer; a duration, counted by the host from when it sent the request',
-    },
-  ),
+  policyRevision: nullable(count({ description: 'the newest published for this host' })),
+  leases: Type.Array(Type.Object({ resource: ResourceSchema, epoch: epoch(), ttlMs: count() }), {
+    description:
+      'granted or renewed by this answer; a duration, counted by the host from when it sent the request',
+  }),
   lost: Type.Array(
     Type.Object({
       resource: ResourceSchema,
-      epoch: Type.Integer(),
+      epoch: epoch(),
       reason: Type.Enum(['superseded', 'expired', 'unknown']),
     }),
   ),
@@ -155,12 +156,12 @@ export const SyncAnswerSchema = Type.Object({
       resource: ResourceSchema,
       reason: Type.Enum(['held', 'lock_delay', 'recovering', 'limit']),
       holder: nullable(Type.String()),
-      retryAfterMs: Type.Integer(),
+      retryAfterMs: count(),
     }),
     { description: 'asked for and not granted' },
   ),
   drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
-  ackedSeq: Type.Integer({
+  ackedSeq: count({
     description: 'reports up to this journal position are held by control',
   }),
 });
@@ -171,7 +172,7 @@ export const FreshDecisionSchema = Type.Object({
   nonce: Type.String(),
   hostId: Type.String(),
   inputDigest: Type.String({ description: 'SHA-256 of the canonical DecisionInput, hex' }),
-  policyRevision: Type.Integer(),
+  policyRevision: count(),
   decision: Type.Unknown({ description: 'a Decision of shared/core/policy.ts' }),
 });
 export type FreshDecision = Static<typeof FreshDecisionSchema>;
@@ -179,7 +180,7 @@ export type FreshDecision = Static<typeof FreshDecisionSchema>;
 export const ReportAnswerSchema = Type.Object({
   nonce: Type.String(),
   hostId: Type.String(),
-  ackedSeq: Type.Integer(),
+  ackedSeq: count(),
 });
 export type ReportAnswer = Static<typeof ReportAnswerSchema>;
 
@@ -195,7 +196,7 @@ export const HostRefusalSchema = Type.Object({
       'hex; of the token as it came, so that what is said about a token that only resembles it ' +
       'is not taken for an answer to it',
   }),
-  status: Type.Integer(),
+  status: count(),
   code: Type.String({ maxLength: 100 }),
   detail: Type.String({ maxLength: 500 }),
 });

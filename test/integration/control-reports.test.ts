@@ -266,6 +266,30 @@ describe('I12: reports', () => {
     expect(await world.metric('holdfast_control_report_events_total{readable="no"}')).toBe(5);
   });
 
+  test.each([1e17, 1e300, -1, 1.5])(
+    'an event at %d is listed as unreadable, and the stream goes on',
+    async (atMs) => {
+      const poison = rechain(host.record('policy_activated', {}), { atMs });
+      const content = { ...rechain(poison, { kind: 'outage_closed' }), previousHash: poison.hash };
+      const second = rechain(content, { seq: 2 });
+      const third = rechain({ ...second, previousHash: second.hash }, { seq: 3, atMs: 7 });
+      expect((await host.reported([poison, second])).ackedSeq).toBe(2);
+      expect((await host.reported([third])).ackedSeq).toBe(3);
+      const listed = await shown('/v1/unreadable-events');
+      expect(listed.map(({ seq }) => seq)).toEqual([3, 2, 1]);
+      expect(listed[2]?.['problem']).toBe(`atMs ${atMs} is no time`);
+    },
+  );
+
+  test('an admission with a number over the safe ones is unreadable, and the stream goes on', async () => {
+    const over = { stalenessMs: 1e17 };
+    host.record('admitted', { operation: operation(1, over) }, operationId(1));
+    admit(2);
+    expect((await host.reported(host.journal())).ackedSeq).toBe(2);
+    expect(await shown('/v1/unreadable-events')).toMatchObject([{ seq: 1 }]);
+    expect(await shown('/v1/operations')).toMatchObject([{ operationId: operationId(2) }]);
+  });
+
   test('refusals and outages are listed with their host', async () => {
     const outage = {
       outageId: 'out_1',
