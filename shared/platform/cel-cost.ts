@@ -31,6 +31,17 @@ const FUNCTIONS = new Set(
 const SEARCHES = new Set(['contains', 'indexOf', 'lastIndexOf']);
 /** Steps of 64 characters against 64. */
 const SEARCH_STEPS = 16;
+/** Of reading a time, a duration or a number, for each 64 characters. */
+const READING_STEPS = 32;
+const READINGS = new Set(['int', 'uint', 'double', 'timestamp', 'duration']);
+/** Of one look at the calendar of a time zone. */
+const ZONE_STEPS = 4_096;
+/** Of one failure: all and exists go on after the failure of an element, as || and && do. */
+const FAILURE_STEPS = 128;
+/** These cannot fail, but by what is in them. */
+const SAFE = new Set(['value', 'id', '==', '!=', 'list', 'map']);
+/** These give a bool or fail. */
+const BOOLS = new Set(['==', '!=', 'in', '<', '<=', '>', '>=', '&&', '||', '!_']);
 
 const REFUSED: Readonly<Record<string, string>> = {
   matches: 'use ==, in, startsWith, endsWith or contains',
@@ -78,7 +89,8 @@ export function checkCost(ast: ASTNode): CostCheck {
 
 /** Adds what evaluating the node costs; gives how large its value can be. */
 function visit(node: ASTNode, scope: Scope, terms: Term[]): Extent {
-  terms.push({ count: scope.count, power: scope.power, sized: 0 });
+  const ownSteps = scope.depth > 0 && canFail(node) ? FAILURE_STEPS : 1;
+  terms.push({ count: scope.count * ownSteps, power: scope.power, sized: 0 });
   const visited = (child: ASTNode): Extent => visit(child, scope, terms);
   switch (node.op) {
     case 'value':
@@ -152,6 +164,10 @@ function call(name: string, args: readonly ASTNode[], scope: Scope, terms: Term[
   const extent = together(extents);
   charge(extent, scope, terms);
   if (SEARCHES.has(name)) chargeSearch(extents, scope, terms);
+  if (READINGS.has(name)) charge(extent, { ...scope, count: scope.count * READING_STEPS }, terms);
+  if (name.startsWith('get') && args.length > 1) {
+    terms.push({ count: scope.count * ZONE_STEPS, power: scope.power, sized: 0 });
+  }
   return name === 'size' || name === 'has' ? nothing : extent;
 }
 
@@ -183,7 +199,24 @@ function loop(
     variables: new Map([...scope.variables, [variable.args, element]]),
   };
   visit(body, inner, terms);
+  if (!isBool(body)) {
+    terms.push({ count: inner.count * FAILURE_STEPS, power: inner.power, sized: 0 });
+  }
   return name === 'filter' ? list : nothing;
+}
+
+function canFail(node: ASTNode): boolean {
+  if (node.op === '!_') return !isBool(node.args);
+  if (node.op === '&&' || node.op === '||') return !node.args.every(isBool);
+  return !SAFE.has(node.op);
+}
+
+function isBool(node: ASTNode): boolean {
+  return BOOLS.has(node.op) || isLoop(node) || typeof node.args === 'boolean';
+}
+
+function isLoop(node: ASTNode): boolean {
+  return node.op === 'rcall' && LOOPS.has(node.args[0]) && node.args[0] !== 'filter';
 }
 
 function grows(node: ASTNode): boolean {

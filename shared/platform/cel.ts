@@ -60,12 +60,17 @@ export const compileCel: ExpressionCompiler = (source) => {
           const problem = `${TOO_LARGE}: ${source} could take its decision over ${STEPS_MAX} steps`;
           return { ok: false, problem };
         }
+        const { stackTraceLimit } = Error;
         try {
+          // Elements that fail are passed over, each with an error that nobody sees.
+          Error.stackTraceLimit = 0;
           const value: unknown = evaluateSource(cel.variables);
           if (typeof value === 'boolean') return { ok: true, value };
           return { ok: false, problem: `${source} gave a ${typeof value}, not a bool` };
         } catch (error) {
           return { ok: false, problem: firstLines(error) };
+        } finally {
+          Error.stackTraceLimit = stackTraceLimit;
         }
       },
     },

@@ -67,6 +67,21 @@ describe('what an expression may cost', () => {
     expect(answers.at(-1)).toBe(false);
   });
 
+  test.each([
+    'attributes.l.exists(a, attributes.l.exists(b, a.id == 1))',
+    'attributes.l.exists(a, attributes.l.exists(b, b))',
+    'attributes.l.all(a, attributes.l.all(b, timestamp(0).getHours("Europe/Berlin") >= 0))',
+  ])('%s costs more for each element than a comparison', (source) => {
+    expect(evaluate(source, { l: numbers(LIST_ELEMENTS_MAX) })).toEqual(TOO_LARGE);
+    expect(evaluate(source, { l: numbers(4) })).not.toEqual(TOO_LARGE);
+  });
+
+  test('two lists of 40 records are compared by a field', () => {
+    const records = numbers(40).map((id) => ({ id }));
+    const source = 'attributes.l.all(a, attributes.m.exists(b, a.id == b.id))';
+    expect(evaluate(source, { l: records, m: records })).toEqual({ ok: true, value: true });
+  });
+
   test('a long search for a long text is refused before it runs', () => {
     const attributes = { s: 'a'.repeat(40_000), t: `${'a'.repeat(10_000)}b${'a'.repeat(10_000)}` };
     expect(evaluate('attributes.s.contains(attributes.t)', attributes)).toEqual(TOO_LARGE);
