@@ -27,11 +27,7 @@ export function startAttempt(
   if (asked > 0 && asked === operation.attempt && operation.state === 'executing') {
     return { ...unchanged(operation), replayed: true };
   }
-  if (hasEnded(operation))
-    return refused(
-      'operation_settled',
-      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
-    );
+  if (hasEnded(operation)) return ended(operation);
   if (deadlinePassed(operation, now))
     return refused(
       'deadline_passed',
@@ -99,11 +95,7 @@ export function beginEffect(
   }
   const existing = operation.effects.find(({ name }) => name === event.name);
   if (existing?.state === 'succeeded') return { ...unchanged(operation), replayed: true };
-  if (hasEnded(operation))
-    return refused(
-      'operation_settled',
-      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
-    );
+  if (hasEnded(operation)) return ended(operation);
   if (operation.state === 'paused')
     return refused(
       'operation_paused',
@@ -236,10 +228,7 @@ export function reportOutcome(
     return { ...unchanged(operation), replayed: true };
   }
   if (SETTLED_STATES.has(operation.state)) {
-    return refused(
-      'operation_settled',
-      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
-    );
+    return ended(operation);
   }
   if (operation.state === 'unknown' && event.outcome === 'unknown') return unchanged(operation);
   const open = operation.effects.find(({ state }) => state === 'begun' || state === 'unknown');
@@ -282,6 +271,13 @@ function withEffect(operation: StoredOperation, effect: StoredEffect): StoredEff
   return [...operation.effects.filter(({ name }) => name !== effect.name), effect];
 }
 
+function ended(operation: StoredOperation): LifecycleResult & { ok: false } {
+  return refused(
+    'operation_settled',
+    `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
+  );
+}
+
 /** O1. */
 export function staleAttempt(
   operation: StoredOperation,
@@ -307,11 +303,7 @@ export function notExecuting(operation: StoredOperation): (LifecycleResult & { o
       'operation_paused',
       `operation ${operation.operationId} is paused${because(operation)}`,
     );
-  if (hasEnded(operation))
-    return refused(
-      'operation_settled',
-      `operation ${operation.operationId} has ended as ${operation.state}${because(operation)}`,
-    );
+  if (hasEnded(operation)) return ended(operation);
   return refused(
     'operation_not_executing',
     `operation ${operation.operationId} is ${operation.state}`,
