@@ -49,7 +49,10 @@ export class ThreadWriter implements JournalWriter {
       return { writer, snapshot };
     } catch (error) {
       await writer.#worker.terminate();
-      throw error;
+      if (error instanceof StoreError) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `cannot open the journal ${files.database}: ${why}; check the disk, then start again`;
+      throw new StoreError('not_writable', message, error);
     }
   }
 

@@ -35,7 +35,7 @@ export async function runDaemon<T>(
     }
     daemon = await start(loaded.config);
   } catch (error) {
-    exitWith(error);
+    exitWith(isSystemError(error) ? new StartError(startProblem(error), { cause: error }) : error);
     return;
   }
   closeWithGrace({ delay: STOP_BOUND_MS, logger: false }, async ({ err }) => {
@@ -47,6 +47,18 @@ export async function runDaemon<T>(
   } catch (error) {
     exitWith(error);
   }
+}
+
+/** Of the operating system or of SQLite: at the start, a matter of the disk and not of the program. */
+function isSystemError(error: unknown): error is Error & { readonly path?: string } {
+  if (!(error instanceof Error) || listenProblem(error) !== null) return false;
+  const { syscall, code } = error as { syscall?: unknown; code?: unknown };
+  return typeof syscall === 'string' || code === 'ERR_SQLITE_ERROR';
+}
+
+function startProblem({ message, path }: Error & { readonly path?: string }): string {
+  const where = path === undefined || message.includes(path) ? '' : ` (${path})`;
+  return `cannot start: ${message}${where}; check the disk, then start again: nothing was accepted`;
 }
 
 function exitWith(error: unknown): never {

@@ -120,6 +120,14 @@ describe('what it cannot use ends with exit code 3 and one line that says the wa
     expect(stderr).toContain('choose another with --data-dir');
   });
 
+  test('what the operating system refuses is said in one line, without a stack trace', async () => {
+    mkdirSync(join(directory, 'data/journal/journal.head'), { recursive: true });
+    const { code, stderr } = await run(standard());
+    expect(code).toBe(3);
+    expect(stderr).toContain('cannot start: EISDIR');
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
   test('a journal of a newer schema is refused, and left as it is', async () => {
     mkdirSync(join(directory, 'data'));
     await (await openJournal(join(directory, 'data/journal'), new SystemClock())).close();
