@@ -31,6 +31,8 @@ import { Heartbeats } from './operations/heartbeats.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
 
+/** Between a failure that ends the daemon and the closing of its doors. */
+const LAST_ANSWERS_MS = 100;
 const BUNDLE_WAIT_MS = 30_000;
 const EXECUTING_AT_START_MAX = 1_000_000;
 
@@ -91,7 +93,9 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     journal.quarantine === null ? [...upstream.tasks, parts.custodian.task()] : [untilStopped];
   const running = runTasks(tasks, stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {
-    // Whoever waits for an answer still gets it: the truth is that the outcome is unknown.
+    // Whoever waits for an answer still gets it: the truth is that the outcome is unknown. So does
+    // who was just about to ask: a connection closed under a request says less.
+    await clock.sleep(LAST_ANSWERS_MS);
     await closeListeners(listeners);
     throw error;
   });

@@ -146,6 +146,11 @@ function isToldUnknown({ end }: Call): boolean {
   return end?.kind === 'info' && end.code === 'outcome_unknown';
 }
 
+/** Its commit was before the one that failed; only its answer came after. */
+function isOutcome(end: Call['end']): boolean {
+  return end?.kind === 'ok' || end?.kind === 'fail';
+}
+
 export function faultCounts(
   runs: readonly FaultyRun[],
   more: Readonly<Record<string, number>> = {},
@@ -163,5 +168,6 @@ export function faultCounts(
     ...countCalls(calls),
     'waiting when it failed': waiting.length,
     'of them told outcome_unknown': waiting.filter(isToldUnknown).length,
+    'of them told of an earlier commit': waiting.filter(({ end }) => isOutcome(end)).length,
   };
 }
