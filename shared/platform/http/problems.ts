@@ -23,7 +23,6 @@ const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'invalid_request',
   FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
-  FST_ERR_HANDLER_TIMEOUT: 'overloaded',
   FST_ERR_BAD_URL: 'invalid_request',
   FST_ERR_MAX_PARAM_LENGTH: 'invalid_request',
 };
@@ -115,7 +114,6 @@ function detailOf(code: ErrorCode, error: FastifyError, request: FastifyRequest)
   }
   if (code === 'body_too_large')
     return `the body is larger than this route accepts: ${error.message}`;
-  if (code === 'overloaded') return 'the request was not finished in time';
   return error.message;
 }
 

@@ -20,7 +20,7 @@ export type ServerOptions = {
   readonly description: string;
   readonly version: string;
   readonly bodyBytesMax: number;
-  /** Longer than the longest long-poll. */
+  /** How long a handler may take; longer than the longest long-poll. */
   readonly handlerTimeoutMs: number;
   /** Default 4096; a daemon that holds a long-poll for each host needs more. */
   readonly connectionsMax?: number;
@@ -39,10 +39,11 @@ export function buildServer(options: ServerOptions): App {
     requestIdHeader: false,
     genReqId: () => randomText(options.random, 9),
     bodyLimit: options.bodyBytesMax,
-    // A connection may wait for a long-poll; a request, its head and body, may not dawdle.
+    // A connection may wait for a long-poll; a request, its head and body, may not dawdle. One that
+    // is never answered ends with its connection. Fastify's `handlerTimeout` is not used: it stops
+    // where a body has been read, and makes a timer, an abort signal and an error for each request.
     connectionTimeout: options.handlerTimeoutMs + BODY_TIMEOUT_MS,
     requestTimeout: BODY_TIMEOUT_MS,
-    handlerTimeout: options.handlerTimeoutMs,
     frameworkErrors: sendFrameworkError,
     keepAliveTimeout: 72_000,
     return503OnClosing: true,
