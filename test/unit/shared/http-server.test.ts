@@ -3,7 +3,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import type { App } from '../../../shared/platform/http/app.ts';
 import { BODY_TIMEOUT_MS, buildServer } from '../../../shared/platform/http/server.ts';
-import { createLogger } from '../../../shared/platform/logger.ts';
+import { createLogger, type Logger, type LogLevel } from '../../../shared/platform/logger.ts';
 import { SystemRandom } from '../../../shared/platform/random.ts';
 
 const HANDLER_TIMEOUT_MS = 5_000;
@@ -11,9 +11,9 @@ const HANDLER_TIMEOUT_MS = 5_000;
 let app: App;
 afterEach(() => app.close());
 
-function build(): App {
+function build(logger: Logger = createLogger({ name: 'test', level: 'silent' })): App {
   return buildServer({
-    logger: createLogger({ name: 'test', level: 'silent' }),
+    logger,
     random: new SystemRandom(),
     title: 'test',
     description: 'test',
@@ -56,4 +56,60 @@ test('a head and a body have a time by which they must be there', async () => {
   app = build();
   expect(app.server.requestTimeout).toBe(BODY_TIMEOUT_MS);
   expect(app.server.headersTimeout).toBe(BODY_TIMEOUT_MS);
+});
+
+function linesAt(level: LogLevel): { logger: Logger; lines: Record<string, unknown>[] } {
+  const lines: Record<string, unknown>[] = [];
+  const write = (line: string): void => {
+    lines.push(JSON.parse(line) as Record<string, unknown>);
+  };
+  return { logger: createLogger({ name: 'test', level, destination: { write } }), lines };
+}
+
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
+const headers = { traceparent: `00-${TRACE_ID}-b7ad6b7169203331-01` };
+
+test('what a request logs carries its id and its trace', async () => {
+  const { logger, lines } = linesAt('debug');
+  app = build(logger);
+  app.get('/fails', (request) => {
+    request.log.info({ fact: 1 }, 'said by the route');
+    throw new Error('broken');
+  });
+  const answer = await app.inject({ url: '/fails', headers });
+  expect(answer.json()).toMatchObject({ code: 'internal' });
+  const said = lines.filter(({ reqId }) => reqId !== undefined);
+  expect(said).toMatchObject([
+    { msg: 'said by the route', level: 'info', fact: 1, trace_id: TRACE_ID },
+    { msg: 'request failed', level: 'error', trace_id: TRACE_ID },
+    { msg: 'request', level: 'warn', status: 500, route: '/fails', trace_id: TRACE_ID },
+  ]);
+  const [id] = new Set(said.map(({ reqId }) => reqId));
+  expect(id).toMatch(/^[\w-]{12}$/);
+  expect(answer.json<{ detail: string }>().detail).toContain(`request id ${String(id)}`);
+});
+
+test('a request that went well is logged at debug only, with or without a trace', async () => {
+  const warned = linesAt('warn');
+  app = build(warned.logger);
+  app.get('/well', () => ({}));
+  await app.inject({ url: '/well', headers });
+  await app.close();
+  expect(warned.lines).toEqual([]);
+  const debugged = linesAt('debug');
+  app = build(debugged.logger);
+  app.get('/well', () => ({}));
+  await app.inject({ url: '/well' });
+  expect(debugged.lines).toMatchObject([{ msg: 'request', status: 200, level: 'debug' }]);
+  expect(debugged.lines[0]).not.toHaveProperty('trace_id');
+});
+
+test('no two requests have the same id', async () => {
+  app = build();
+  app.get('/id', (request) => ({ id: request.id }));
+  const ids = new Set<string>();
+  for (let index = 0; index < 600; index += 1)
+    ids.add((await app.inject('/id')).json<{ id: string }>().id);
+  expect(ids.size).toBe(600);
+  expect([...ids].filter((id) => !/^[\w-]{12}$/.test(id))).toEqual([]);
 });
