@@ -23,7 +23,7 @@ export type GuardOptions = {
   readonly onRejected: (reason: string) => void;
 };
 
-const LOOPBACK_HOSTS = new Set(['127.0.0.1', 'localhost', '[::1]']);
+const LOOPBACK_HOSTS = ['127.0.0.1', 'localhost', '[::1]'];
 const FORWARDING_HEADERS = ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 'via'] as const;
 
 declare module 'fastify' {
@@ -32,55 +32,75 @@ declare module 'fastify' {
   }
 }
 
-export function checkRequest(request: FastifyRequest, options: GuardOptions): void {
-  const problem = transportProblem(request, options);
-  if (problem !== null) throw reject(options, problem);
-  if (OPEN_PATHS.has(request.url.split('?')[0] ?? '')) return;
-  if (options.transport === 'tcp' && request.headers[REQUEST_HEADER] === undefined) {
-    throw reject(
-      options,
-      new HoldfastError(
-        'request_header_missing',
-        'send the header Holdfast-Request: 1 with every request over TCP',
-      ),
-    );
-  }
-  if (options.tokens === null) {
-    request.callingApp = ANYONE;
-    return;
-  }
-  const token = /^Bearer ([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.[1];
-  const app = token === undefined ? null : options.tokens(token);
-  if (app === null) {
-    const detail =
-      token === undefined
-        ? 'send Authorization: Bearer <token> with the token of your app'
-        : 'the bearer token is not one of the apps file';
-    throw reject(options, new HoldfastError('unauthenticated', detail));
-  }
-  request.callingApp = app;
-}
-
-function transportProblem(request: FastifyRequest, options: GuardOptions): HoldfastError | null {
-  const { headers } = request;
-  if (options.transport === 'tcp') {
-    const hosts = request.raw.rawHeaders.filter(
-      (name, index) => index % 2 === 0 && name.toLowerCase() === 'host',
-    ).length;
-    const name = (headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
-    if (
-      hosts !== 1 ||
-      !request.url.startsWith('/') ||
-      !(
-        LOOPBACK_HOSTS.has(name) || options.allowedHosts.some((host) => host.toLowerCase() === name)
-      )
-    ) {
-      return new HoldfastError(
-        'foreign_host',
-        `Host ${headers.host ?? '(none)'} is not answered here: use 127.0.0.1, or add the name to --allowed-hosts`,
+/** Throws where the request may not come in; where it may, it then has its `callingApp`. */
+export function requestCheck(options: GuardOptions): (request: FastifyRequest) => void {
+  const isTcp = options.transport === 'tcp';
+  const hosts = new Set([
+    ...LOOPBACK_HOSTS,
+    ...options.allowedHosts.map((host) => host.toLowerCase()),
+  ]);
+  return (request) => {
+    const problem = (isTcp ? hostProblem(request, hosts) : null) ?? senderProblem(request);
+    if (problem !== null) throw reject(options, problem);
+    if (OPEN_PATHS.has(pathOf(request.url))) return;
+    if (isTcp && request.headers[REQUEST_HEADER] === undefined) {
+      throw reject(
+        options,
+        new HoldfastError(
+          'request_header_missing',
+          'send the header Holdfast-Request: 1 with every request over TCP',
+        ),
       );
     }
+    request.callingApp = options.tokens === null ? ANYONE : authenticate(request, options);
+  };
+}
+
+const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
+
+function authenticate(request: FastifyRequest, options: GuardOptions): App {
+  const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+  const app = token === undefined ? null : (options.tokens?.(token) ?? null);
+  if (app !== null) return app;
+  const detail =
+    token === undefined
+      ? 'send Authorization: Bearer <token> with the token of your app'
+      : 'the bearer token is not one of the apps file';
+  throw reject(options, new HoldfastError('unauthenticated', detail));
+}
+
+function pathOf(url: string): string {
+  const end = url.indexOf('?');
+  return end < 0 ? url : url.slice(0, end);
+}
+
+function hostProblem(request: FastifyRequest, hosts: ReadonlySet<string>): HoldfastError | null {
+  const host = request.headers.host ?? '';
+  if (
+    hostHeaders(request.raw.rawHeaders) === 1 &&
+    request.url.startsWith('/') &&
+    hosts.has(host.replace(PORT, '').toLowerCase())
+  )
+    return null;
+  return new HoldfastError(
+    'foreign_host',
+    `Host ${request.headers.host ?? '(none)'} is not answered here: use 127.0.0.1, or add the name to --allowed-hosts`,
+  );
+}
+
+const PORT = /:\d+$/;
+
+/** How many there are: Node keeps the first of several, and says nothing. */
+function hostHeaders(rawHeaders: readonly string[]): number {
+  let count = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? '';
+    if (name.length === 4 && name.toLowerCase() === 'host') count += 1;
   }
+  return count;
+}
+
+function senderProblem({ headers }: FastifyRequest): HoldfastError | null {
   const site = headers['sec-fetch-site'];
   if (headers.origin !== undefined || (site !== undefined && site !== 'none')) {
     return new HoldfastError(
@@ -88,12 +108,12 @@ function transportProblem(request: FastifyRequest, options: GuardOptions): Holdf
       'requests of web pages are refused: call from a program on this host',
     );
   }
-  const forwarded = FORWARDING_HEADERS.find((header) => headers[header] !== undefined);
-  if (forwarded !== undefined)
-    return new HoldfastError(
-      'forwarded_request',
-      `the header ${forwarded} says that a proxy sent this: call directly`,
-    );
+  for (const header of FORWARDING_HEADERS)
+    if (headers[header] !== undefined)
+      return new HoldfastError(
+        'forwarded_request',
+        `the header ${header} says that a proxy sent this: call directly`,
+      );
   return null;
 }
 

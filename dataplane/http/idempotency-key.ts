@@ -2,6 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { IDEMPOTENCY_KEY_PATTERN } from '../../shared/wire/sidecar-api.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 
+const KEY = new RegExp(IDEMPOTENCY_KEY_PATTERN);
+
 /**
  * The key as draft-07 writes it (a quoted string) or bare; `null` where there is none. Throws
  * `idempotency_key_invalid`.
@@ -11,7 +13,7 @@ export function readIdempotencyKey(headers: IncomingHttpHeaders): string | null 
   if (raw === undefined) return null;
   const text = Array.isArray(raw) ? raw.join(',') : raw;
   const key = /^"(.*)"$/s.exec(text)?.[1] ?? text;
-  if (new RegExp(IDEMPOTENCY_KEY_PATTERN).test(key) && !/["\\,]/.test(key)) return key;
+  if (KEY.test(key) && !/["\\,]/.test(key)) return key;
   throw new HoldfastError(
     'idempotency_key_invalid',
     `Idempotency-Key must be 1 to 200 printable characters without spaces, quotes, commas or backslashes, and sent once; got ${JSON.stringify(text.slice(0, 80))}`,

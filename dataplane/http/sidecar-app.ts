@@ -2,6 +2,7 @@
  * The sidecar's HTTP API on one transport. It is built once for TCP and once for the Unix socket,
  * over the same parts.
  */
+import type { FastifyRequest } from 'fastify';
 import { installOperationsRoutes } from '../../shared/platform/http/operations-routes.ts';
 import type { App } from '../../shared/platform/http/app.ts';
 import { buildServer } from '../../shared/platform/http/server.ts';
@@ -29,7 +30,7 @@ import {
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
 import { quarantined } from '../journal/journal.ts';
-import { checkRequest, type GuardOptions } from './guards.ts';
+import { requestCheck, type GuardOptions } from './guards.ts';
 import { installOperationRoutes } from './operation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
 import type { Parts } from './route-parts.ts';
@@ -68,21 +69,27 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     handlerTimeoutMs: HANDLER_TIMEOUT_MS,
   });
   app.decorateRequest('callingApp', null);
-  app.addHook('onRequest', async (request) => checkRequest(request, guard));
-  // One place for all that changes anything: in quarantine none of it may begin.
-  app.addHook('onRequest', async ({ method, routeOptions }) => {
-    const { quarantine } = parts.journal;
-    const isChange = method !== 'GET' && method !== 'HEAD' && routeOptions.url !== undefined;
-    if (quarantine !== null && isChange) throw quarantined(quarantine);
+  const checkRequest = requestCheck(guard);
+  // With callbacks, not promises: they run for each request, and wait for nothing.
+  app.addHook('onRequest', (request, _reply, done) => {
+    checkRequest(request);
+    done();
   });
-  app.addHook('onResponse', async (request, reply) =>
+  // One place for all that changes anything: in quarantine none of it may begin.
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { quarantine } = parts.journal;
+    if (quarantine !== null && isChange(request)) throw quarantined(quarantine);
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
     parts.onResponse({
       method: request.method,
       route: request.routeOptions.url ?? 'none',
       status: reply.statusCode,
       seconds: reply.elapsedTime / 1_000,
-    }),
-  );
+    });
+    done();
+  });
   // Routes come after the plugin that describes them is loaded.
   await app.register(async (scope) => {
     const routes = scope as unknown as App;
@@ -94,4 +101,8 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installRecoveryRoutes(routes, parts);
   });
   return app;
+}
+
+function isChange({ method, routeOptions }: FastifyRequest): boolean {
+  return method !== 'GET' && method !== 'HEAD' && routeOptions.url !== undefined;
 }
