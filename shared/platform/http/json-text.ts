@@ -6,6 +6,7 @@ const NESTING_MAX = 64;
  * at the text, before anything is parsed or walked recursively.
  */
 function isNestedTooDeep(text: string): boolean {
+  if (hasFewOpeners(text)) return false;
   let depth = 0;
   let isInString = false;
   for (let index = 0; index < text.length; index += 1) {
@@ -20,6 +21,18 @@ function isNestedTooDeep(text: string): boolean {
     } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth -= 1;
   }
   return false;
+}
+
+/** No deeper than it has openers, those in strings included: for most bodies that is enough. */
+function hasFewOpeners(text: string): boolean {
+  let openers = 0;
+  for (const opener of ['{', '[']) {
+    for (let at = text.indexOf(opener); at >= 0; at = text.indexOf(opener, at + 1)) {
+      openers += 1;
+      if (openers > NESTING_MAX) return false;
+    }
+  }
+  return true;
 }
 
 /** What is wrong with a JSON text before it is parsed, or `null`. */

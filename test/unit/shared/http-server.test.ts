@@ -113,3 +113,21 @@ test('no two requests have the same id', async () => {
   expect(ids.size).toBe(600);
   expect([...ids].filter((id) => !/^[\w-]{12}$/.test(id))).toEqual([]);
 });
+
+test.each([
+  ['__proto__', '{"a":{"__proto__":{"b":1}}}'],
+  ['an escaped __proto__', String.raw`{"\u005f_proto__":1}`],
+  ['a prototype of a constructor', '{"constructor":{"prototype":{"b":1}}}'],
+  ['65 levels', `${'['.repeat(65)}${']'.repeat(65)}`],
+  ['an infinity', '{"a":1e400}'],
+])('a body with %s is refused', async (_name, payload) => {
+  app = build();
+  app.post('/body', () => ({}));
+  const answer = await app.inject({
+    method: 'POST',
+    url: '/body',
+    headers: { 'content-type': 'application/json' },
+    payload,
+  });
+  expect([answer.statusCode, answer.json<{ code: string }>().code]).toEqual([400, 'invalid_json']);
+});
