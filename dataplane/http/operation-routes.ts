@@ -1,5 +1,6 @@
 /** Operations: admission, listing, explanation, cancellation, resolution. */
 import Type from 'typebox';
+import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { App } from '../../shared/platform/http/app.ts';
 import { AdmitRequestSchema } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
@@ -42,6 +43,10 @@ function installAdmission(app: App, { admissions }: Parts): void {
           201: Type.Ref('Operation'),
           ...problems(400, 401, 403, 409, 422, 503, 507),
         },
+      },
+      onResponse: (_request, _reply, done) => {
+        failpoint('admission.after_answer');
+        done();
       },
     },
     async (request, reply) => {

@@ -5,6 +5,7 @@
  */
 import { ownershipAt, type OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
+import { failpoint } from '../../shared/platform/failpoints.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { LeaseAuthority } from '../authority/authority-view.ts';
 import { notExecuting, staleAttempt } from '../core/operation-steps.ts';
@@ -94,6 +95,7 @@ export class Executions {
   }
 
   async apply(operationId: string, app: string | null, event: LifecycleEvent): Promise<Applied> {
+    failpoint('execution.before_submit');
     const answer = await this.#journal.submit({ type: 'apply', operationId, app, event });
     if (answer.type !== 'applied') throw declined(answer, operationId);
     this.#heartbeats.follow(answer.operation, this.#clock.now().bootMs);

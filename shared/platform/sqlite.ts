@@ -2,8 +2,9 @@
  * The one way to open a database. A setting that does not read back as it was set refuses to start:
  * SQLite can stay in another journal mode without an error.
  */
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { sha256Hex } from './digest.ts';
+import { failpoint } from './failpoints.ts';
 
 export type Database = DatabaseSync;
 
@@ -132,11 +133,28 @@ export function migrate(database: Database, migrations: readonly Migration[]): v
   const applied = checkApplied(database, migrations);
   for (const { version, name, sql } of migrations.slice(applied)) {
     transaction(database, () => {
-      database.exec(sql);
+      for (const statement of statementsOf(database, sql)) {
+        failpoint('migration.before_statement');
+        statement.run();
+      }
       database
         .prepare('INSERT INTO schema_migrations VALUES (?, ?, ?)')
         .run(version, name, sha256Hex(sql));
+      failpoint('migration.before_commit');
     });
+    failpoint('migration.after_commit');
+  }
+}
+
+/**
+ * One after the other, each compiled only when those before it have run. SQLite says itself where a
+ * statement ends; a migration that ends with a comment is an error.
+ */
+function* statementsOf(database: Database, sql: string): Generator<StatementSync> {
+  for (let rest = sql; rest.trim() !== '';) {
+    const statement = database.prepare(rest);
+    yield statement;
+    rest = rest.slice(statement.sourceSQL.length);
   }
 }
 

@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { FakeRandom } from '../fakes/fake-random.ts';
 import { CannotRunHere, type Campaign, type CampaignReport } from './campaign.ts';
 import { bitFlip } from './campaigns/bit-flip.ts';
+import { failpoints } from './campaigns/failpoints.ts';
 import { fsyncError } from './campaigns/fsync-error.ts';
 import { fullDisk } from './campaigns/full-disk.ts';
 import { killNine } from './campaigns/kill-nine.ts';
@@ -21,6 +22,7 @@ import { Undo } from './undo.ts';
 
 const CAMPAIGNS: readonly Campaign[] = [
   killNine,
+  failpoints,
   powerCut,
   fsyncError,
   slowDisk,
@@ -38,7 +40,7 @@ Campaigns:
 ${CAMPAIGNS.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')}
 
   --cycles N    how often (also --offsets N)
-  --from K      of fsync-error: the first K (default 1)
+  --from K      of fsync-error and failpoints: the first K (default 1)
   --minutes M   end after M minutes, whatever --cycles says
   --seed N      the same random choices again; the timing of processes is not repeated
   --json        one JSON object on standard output

@@ -1,0 +1,96 @@
+/**
+ * Every failpoint there is, one kill each: the steps of a client through the journal, and migrations
+ * statement by statement. A point that no run reaches is a broken contract: it guards nothing.
+ */
+import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
+import type { Lie } from '../check/lie.ts';
+import { FAILPOINTS, type FailpointName } from '../../../shared/platform/failpoints.ts';
+import { makeSite, type Site } from '../sidecar/site.ts';
+import { FAILPOINT_CASES, runFailpointCase, type CaseResult } from './failpoints-cases.ts';
+import type { Plane } from './failpoints-migrate.ts';
+import { migrationKills, runFirstStartKill, runMigrationKill } from './failpoints-migrations.ts';
+
+const PLANES: readonly Plane[] = ['journal', 'control'];
+const ALL = 1_000;
+
+export const failpoints: Campaign = {
+  name: 'failpoints',
+  about: 'kill -9 at each named point: steps of a client, statements of a migration',
+  cyclesAtFirst: ALL,
+  needs: ['env'],
+  run,
+};
+
+type Kill = { readonly name: string; readonly run: () => Promise<CaseResult> };
+type Tally = { reached: number; kills: number; problems: number };
+
+async function run(options: CampaignOptions): Promise<CampaignReport> {
+  const { cycles, from, undo, isOver, say } = options;
+  const kills = await allKills(await makeSite(undo), options);
+  const chosen = kills.slice(from - 1, from - 1 + cycles);
+  const tallies = new Map(
+    Object.keys(FAILPOINTS).map((name): [string, Tally] => {
+      return [name, { reached: 0, kills: 0, problems: 0 }];
+    }),
+  );
+  const lies: Lie[] = [];
+  const breaches: Breach[] = [];
+  let done = 0;
+  for (const kill of chosen) {
+    if (isOver()) break;
+    const result = await kill.run();
+    done += 1;
+    lies.push(...result.lies);
+    breaches.push(...result.problems.map((detail) => ({ what: kill.name, detail })));
+    count(tallies, result);
+    if (done % 10 === 0) say(`${done} of ${chosen.length} kills`);
+  }
+  // A part of them proves nothing about the points of the others.
+  if (done === kills.length) {
+    for (const [name, { reached, kills: times }] of tallies) {
+      if (times === 0)
+        breaches.push({ what: name, detail: `never killed, reached ${reached} times` });
+    }
+  }
+  const rows = [...tallies].map(([name, tally]) => [name, tallyText(tally)]);
+  const table = Object.fromEntries(rows) as Record<FailpointName, string>;
+  return { counts: { kills: done, ...table }, lies, breaches };
+}
+
+async function allKills(site: Site, { undo }: CampaignOptions): Promise<Kill[]> {
+  const kills = FAILPOINT_CASES.map((one): Kill => {
+    return { name: `${one.step} ${one.point}`, run: () => runFailpointCase(site, undo, one) };
+  });
+  const { root } = site;
+  for (const plane of PLANES) {
+    for (const kill of await migrationKills(plane, root, undo)) {
+      const name = `${plane} ${kill.point} ${kill.at}`;
+      kills.push({ name, run: () => runMigrationKill(plane, kill, { root, undo }) });
+      if (plane === 'journal')
+        kills.push({
+          name: `first start ${kill.point} ${kill.at}`,
+          run: () => runFirstStartKill(site, undo, kill),
+        });
+    }
+  }
+  return kills;
+}
+
+function count(tallies: ReadonlyMap<string, Tally>, { report, problems, lies }: CaseResult): void {
+  if (report === null) return;
+  for (const [name, times] of Object.entries(report.reached)) {
+    const tally = tallies.get(name);
+    if (tally !== undefined) tally.reached += times;
+  }
+  const tally = tallies.get(report.killedAt ?? '');
+  if (tally === undefined) return;
+  tally.kills += 1;
+  tally.problems += problems.length + lies.length;
+}
+
+function tallyText({ reached, kills, problems }: Tally): string {
+  const verdict =
+    kills === 0 ? 'NOT TESTED' : problems === 0 ? 'as promised' : `${problems} BROKEN`;
+  const [times, killed] = [reached, kills].map((number) => `${number}`.padStart(4));
+  return `reached ${times}  kills ${killed}  ${verdict}`;
+}
