@@ -93,6 +93,18 @@ export type CompiledRule = {
   }[];
   readonly enforcement: 'audit' | 'warn' | 'deny';
   readonly terms: RuleTerms;
+  /** Of `terms.ownership`, taken apart. */
+  readonly lease: LeaseTemplate | null;
+};
+
+/** A text, then for each placeholder its path and the text after it. */
+type LeaseTemplate = {
+  readonly start: string;
+  readonly placeholders: readonly {
+    readonly path: string;
+    readonly keys: readonly string[];
+    readonly after: string;
+  }[];
 };
 
 export type CompiledPolicy = {
@@ -168,6 +180,7 @@ export function compilePolicy(
       ),
       enforcement: rule.enforcement ?? 'deny',
       terms: ruleTerms(rule, document.defaults),
+      lease: rule.ownership ? parseLeaseTemplate(rule.ownership.lease) : null,
     };
   });
   if (problems.length > 0) return { ok: false, problems };
@@ -178,33 +191,34 @@ export function compilePolicy(
 }
 
 /**
- * P4. Wildcard rules are merged with the exact ones in document order, once for each action asked.
+ * P4. Rules are found by the pattern that would fit, so wildcards cost no more than exact actions:
+ * `a.b.c` is looked up as itself, `*`, `a.*` and `a.b.*`, and what is found is put in document
+ * order.
  */
 function indexByAction(
   rules: readonly CompiledRule[],
 ): (action: string) => readonly CompiledRule[] {
   const exact = new Map<string, CompiledRule[]>();
-  const wildcards: CompiledRule[] = [];
+  const wildcards = new Map<string, CompiledRule[]>();
   for (const rule of rules) {
-    if (rule.actions.some((pattern) => pattern.endsWith('*'))) wildcards.push(rule);
     for (const pattern of rule.actions) {
-      if (!pattern.endsWith('*')) exact.set(pattern, [...(exact.get(pattern) ?? []), rule]);
+      const index = pattern === '*' || pattern.endsWith('.*') ? wildcards : exact;
+      const sharing = index.get(pattern);
+      if (sharing === undefined) index.set(pattern, [rule]);
+      else sharing.push(rule);
     }
   }
   return (action) => {
     const named = exact.get(action) ?? [];
-    const fitting = wildcards.filter((rule) =>
-      rule.actions.some((pattern) => actionFits(pattern, action)),
-    );
+    if (wildcards.size === 0) return named;
+    const patterns = ['*'];
+    for (let dot = action.indexOf('.'); dot !== -1; dot = action.indexOf('.', dot + 1)) {
+      patterns.push(`${action.slice(0, dot)}.*`);
+    }
+    const fitting = patterns.flatMap((pattern) => wildcards.get(pattern) ?? []);
     if (fitting.length === 0) return named;
     return [...new Set([...named, ...fitting])].toSorted((a, b) => a.position - b.position);
   };
-}
-
-export function actionFits(pattern: string, action: string): boolean {
-  if (pattern === '*') return true;
-  if (pattern.endsWith('.*')) return action.startsWith(pattern.slice(0, -1));
-  return pattern === action;
 }
 
 /** Reasons in order of precedence. */
@@ -261,7 +275,7 @@ function decideByRule(rule: CompiledRule, context: ExpressionContext): Decision 
     }
   }
   if (failed !== null && rule.enforcement === 'deny') return refusal('denied', rule, failed);
-  const lease = fillLeaseTemplate(rule.terms.ownership?.lease ?? null, context);
+  const lease = fillLeaseTemplate(rule.lease, context);
   if (!lease.ok) return refusal('rule_error', rule, `lease of rule ${rule.name}: ${lease.problem}`);
   return {
     decision: 'permit',
@@ -297,30 +311,44 @@ function allTrue(
   return { ok: true, value: true };
 }
 
+const LEASE_PATH = /\{([A-Za-z0-9_.]+)\}/;
 const RESOURCE_VALUE = /^[A-Za-z0-9._-]{1,100}$/;
 
-/**
- * `orders/{resource.attributes.shard}`: each value must be a plain word or an integer, or it fits
- * nothing.
- */
+/** `orders/{resource.attributes.shard}`, taken apart when the policy is compiled. */
+function parseLeaseTemplate(template: string): LeaseTemplate {
+  // With a group, split gives the texts and in turns what the group matched.
+  const parts = template.split(LEASE_PATH);
+  const placeholders = [];
+  for (let index = 1; index < parts.length; index += 2) {
+    const path = parts[index] ?? '';
+    placeholders.push({ path, keys: path.split('.'), after: parts[index + 1] ?? '' });
+  }
+  return { start: parts[0] ?? '', placeholders };
+}
+
+/** Each value must be a plain word or an integer, or it fits nothing. */
 function fillLeaseTemplate(
-  template: string | null,
+  template: LeaseTemplate | null,
   context: ExpressionContext,
 ): { ok: true; resource: string | null } | { ok: false; problem: string } {
   if (template === null) return { ok: true, resource: null };
   let problem: string | null = null;
-  const resource = template.replaceAll(/\{([A-Za-z0-9_.]+)\}/g, (_, path: string) => {
-    let value: unknown = context;
-    for (const key of path.split('.')) {
-      value =
-        typeof value === 'object' && value !== null && Object.hasOwn(value, key)
-          ? (value as Record<string, unknown>)[key]
-          : undefined;
-    }
+  let resource = template.start;
+  for (const { path, keys, after } of template.placeholders) {
+    const value = valueAt(keys, context);
     const text = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
-    if (typeof text === 'string' && RESOURCE_VALUE.test(text)) return text;
-    problem = `{${path}} must be a word of letters, digits, dot, hyphen or underscore, or an integer`;
-    return '';
-  });
+    if (typeof text === 'string' && RESOURCE_VALUE.test(text)) resource += text + after;
+    else
+      problem = `{${path}} must be a word of letters, digits, dot, hyphen or underscore, or an integer`;
+  }
   return problem === null ? { ok: true, resource } : { ok: false, problem };
+}
+
+function valueAt(keys: readonly string[], context: ExpressionContext): unknown {
+  let value: unknown = context;
+  for (const key of keys) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value;
 }

@@ -6,12 +6,17 @@
  * time, and the size of the request (`cel-cost.ts`). One that would go over `STEPS_MAX` fails, and
  * so refuses the request. Regular expressions are refused, because they run on a backtracking
  * engine.
+ *
+ * Admission runs this on the one thread of the sidecar, so the library, which tells types apart
+ * again at each node, is asked only where `cel-shortcut.ts` is not sure of its answer. Bounds and
+ * steps are checked before, so they do not depend on who answers.
  */
 import { Environment } from '@marcbachmann/cel-js';
 import type { ExpressionCompiler, ExpressionContext } from '../core/policy.ts';
 import { checkCost, type ContextSize } from './cel-cost.ts';
+import { compileShortcut } from './cel-shortcut.ts';
 
-const environment = new Environment({
+export const environment = new Environment({
   limits: {
     maxAstNodes: 256,
     maxDepth: 32,
@@ -48,24 +53,28 @@ export const compileCel: ExpressionCompiler = (source) => {
   }
   const cost = checkCost(evaluateSource.ast);
   if (!cost.ok) return cost;
+  const shortcut = compileShortcut(evaluateSource.ast);
   return {
     ok: true,
     expression: {
       source,
       evaluate(context) {
-        const cel = toCelContext(context);
-        if (cel.variables === null) return { ok: false, problem: cel.problem };
-        cel.stepsLeft -= cost.steps(cel.size);
-        if (cel.stepsLeft < 0) {
+        const request = requestOf(context);
+        if (request.problem !== null) return { ok: false, problem: request.problem };
+        request.stepsLeft -= cost.steps(request.size);
+        if (request.stepsLeft < 0) {
           const problem = `${TOO_LARGE}: ${source} could take its decision over ${STEPS_MAX} steps`;
           return { ok: false, problem };
         }
+        const answer = shortcut(context);
+        if (answer !== undefined) return answer ? TRUE : FALSE;
         const { stackTraceLimit } = Error;
         try {
           // Elements that fail are passed over, each with an error that nobody sees.
           Error.stackTraceLimit = 0;
-          const value: unknown = evaluateSource(cel.variables);
-          if (typeof value === 'boolean') return { ok: true, value };
+          request.variables ??= toCelMap(context);
+          const value: unknown = evaluateSource(request.variables);
+          if (typeof value === 'boolean') return value ? TRUE : FALSE;
           return { ok: false, problem: `${source} gave a ${typeof value}, not a bool` };
         } catch (error) {
           return { ok: false, problem: firstLines(error) };
@@ -77,61 +86,87 @@ export const compileCel: ExpressionCompiler = (source) => {
   };
 };
 
-type CelContext =
-  | { readonly variables: null; readonly problem: string }
-  | { readonly variables: Record<string, unknown>; readonly size: ContextSize; stepsLeft: number };
+const TRUE = { ok: true, value: true } as const;
+const FALSE = { ok: true, value: false } as const;
 
-/** A context is converted once for all expressions of a decision. */
-const converted = new WeakMap<ExpressionContext, CelContext>();
+/** What is known of the request of one decision. */
+type MeasuredRequest = {
+  readonly context: ExpressionContext;
+  readonly problem: string | null;
+  readonly size: ContextSize;
+  stepsLeft: number;
+  /** As the library takes them; made when it is first asked. */
+  variables: Record<string, unknown> | null;
+};
 
-function toCelContext(context: ExpressionContext): CelContext {
-  let cel = converted.get(context);
-  if (cel === undefined) {
-    cel = convert(context);
-    converted.set(context, cel);
-  }
-  return cel;
+/**
+ * The expressions of a decision follow on each other, with one context and nothing between them:
+ * so the latest is all that is kept: a WeakMap of them cost as much as a decision by one rule.
+ */
+let latest: MeasuredRequest | null = null;
+
+function requestOf(context: ExpressionContext): MeasuredRequest {
+  if (latest?.context !== context) latest = measure(context);
+  return latest;
 }
 
-class TooLarge extends Error {}
+type Tally = { values: number; characters: number; longest: number };
 
-function convert(context: ExpressionContext): CelContext {
-  let values = 0;
-  let characters = 0;
-  let longest = 0;
-  const within = (length: number, max: number, noun: string): void => {
-    if (length > max) throw new TooLarge(`${TOO_LARGE}: ${length} ${noun}, at most ${max}`);
-    longest = Math.max(longest, length);
+function measure(context: ExpressionContext): MeasuredRequest {
+  const tally: Tally = { values: 0, characters: 0, longest: 0 };
+  const problem = count(context, tally);
+  const size = {
+    longest: tally.longest,
+    values: tally.values + Math.ceil(tally.characters / 64),
   };
-  const toCelValue = (value: unknown): unknown => {
-    values += 1;
-    if (values > VALUES_MAX) throw new TooLarge(`${TOO_LARGE}: over ${VALUES_MAX} values in all`);
-    if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
-    if (typeof value === 'string') characters += value.length;
-    if (Array.isArray(value)) {
-      within(value.length, LIST_ELEMENTS_MAX, 'elements in a list');
-      return value.map(toCelValue);
-    }
-    if (typeof value === 'object' && value !== null) {
-      const entries = Object.entries(value);
-      within(entries.length, MAP_KEYS_MAX, 'keys in a map');
-      return Object.fromEntries(
-        entries.map(([key, member]) => {
-          characters += key.length;
-          return [key, toCelValue(member)];
-        }),
-      );
-    }
-    return value;
-  };
-  try {
-    const variables = toCelValue(context) as Record<string, unknown>;
-    const size = { longest, values: values + Math.ceil(characters / 64) };
-    return { variables, size, stepsLeft: STEPS_MAX };
-  } catch (error) {
-    if (error instanceof TooLarge) return { variables: null, problem: error.message };
-    throw error;
+  return { context, problem, size, stepsLeft: STEPS_MAX, variables: null };
+}
+
+/** Adds the value to the tally; gives the first bound that it goes over, and looks no further. */
+function count(value: unknown, tally: Tally): string | null {
+  tally.values += 1;
+  if (tally.values > VALUES_MAX) return `${TOO_LARGE}: over ${VALUES_MAX} values in all`;
+  if (typeof value === 'string') {
+    tally.characters += value.length;
+    return null;
   }
+  if (typeof value !== 'object' || value === null) return null;
+  if (Array.isArray(value)) {
+    const { length } = value;
+    if (length > LIST_ELEMENTS_MAX) return tooLong(length, LIST_ELEMENTS_MAX, 'elements in a list');
+    tally.longest = Math.max(tally.longest, length);
+    for (const element of value) {
+      const problem = count(element, tally);
+      if (problem !== null) return problem;
+    }
+    return null;
+  }
+  const keys = Object.keys(value);
+  if (keys.length > MAP_KEYS_MAX) return tooLong(keys.length, MAP_KEYS_MAX, 'keys in a map');
+  tally.longest = Math.max(tally.longest, keys.length);
+  for (const key of keys) {
+    tally.characters += key.length;
+    const problem = count((value as Readonly<Record<string, unknown>>)[key], tally);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+function tooLong(length: number, max: number, noun: string): string {
+  return `${TOO_LARGE}: ${length} ${noun}, at most ${max}`;
+}
+
+/** For a value within the bounds. */
+function toCelValue(value: unknown): unknown {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
+  if (Array.isArray(value)) return value.map(toCelValue);
+  return typeof value === 'object' && value !== null ? toCelMap(value) : value;
+}
+
+export function toCelMap(value: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(value).map(([key, member]) => [key, toCelValue(member)]),
+  );
 }
 
 /** The library's message, then a caret under the place: both lines help, the rest does not. */

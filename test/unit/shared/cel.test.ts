@@ -44,6 +44,7 @@ describe('what an expression may cost', () => {
     ['principal.id in [resource.id, "agent:billing"] && "billing" in principal.roles', {}],
     ['attributes.l.filter(a, a.id > 1).exists(a, a.id == attributes.n)', { l: [{ id: 2 }], n: 2 }],
     ['attributes.s.contains("-7")', { s: 'order-7' }],
+    ['type(attributes.n) == int && type(attributes.x) == double', { n: 5, x: 5.5 }],
   ])('%s is what rules are for', (source, attributes) => {
     expect(evaluate(source, attributes)).toEqual({ ok: true, value: true });
   });
