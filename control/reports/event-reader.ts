@@ -1,11 +1,12 @@
 /** Reads the body of a reported event as its kind promises, or says why it cannot be read. */
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';
+import { admittedOperation } from '../../shared/core/admission.ts';
 import {
+  AdmissionSchema,
   EVENT_KINDS,
   EffectSchema,
   JournalEventSchema,
-  OperationSchema,
   OperationStateSchema,
   OutageSchema,
   OutcomeSchema,
@@ -42,7 +43,7 @@ export const ReportBodySchema = Type.Object(
   { additionalProperties: false, $id: 'ReportRequest' },
 );
 
-const admission = Compile(Type.Object({ operation: OperationSchema }));
+const admission = Compile(AdmissionSchema);
 const refusal = Compile(Type.Object({ refusal: RefusalSchema }));
 const outage = Compile(Type.Object({ outage: OutageSchema }));
 const change = Compile(
@@ -61,17 +62,23 @@ export type Reading =
   | { readonly ok: false; readonly problem: string };
 
 export function readEvent(event: ReportedEvent): Reading {
-  const { seq, atMs, kind, body, operationId } = event;
+  const { seq, atMs, kind, body, operationId, outageId } = event;
   if (!isWallMs(atMs)) return { ok: false, problem: `atMs ${atMs} is no time` };
   if (!isEventKind(kind))
     return { ok: false, problem: `kind ${kind} is not known to this version` };
   switch (kind) {
     case 'admitted':
+      if (operationId === null) return { ok: false, problem: `${kind} names no operation` };
       if (!admission.Check(body)) return misfit(admission, body);
-      if (body.operation.operationId !== operationId) {
-        return { ok: false, problem: 'the operation in the body is not the one of the event' };
-      }
-      return { ok: true, event: { seq, atMs, type: 'admitted', operation: body.operation } };
+      return {
+        ok: true,
+        event: {
+          seq,
+          atMs,
+          type: 'admitted',
+          operation: admittedOperation(body, { operationId, atMs, outageId }),
+        },
+      };
     case 'refused':
       if (!refusal.Check(body)) return misfit(refusal, body);
       return { ok: true, event: { seq, atMs, type: 'refused', refusal: body.refusal } };

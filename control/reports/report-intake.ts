@@ -6,7 +6,7 @@
  * and does not stop what follows it: one bad record must not hide a whole outage.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
-import { chainHash } from '../../shared/platform/digest.ts';
+import { eventHash } from '../../shared/platform/entry-hash.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
@@ -82,7 +82,7 @@ export class ReportIntake {
    */
   async #checkHashes(caller: HostCaller, events: readonly ReportedEvent[]): Promise<void> {
     for (const { hash, previousHash, ...content } of events) {
-      if (chainHash(previousHash, content) === hash) continue;
+      if (eventHash(previousHash, content) === hash) continue;
       throw await this.#conflict(
         caller.host,
         content.seq,

@@ -6,7 +6,7 @@
  *
  * A1  A rule of class `fresh` is never decided here (I4), not even to refuse: control is asked.
  * A2  A bounded rule is decided only under authority no older than its `maxStaleness` (I5).
- * A3  Whatever is accepted carries its whole basis (I3), and the moment at which that basis ends,
+ * A3  Whatever is accepted carries its whole basis (I3; `new-admission.ts`), and the moment at which that basis ends,
  *     so that the writer can look once more just before the commit.
  */
 import { ownershipAt, type HeldLease, type OwnershipVerdict } from '../../shared/core/lease.ts';
@@ -15,7 +15,6 @@ import { formatDurationMs, type Instant } from '../../shared/core/time.ts';
 import type { AdmitRequest } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
 import type { ActivePolicy } from './active-policy.ts';
-import type { StoredOperation } from './operation-record.ts';
 
 export type AuthorityAtHand = {
   readonly policy: ActivePolicy | null;
@@ -202,60 +201,5 @@ export function checkAdmissible(
       basis.endsBootMs,
       ownership?.endsBootMs ?? Number.MAX_SAFE_INTEGER,
     ),
-  };
-}
-
-export type NewOperation = {
-  readonly operationId: string;
-  readonly hostId: string;
-  readonly app: string;
-  readonly idempotencyKey: string;
-  readonly fingerprint: string;
-  readonly outageId: string | null;
-};
-
-/** The record of an accepted operation: A3. */
-export function acceptedOperation(
-  ids: NewOperation,
-  request: AdmitRequest,
-  plan: Plan & { kind: 'decided' },
-  admissible: Admissible,
-  now: Instant,
-): StoredOperation {
-  const { decision, terms, basis } = plan;
-  return {
-    ...ids,
-    principal: request.principal,
-    action: request.action,
-    resource: { id: request.resource?.id ?? '', attributes: request.resource?.attributes ?? {} },
-    attributes: request.attributes ?? {},
-    state: 'accepted',
-    reason: null,
-    policyRevision: basis.policyRevision,
-    rule: decision.rule ?? '',
-    basis: basis.basis,
-    stalenessMs: basis.stalenessMs,
-    leaseResource: decision.leaseResource,
-    leaseEpoch: admissible.ownership?.epoch ?? null,
-    leaseInGrace: admissible.ownership?.inGrace ?? false,
-    warnings: [...decision.warnings],
-    onControlLoss: terms.onControlLoss,
-    onWorkerLoss: terms.onWorkerLoss,
-    heartbeatTimeoutMs: terms.heartbeatTimeoutMs,
-    ownershipMode: terms.ownership?.mode ?? null,
-    ownershipGraceMs: terms.ownership?.graceMs ?? 0,
-    effectTerms: { ...terms.effects },
-    admittedAtMs: now.wallMs,
-    deadlineAtMs: now.wallMs + admissible.deadlineMs,
-    updatedAtMs: now.wallMs,
-    settledAtMs: null,
-    attempt: 0,
-    attemptStartedAtMs: null,
-    attemptLeaseEpoch: null,
-    effects: [],
-    checkpoint: null,
-    outcome: null,
-    attemptKeys: [],
-    deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + admissible.deadlineMs },
   };
 }

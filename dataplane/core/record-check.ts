@@ -22,14 +22,15 @@ export function expectAfter(
   entry: { readonly seq: number; readonly kind: EventKind; readonly body: Body },
 ): ExpectedOperation {
   const { seq, kind, body } = entry;
-  const said = (kind === 'admitted' ? body['operation'] : body) as Body;
-  const state = said['state'] as OperationState;
-  const settledBefore = kind === 'admitted' ? null : known?.settledSeq;
+  if (kind === 'admitted')
+    return { lastSeq: seq, state: 'accepted', reason: null, attempt: 0, settledSeq: null };
+  const state = body['state'] as OperationState;
+  const settledBefore = known?.settledSeq;
   return {
     lastSeq: seq,
     state,
-    reason: said['reason'],
-    attempt: said['attempt'],
+    reason: body['reason'],
+    attempt: body['attempt'],
     settledSeq: settledBefore === null && SETTLED_STATES.has(state) ? seq : settledBefore,
   };
 }
@@ -38,7 +39,6 @@ export function expectAfter(
 export type OperationColumns = {
   readonly operationId: string;
   readonly app: string;
-  readonly idempotencyKey: string;
   readonly state: string;
   readonly onControlLoss: string;
   readonly deadlineAtMs: number;

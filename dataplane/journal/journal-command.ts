@@ -14,9 +14,20 @@ export type JournalCommand = Context &
   (
     | {
         readonly type: 'admit';
-        readonly operation: StoredOperation;
+        readonly operationId: string;
+        readonly app: string;
+        readonly idempotencyKey: string;
+        readonly fingerprint: string;
+        readonly leaseResource: string | null;
+        readonly leaseEpoch: number | null;
+        readonly onControlLoss: string;
+        readonly deadlineAtMs: number;
         readonly authorityEndsBootMs: number;
+        /** The `Admission`, as `JSON.stringify` writes it: a text crosses a thread cheaply. */
+        readonly admissionText: string;
       }
+    /** Changes nothing: the writer has the index of keys. */
+    | { readonly type: 'find_key'; readonly app: string; readonly idempotencyKey: string }
     | { readonly type: 'refuse'; readonly refusal: Refusal }
     | {
         readonly type: 'apply';
@@ -39,7 +50,9 @@ export type JournalCommand = Context &
   );
 
 export type JournalAnswer =
-  | { readonly type: 'admitted'; readonly operation: StoredOperation; readonly replayed: boolean }
+  /** `recorded` is what the key named already; `null` where the operation was admitted just now. */
+  | { readonly type: 'admitted'; readonly recorded: StoredOperation | null }
+  | { readonly type: 'found'; readonly operation: StoredOperation | null }
   | {
       readonly type: 'applied';
       readonly operation: StoredOperation;
@@ -50,7 +63,13 @@ export type JournalAnswer =
   | { readonly type: 'recorded' }
   /** Control holds entries after `seq`, which is where this journal ends. */
   | { readonly type: 'behind_control'; readonly seq: number }
-  | { readonly type: 'declined'; readonly code: ErrorCode; readonly detail: string };
+  | {
+      readonly type: 'declined';
+      readonly code: ErrorCode;
+      readonly detail: string;
+      /** Of another payload under the same key. */
+      readonly operationId?: string;
+    };
 
 /** Answers are in the order of the commands; the whole batch is on disk. */
 export type BatchAnswer = {

@@ -13,11 +13,13 @@
  * J6  A command that cannot be applied, for a reason of its own, costs its own caller an answer and
  *     nobody else: its batch is undone and taken one by one.
  */
+import { LRUCache } from 'lru-cache';
 import { checkFence } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
-import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/wire/operation.ts';
-import { chainHash } from '../../shared/platform/digest.ts';
+import { entryHash } from '../../shared/platform/entry-hash.ts';
 import { migrate, openDatabase, type Database } from '../../shared/platform/sqlite.ts';
+import { failpoint } from '../../shared/platform/failpoints.ts';
+import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/wire/operation.ts';
 import type { ChainPlace, JournalMemory } from '../core/journal-verdict.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import {
@@ -29,6 +31,14 @@ import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-comma
 import { HeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
 import { JOURNAL_MIGRATIONS, recordDigest } from './journal-schema.ts';
+import { KeyIndex, keyHash } from './key-index.ts';
+import { prepareStatements, type Statements } from './journal-statements.ts';
+import { operationOfRow } from './operation-rows.ts';
+
+const HOT_OPERATIONS_MAX = 2_000;
+const HOT_FENCES_MAX = 10_000;
+
+type HotOperation = { readonly seq: number; readonly operation: StoredOperation };
 
 export type EngineClock = { now(): Instant };
 
@@ -37,6 +47,10 @@ export class JournalEngine {
   readonly #clock: EngineClock;
   readonly #statements: Statements;
   readonly #counts = new Map<string, number>();
+  /** As they are in the transaction; emptied where it is undone. Nobody else writes. */
+  readonly #hot = new LRUCache<string, HotOperation>({ max: HOT_OPERATIONS_MAX });
+  readonly #hotFences = new LRUCache<string, number>({ max: HOT_FENCES_MAX });
+  readonly #keys: KeyIndex;
   #seq: number;
   #hash: string;
   readonly #headFile: HeadFile;
@@ -48,6 +62,7 @@ export class JournalEngine {
     this.#clock = clock;
     migrate(this.#database, JOURNAL_MIGRATIONS);
     this.#statements = prepareStatements(this.#database);
+    this.#keys = new KeyIndex(this.#database);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
     this.#hash = last?.hash ?? FIRST_PREVIOUS_HASH;
@@ -110,13 +125,18 @@ export class JournalEngine {
       acked: this.#acked,
       counts: [...this.#counts],
     };
-    this.#database.exec('BEGIN IMMEDIATE');
+    failpoint('journal.before_begin');
+    this.#statements.begin.run();
     let answers: JournalAnswer[];
     try {
       answers = commands.map((command) => this.#apply(command));
+      this.#keys.writeFullRun();
     } catch (error) {
       if (isStorageError(error)) throw error;
-      this.#database.exec('ROLLBACK');
+      this.#statements.rollback.run();
+      this.#hot.clear();
+      this.#hotFences.clear();
+      this.#keys.load();
       this.#seq = before.seq;
       this.#hash = before.hash;
       this.#acked = before.acked;
@@ -125,7 +145,9 @@ export class JournalEngine {
       throw error;
     }
     const startedMs = this.#clock.now().bootMs;
-    this.#database.exec('COMMIT');
+    failpoint('journal.before_commit');
+    this.#statements.commit.run();
+    failpoint('journal.after_commit');
     const endedMs = this.#clock.now().bootMs;
     try {
       this.#headFile.write(this.#memory(), endedMs);
@@ -134,6 +156,7 @@ export class JournalEngine {
       this.#failed = true;
       throw error;
     }
+    failpoint('journal.after_head');
     return { ...this.snapshot(), answers, commitMs: endedMs - startedMs };
   }
 
@@ -168,14 +191,15 @@ export class JournalEngine {
     switch (command.type) {
       case 'admit':
         return this.#admit(command);
+      case 'find_key': {
+        const { app, idempotencyKey } = command;
+        const found = this.#operationByKey(keyHash(app, idempotencyKey), app, idempotencyKey);
+        return { type: 'found', operation: found ?? null };
+      }
       case 'refuse': {
-        const seq = this.#append('refused', null, { refusal: command.refusal }, command);
-        this.#statements.insertRefusal.run(
-          seq,
-          command.refusal.refusalId,
-          command.refusal.reason,
-          JSON.stringify(command.refusal),
-        );
+        const { refusal } = command;
+        const seq = this.#append('refused', null, JSON.stringify({ refusal }), command);
+        this.#statements.insertRefusal.run(seq, refusal.reason);
         return { type: 'recorded' };
       }
       case 'apply':
@@ -186,7 +210,7 @@ export class JournalEngine {
         this.#recordOutage(command);
         return { type: 'recorded' };
       case 'record_policy':
-        this.#append(command.kind, null, command.fact, command);
+        this.#append(command.kind, null, JSON.stringify(command.fact), command);
         return { type: 'recorded' };
       case 'acknowledge':
         // Decided here, where every entry that anybody was shown has been counted.
@@ -202,77 +226,77 @@ export class JournalEngine {
 
   /** I2: the key is looked up in the transaction that would take it. */
   #admit(command: JournalCommand & { type: 'admit' }): JournalAnswer {
-    const { operation } = command;
-    const known = this.#statements.byKey.get(operation.app, operation.idempotencyKey) as
-      | { record: string }
-      | undefined;
+    const { app, idempotencyKey, fingerprint, leaseResource } = command;
+    const key = keyHash(app, idempotencyKey);
+    const known = this.#operationByKey(key, app, idempotencyKey);
     if (known !== undefined) {
-      const recorded = JSON.parse(known.record) as StoredOperation;
-      if (recorded.fingerprint === operation.fingerprint)
-        return { type: 'admitted', operation: recorded, replayed: true };
+      if (known.fingerprint === fingerprint) return { type: 'admitted', recorded: known };
       return {
         type: 'declined',
         code: 'idempotency_key_reused',
-        detail: `Idempotency-Key ${operation.idempotencyKey} names operation ${recorded.operationId} with another payload: use a new key for a new operation`,
+        detail: `Idempotency-Key ${idempotencyKey} names operation ${known.operationId} with another payload: use a new key for a new operation`,
+        operationId: known.operationId,
       };
     }
     // Once more, at the last moment: the request may have waited in the queue past what allowed it.
     if (this.#clock.now().bootMs > command.authorityEndsBootMs) {
-      return operation.leaseResource === null
-        ? {
-            type: 'declined',
-            code: 'policy_expired',
-            detail:
-              'the authority for this operation ended while it waited for the journal: try again',
-          }
-        : {
-            type: 'declined',
-            code: 'lease_expired',
-            detail: `the authority for ${operation.leaseResource} ended while it waited for the journal: try again`,
-          };
+      const [code, what] =
+        leaseResource === null
+          ? (['policy_expired', 'this operation'] as const)
+          : (['lease_expired', leaseResource] as const);
+      const detail = `the authority for ${what} ended while it waited for the journal: try again`;
+      return { type: 'declined', code, detail };
     }
-    const seq = this.#append(
-      'admitted',
-      operation.operationId,
-      { operation: shownOperation(operation) },
-      command,
-    );
-    if (operation.leaseResource !== null && operation.leaseEpoch !== null)
-      this.#raiseFence(operation.leaseResource, operation.leaseEpoch);
-    const record = JSON.stringify(operation);
+    const seq = this.#append('admitted', command.operationId, command.admissionText, command);
+    if (leaseResource !== null && command.leaseEpoch !== null)
+      this.#raiseFence(leaseResource, command.leaseEpoch);
     this.#statements.insertOperation.run(
       seq,
-      operation.operationId,
-      operation.app,
-      operation.idempotencyKey,
-      operation.state,
-      operation.onControlLoss,
-      operation.deadlineAtMs,
-      record,
-      recordDigest(seq, record),
+      app,
+      key,
+      command.onControlLoss,
+      command.deadlineAtMs,
     );
-    this.#count(operation.state, 1);
-    return { type: 'admitted', operation, replayed: false };
+    this.#keys.add(key, seq);
+    this.#count('accepted', 1);
+    return { type: 'admitted', recorded: null };
+  }
+
+  #operationByKey(key: number, app: string, idempotencyKey: string): StoredOperation | undefined {
+    for (const seq of this.#keys.find(key)) {
+      const row = this.#statements.bySeq.get(seq);
+      const operation = row === undefined ? undefined : operationOfRow(row);
+      if (operation?.app === app && operation.idempotencyKey === idempotencyKey) return operation;
+    }
+    return undefined;
+  }
+
+  #find(operationId: string): HotOperation | undefined {
+    const hot = this.#hot.get(operationId);
+    if (hot !== undefined) return hot;
+    const row = this.#statements.byId.get(operationId);
+    return row && { seq: Number(row['seq']), operation: operationOfRow(row) };
   }
 
   /** J2. */
   #applyEvent(command: JournalCommand & { type: 'apply' }): JournalAnswer {
-    const row = this.#statements.byId.get(command.operationId) as { record: string } | undefined;
-    const operation = row === undefined ? null : (JSON.parse(row.record) as StoredOperation);
-    if (operation === null || (command.app !== null && operation.app !== command.app)) {
+    const found = this.#find(command.operationId);
+    if (found === undefined || (command.app !== null && found.operation.app !== command.app)) {
       return {
         type: 'declined',
         code: 'operation_not_found',
         detail: `there is no operation ${command.operationId} of this app`,
       };
     }
+    const { operation } = found;
     const stale = this.#staleOwner(operation, command.event);
     if (stale !== null) return stale;
     const result = applyLifecycleEvent(operation, command.event, command.now);
     if (!result.ok) return { type: 'declined', code: result.code, detail: result.detail };
     if (result.note !== null) {
       const next = result.operation;
-      const seq = this.#append(result.note.kind, next.operationId, result.note.body, command);
+      const { kind, body } = result.note;
+      const seq = this.#append(kind, next.operationId, JSON.stringify(body), command);
       const ended = SETTLED_STATES.has(next.state) && !SETTLED_STATES.has(operation.state);
       const record = JSON.stringify(next);
       this.#statements.updateOperation.run(
@@ -280,8 +304,9 @@ export class JournalEngine {
         ended ? seq : null,
         record,
         recordDigest(seq, record),
-        next.operationId,
+        found.seq,
       );
+      this.#hot.set(next.operationId, { seq: found.seq, operation: next });
       if (next.leaseResource !== null && next.attemptLeaseEpoch !== null)
         this.#raiseFence(next.leaseResource, next.attemptLeaseEpoch);
       if (next.state !== operation.state) {
@@ -318,29 +343,37 @@ export class JournalEngine {
   #checkFence(command: JournalCommand & { type: 'check_fence' }): JournalAnswer {
     const verdict = checkFence(this.#fence(command.resource), command.epoch);
     if (verdict.accepted && verdict.advances) {
-      this.#append(
-        'fence_advanced',
-        null,
-        { resource: command.resource, epoch: command.epoch },
-        command,
-      );
-      this.#statements.setFence.run(command.resource, command.epoch);
+      const { resource, epoch } = command;
+      this.#append('fence_advanced', null, JSON.stringify({ resource, epoch }), command);
+      this.#setFence(resource, epoch);
     }
     return { type: 'fence', accepted: verdict.accepted, highestEpoch: verdict.highestEpoch };
   }
 
   #fence(resource: string): number | null {
-    return (this.#statements.fence.get(resource) as { epoch: number } | undefined)?.epoch ?? null;
+    const hot = this.#hotFences.get(resource);
+    if (hot !== undefined) return hot;
+    const row = this.#statements.fence.get(resource);
+    if (row === undefined) return null;
+    const epoch = Number(row['epoch']);
+    this.#hotFences.set(resource, epoch);
+    return epoch;
   }
 
   #raiseFence(resource: string, epoch: number): void {
     const verdict = checkFence(this.#fence(resource), epoch);
-    if (verdict.accepted && verdict.advances) this.#statements.setFence.run(resource, epoch);
+    if (verdict.accepted && verdict.advances) this.#setFence(resource, epoch);
+  }
+
+  #setFence(resource: string, epoch: number): void {
+    this.#statements.setFence.run(resource, epoch);
+    this.#hotFences.set(resource, epoch);
   }
 
   #recordOutage(command: JournalCommand & { type: 'record_outage' }): void {
     const { outage, kind } = command;
-    const seq = this.#append(kind, null, { outage }, { ...command, outageId: outage.outageId });
+    const text = JSON.stringify({ outage });
+    const seq = this.#append(kind, null, text, { ...command, outageId: outage.outageId });
     const known = this.#statements.outage.get(outage.outageId) as
       | { opened_seq: number }
       | undefined;
@@ -353,51 +386,25 @@ export class JournalEngine {
     );
   }
 
-  /** J3. */
+  /** J3. `bodyText` is what `JSON.stringify` made: the hash is over it. */
   #append(
     kind: EventKind,
     operationId: string | null,
-    body: Readonly<Record<string, unknown>>,
-    context: { now: Instant; outageId: string | null },
+    bodyText: string,
+    { now, outageId }: { now: Instant; outageId: string | null },
   ): number {
     const seq = this.#seq + 1;
-    // What is hashed is what is stored and sent: the body goes through JSON once, first.
-    const text = JSON.stringify(body);
-    const entry = {
-      seq,
-      atMs: context.now.wallMs,
-      kind,
-      operationId,
-      outageId: context.outageId,
-      body: JSON.parse(text) as unknown,
-    };
-    this.#hash = chainHash(this.#hash, entry);
+    const atMs = now.wallMs;
+    this.#hash = entryHash(this.#hash, { seq, atMs, kind, operationId, outageId, bodyText });
     this.#seq = seq;
-    this.#statements.insertEvent.run(
-      seq,
-      entry.atMs,
-      kind,
-      operationId,
-      context.outageId,
-      text,
-      this.#hash,
-    );
+    const { insertEvent } = this.#statements;
+    insertEvent.run(seq, atMs, kind, operationId, outageId, bodyText, this.#hash);
     return seq;
   }
 
   #count(state: string, change: number): void {
     this.#counts.set(state, (this.#counts.get(state) ?? 0) + change);
   }
-}
-
-/** What leaves the host: without the fields that only this host uses. */
-export function shownOperation({
-  attemptKeys: _keys,
-  deadlineBoot: _boot,
-  effects,
-  ...operation
-}: StoredOperation): Record<string, unknown> {
-  return { ...operation, effects: effects.map(({ beginKey: _begin, ...effect }) => effect) };
 }
 
 /** SQLite's own word on the disk, or on a file that somebody else wrote to: never on one command. */
@@ -413,42 +420,4 @@ function isFileError(error: unknown): boolean {
 function cannotApply(error: unknown): JournalAnswer {
   const why = error instanceof Error ? error.message : String(error);
   return { type: 'declined', code: 'internal', detail: `this cannot be recorded: ${why}` };
-}
-
-type Statements = ReturnType<typeof prepareStatements>;
-
-function prepareStatements(database: Database) {
-  return {
-    lastEvent: database.prepare('SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1'),
-    hashAt: database.prepare('SELECT hash FROM events WHERE seq = ?'),
-    countByState: database.prepare(
-      'SELECT state, count(*) AS count FROM operations GROUP BY state',
-    ),
-    insertEvent: database.prepare(
-      'INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)',
-    ),
-    insertOperation: database.prepare(
-      'INSERT INTO operations (seq, operation_id, app, idempotency_key, state, on_control_loss, deadline_at_ms, record, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
-    ),
-    updateOperation: database.prepare(
-      'UPDATE operations SET state = ?, settled_seq = coalesce(settled_seq, ?), record = ?, digest = ? WHERE operation_id = ?',
-    ),
-    byKey: database.prepare('SELECT record FROM operations WHERE app = ? AND idempotency_key = ?'),
-    byId: database.prepare('SELECT record FROM operations WHERE operation_id = ?'),
-    insertRefusal: database.prepare(
-      'INSERT INTO refusals (seq, refusal_id, reason, record) VALUES (?, ?, ?, ?)',
-    ),
-    fence: database.prepare('SELECT epoch FROM fences WHERE resource = ?'),
-    setFence: database.prepare(
-      'INSERT INTO fences (resource, epoch) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch',
-    ),
-    outage: database.prepare('SELECT opened_seq FROM outages WHERE outage_id = ?'),
-    setOutage: database.prepare(
-      'INSERT INTO outages (outage_id, opened_seq, closed_seq, record) VALUES (?, ?, ?, ?) ON CONFLICT (outage_id) DO UPDATE SET closed_seq = excluded.closed_seq, record = excluded.record',
-    ),
-    fact: database.prepare('SELECT value FROM facts WHERE name = ?'),
-    setFact: database.prepare(
-      'INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
-    ),
-  };
 }

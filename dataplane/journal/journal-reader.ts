@@ -7,6 +7,7 @@ import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { JournalHead } from './journal-feed.ts';
+import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 
 type Row = Record<string, string | number | null>;
 export type Listed<T> = { readonly items: readonly T[]; readonly count: number };
@@ -49,18 +50,7 @@ export class JournalReader {
   }
 
   operation(operationId: string): StoredOperation | null {
-    return this.#record<StoredOperation>(
-      'SELECT record FROM operations WHERE operation_id = ?',
-      operationId,
-    );
-  }
-
-  operationByKey(app: string, idempotencyKey: string): StoredOperation | null {
-    return this.#record<StoredOperation>(
-      'SELECT record FROM operations WHERE app = ? AND idempotency_key = ?',
-      app,
-      idempotencyKey,
-    );
+    return this.#operations('WHERE operation_id = ?', operationId)[0] ?? null;
   }
 
   /** Newest first; `beforeSeq` continues a listing. */
@@ -82,12 +72,9 @@ export class JournalReader {
       filter.limit,
     ];
     return this.#all(
-      `SELECT seq, record FROM operations WHERE ${conditions.join(' AND ')} ORDER BY seq DESC LIMIT ?`,
+      `SELECT seq, ${OPERATION_COLUMNS} FROM operation_records WHERE ${conditions.join(' AND ')} ORDER BY seq DESC LIMIT ?`,
       ...values,
-    ).map((row) => ({
-      seq: Number(row['seq']),
-      operation: JSON.parse(String(row['record'])) as StoredOperation,
-    }));
+    ).map((row) => ({ seq: Number(row['seq']), operation: operationOfRow(row) }));
   }
 
   /** Checkpoints aside: there may be any number of them, and they tell nothing of the outcome. */
@@ -110,7 +97,8 @@ export class JournalReader {
   overdue(page: { after: DeadlineCursor; untilMs: number; limit: number }): Overdue[] {
     const { after, untilMs, limit } = page;
     return this.#all(
-      `SELECT seq, operation_id, deadline_at_ms FROM operations INDEXED BY operations_by_deadline
+      `SELECT seq, deadline_at_ms, (SELECT operation_id FROM events WHERE events.seq = operations.seq) AS operation_id
+       FROM operations INDEXED BY operations_by_deadline
        WHERE state IN ('accepted', 'executing', 'paused')
        AND (deadline_at_ms, seq) > (?, ?) AND deadline_at_ms <= ?
        ORDER BY deadline_at_ms, seq LIMIT ?`,
@@ -128,21 +116,17 @@ export class JournalReader {
   /** Accepted or executing operations that do not go on without control. */
   stoppedByControlLoss(limit: number): string[] {
     return this.#ids(
-      "SELECT operation_id FROM operations INDEXED BY operations_by_control_loss WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?",
+      "SELECT (SELECT operation_id FROM events WHERE events.seq = operations.seq) AS operation_id FROM operations INDEXED BY operations_by_control_loss WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?",
       limit,
     );
   }
 
   withState(state: OperationState, limit: number): StoredOperation[] {
-    return this.#records<StoredOperation>(
-      'SELECT record FROM operations WHERE state = ? ORDER BY seq LIMIT ?',
-      state,
-      limit,
-    );
+    return this.#operations('WHERE state = ? ORDER BY seq LIMIT ?', state, limit);
   }
 
   refusals(limit: number): Refusal[] {
-    return this.#records<Refusal>('SELECT record FROM refusals ORDER BY seq DESC LIMIT ?', limit);
+    return this.#refusals('ORDER BY seq DESC LIMIT ?', limit);
   }
 
   fence(resource: string): number | null {
@@ -167,8 +151,8 @@ export class JournalReader {
 
   /** Accepted before the span and not ended when it began. */
   acceptedBefore(span: Span, limit: number): Listed<StoredOperation> {
-    return this.#listed<StoredOperation>(
-      `operations WHERE seq < ? AND (settled_seq IS NULL OR settled_seq > ?)
+    return this.#listed(
+      `seq < ? AND (settled_seq IS NULL OR settled_seq > ?)
          AND operation_id NOT IN (SELECT operation_id FROM events WHERE kind = 'unknown' AND seq < ?)`,
       [span.afterSeq, span.afterSeq, span.afterSeq],
       limit,
@@ -190,8 +174,8 @@ export class JournalReader {
 
   /** Admitted, started, advanced or ended within the span. */
   continuedDuring(span: Span, limit: number): Listed<StoredOperation> {
-    return this.#listed<StoredOperation>(
-      `operations WHERE operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND operation_id IS NOT NULL
+    return this.#listed(
+      `operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND operation_id IS NOT NULL
          AND kind IN ('admitted', 'attempt_started', 'effect_begun', 'effect_settled', 'succeeded', 'failed'))`,
       [span.afterSeq, span.beforeSeq],
       limit,
@@ -200,19 +184,23 @@ export class JournalReader {
 
   /** Paused, cancelled or expired within the span. */
   stoppedDuring(span: Span, limit: number): Listed<StoredOperation> {
-    return this.#listed<StoredOperation>(
-      `operations WHERE operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND kind IN ('paused', 'cancelled', 'expired'))`,
+    return this.#listed(
+      `operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND kind IN ('paused', 'cancelled', 'expired'))`,
       [span.afterSeq, span.beforeSeq],
       limit,
     );
   }
 
   refusedDuring(span: Span, limit: number): Listed<Refusal> {
-    return this.#listed<Refusal>(
-      'refusals WHERE seq > ? AND seq < ?',
-      [span.afterSeq, span.beforeSeq],
+    const items = this.#refusals(
+      'WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?',
+      span.afterSeq,
+      span.beforeSeq,
       limit,
     );
+    if (items.length < limit) return { items, count: items.length };
+    const where = 'refusals WHERE seq > ? AND seq < ?';
+    return { items, count: this.#count(where, span.afterSeq, span.beforeSeq) };
   }
 
   refusedByReason(span: Span): Record<string, number> {
@@ -225,13 +213,13 @@ export class JournalReader {
   }
 
   unknown(limit: number): Listed<StoredOperation> {
-    return this.#listed<StoredOperation>("operations WHERE state = 'unknown'", [], limit);
+    return this.#listed("state = 'unknown'", [], limit);
   }
 
   /** Whose outcome became unknown within the span, and still is. */
   unknownSince(span: Span): number {
     return this.#count(
-      `operations WHERE state = 'unknown' AND operation_id IN
+      `operation_records WHERE state = 'unknown' AND operation_id IN
          (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND kind = 'unknown')`,
       span.afterSeq,
       span.beforeSeq,
@@ -277,21 +265,27 @@ export class JournalReader {
     }));
   }
 
-  #listed<T>(from: string, values: (string | number)[], limit: number): Listed<T> {
-    const items = this.#records<T>(
-      `SELECT record FROM ${from} ORDER BY seq LIMIT ?`,
-      ...values,
-      limit,
+  #listed(where: string, values: (string | number)[], limit: number): Listed<StoredOperation> {
+    const items = this.#operations(`WHERE ${where} ORDER BY seq LIMIT ?`, ...values, limit);
+    if (items.length < limit) return { items, count: items.length };
+    return { items, count: this.#count(`operation_records WHERE ${where}`, ...values) };
+  }
+
+  #operations(rest: string, ...values: (string | number)[]): StoredOperation[] {
+    const sql = `SELECT ${OPERATION_COLUMNS} FROM operation_records ${rest}`;
+    return this.#all(sql, ...values).map(operationOfRow);
+  }
+
+  /** What a refusal says is in its entry. */
+  #refusals(rest: string, ...values: (string | number)[]): Refusal[] {
+    const sql = `SELECT (SELECT body FROM events WHERE events.seq = refusals.seq) AS body FROM refusals ${rest}`;
+    return this.#all(sql, ...values).map(
+      (row) => (JSON.parse(String(row['body'])) as { refusal: Refusal }).refusal,
     );
-    return { items, count: items.length < limit ? items.length : this.#count(from, ...values) };
   }
 
   #count(from: string, ...values: (string | number)[]): number {
     return Number(this.#all(`SELECT count(*) AS count FROM ${from}`, ...values)[0]?.['count'] ?? 0);
-  }
-
-  #record<T>(sql: string, ...values: (string | number)[]): T | null {
-    return this.#records<T>(sql, ...values)[0] ?? null;
   }
 
   #records<T>(sql: string, ...values: (string | number)[]): T[] {

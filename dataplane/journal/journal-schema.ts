@@ -1,8 +1,6 @@
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import type { Migration } from '../../shared/platform/sqlite.ts';
 
-export const RECORD_DIGEST_VERSION = 2;
-
 /**
  * Of a record together with the entry that it was written with: the pages of SQLite carry no
  * checksum, and neither a changed value nor an older one in its place can have this.
@@ -14,31 +12,17 @@ export function recordDigest(seq: number, record: string): string {
 /**
  * Append-only: a migration that has shipped is never edited.
  *
- * `events` is the record of what happened, chained by hash; `operations` is the newest state of
- * each, written in the same transaction. `settled_seq` is the entry that ended the operation.
+ * `events` is the record of what happened, chained by hash. `operations` has one row for each
+ * operation, under the `seq` of the entry that admitted it: where it stands, and what it is found
+ * by. Its `record` is NULL until something befalls it; until then that entry says all.
+ * `settled_seq` is the entry that ended it. `key_runs` and `key_chunks` are of the index of keys
+ * (`key-index.ts`).
  */
 export const JOURNAL_MIGRATIONS: readonly Migration[] = [
   {
     version: 1,
     name: 'first form',
     sql: `
-      CREATE TABLE operations (
-        seq INTEGER PRIMARY KEY,
-        operation_id TEXT NOT NULL UNIQUE,
-        app TEXT NOT NULL,
-        idempotency_key TEXT NOT NULL,
-        state TEXT NOT NULL,
-        on_control_loss TEXT NOT NULL,
-        deadline_at_ms INTEGER NOT NULL,
-        settled_seq INTEGER,
-        record TEXT NOT NULL,
-        UNIQUE (app, idempotency_key)
-      ) STRICT;
-      CREATE INDEX operations_by_state ON operations (state, seq);
-      CREATE INDEX operations_by_deadline ON operations (deadline_at_ms) WHERE state IN ('accepted', 'executing', 'paused');
-      CREATE INDEX operations_by_control_loss ON operations (seq) WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish';
-      CREATE INDEX operations_by_settled ON operations (settled_seq) WHERE settled_seq IS NOT NULL;
-
       CREATE TABLE events (
         seq INTEGER PRIMARY KEY,
         at_ms INTEGER NOT NULL,
@@ -48,14 +32,46 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         body TEXT NOT NULL,
         hash TEXT NOT NULL
       ) STRICT;
-      CREATE INDEX events_of_unknown ON events (seq) WHERE kind = 'unknown';
       CREATE INDEX events_by_operation ON events (operation_id, seq) WHERE operation_id IS NOT NULL;
+      CREATE INDEX events_of_unknown ON events (seq) WHERE kind = 'unknown';
+
+      CREATE TABLE operations (
+        seq INTEGER PRIMARY KEY,
+        app TEXT NOT NULL,
+        key_hash INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        on_control_loss TEXT NOT NULL,
+        deadline_at_ms INTEGER NOT NULL,
+        settled_seq INTEGER,
+        record TEXT,
+        digest TEXT
+      ) STRICT;
+      CREATE INDEX operations_by_state ON operations (state, seq);
+      CREATE INDEX operations_by_deadline ON operations (deadline_at_ms) WHERE state IN ('accepted', 'executing', 'paused');
+      CREATE INDEX operations_by_control_loss ON operations (seq) WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish';
+      CREATE INDEX operations_by_settled ON operations (settled_seq) WHERE settled_seq IS NOT NULL;
+
+      CREATE VIEW operation_records AS
+        SELECT operations.seq AS seq, operation_id, app, key_hash, state, on_control_loss,
+          deadline_at_ms, settled_seq, record, digest, at_ms, outage_id, body AS admission
+        FROM operations JOIN events ON events.seq = operations.seq;
+
+      CREATE TABLE key_runs (
+        run INTEGER PRIMARY KEY,
+        last_seq INTEGER NOT NULL,
+        filter BLOB NOT NULL,
+        firsts BLOB NOT NULL,
+        digest TEXT NOT NULL
+      ) STRICT;
+      CREATE TABLE key_chunks (
+        chunk INTEGER PRIMARY KEY,
+        entries BLOB NOT NULL,
+        digest TEXT NOT NULL
+      ) STRICT;
 
       CREATE TABLE refusals (
         seq INTEGER PRIMARY KEY,
-        refusal_id TEXT NOT NULL UNIQUE,
-        reason TEXT NOT NULL,
-        record TEXT NOT NULL
+        reason TEXT NOT NULL
       ) STRICT;
 
       CREATE TABLE fences (resource TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT;
@@ -69,11 +85,5 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
 
       CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     `,
-  },
-  {
-    version: RECORD_DIGEST_VERSION,
-    name: 'digest of each record',
-    // NULL for a record that was written before.
-    sql: 'ALTER TABLE operations ADD COLUMN digest TEXT;',
   },
 ];

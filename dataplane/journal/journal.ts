@@ -11,9 +11,15 @@
  *     read and takes nothing. Where control proves a loss while it runs, the evidence is put on
  *     disk and the journal fails as in G3; the next start finds the evidence.
  */
+import { UNSAID } from '../../shared/core/admission.ts';
+import { LRUCache } from 'lru-cache';
+import type { Instant } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
-import type { Outage } from '../../shared/wire/operation.ts';
+import { failpoint } from '../../shared/platform/failpoints.ts';
+import type { Admission, Outage } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import { storedAsAdmitted } from '../core/new-admission.ts';
+import type { StoredOperation } from '../core/operation-record.ts';
 import type {
   BatchAnswer,
   JournalAnswer,
@@ -26,12 +32,22 @@ import type { JournalReader } from './journal-reader.ts';
 const BATCH_COMMANDS_MAX = 512;
 const QUEUE_COMMANDS_MAX = 8_192;
 const BUSY_RETRY_MS = 200;
+const HOT_OPERATIONS_MAX = 2_000;
 
 type Queued = {
   readonly command: JournalCommand;
   readonly resolve: (answer: JournalAnswer) => void;
   readonly reject: (error: Error) => void;
 };
+type NewEntry = {
+  readonly operationId: string;
+  readonly admission: Admission;
+  readonly authorityEndsBootMs: number;
+  readonly now: Instant;
+};
+type Admitted =
+  | { readonly type: 'admitted'; readonly operation: StoredOperation; readonly replayed: boolean }
+  | (JournalAnswer & { type: 'declined' });
 type WithoutContext<T> = T extends unknown ? Omit<T, 'now' | 'outageId'> : never;
 
 export class Journal implements JournalFeed {
@@ -45,6 +61,8 @@ export class Journal implements JournalFeed {
   readonly #clock: Clock;
   readonly #onBatch: (batch: { size: number; commitMs: number }) => void;
   readonly #listeners: (() => void)[] = [];
+  /** As they were committed last: what is worked on now is asked for often. */
+  readonly #hot = new LRUCache<string, StoredOperation>({ max: HOT_OPERATIONS_MAX });
   #state: BatchAnswer;
   #queue: Queued[] = [];
   #writing: Promise<void> | null = null;
@@ -88,11 +106,55 @@ export class Journal implements JournalFeed {
     return this.#reader;
   }
 
+  /** As it was committed last. Throws `journal_quarantined` where nothing can be read. */
+  operation(operationId: string): StoredOperation | null {
+    return this.#hot.get(operationId) ?? this.reader.operation(operationId);
+  }
+
   /**
    * Resolves when the answer is on disk. Throws `journal_busy`, `outcome_unknown` or
    * `journal_quarantined`.
    */
   submit(command: WithoutContext<JournalCommand>): Promise<JournalAnswer> {
+    return this.#submit({ ...command, now: this.#clock.now(), outageId: this.#outageId() });
+  }
+
+  /** As `submit`; what is admitted was decided `now`. */
+  async admit({ operationId, admission, authorityEndsBootMs, now }: NewEntry): Promise<Admitted> {
+    const outageId = this.#outageId();
+    const answer = await this.#submit({
+      type: 'admit',
+      operationId,
+      app: admission.app,
+      idempotencyKey: admission.idempotencyKey,
+      fingerprint: admission.fingerprint,
+      leaseResource: admission.leaseResource ?? null,
+      leaseEpoch: admission.leaseEpoch ?? null,
+      onControlLoss: admission.onControlLoss ?? UNSAID.onControlLoss,
+      deadlineAtMs: admission.deadlineAtMs,
+      authorityEndsBootMs,
+      admissionText: JSON.stringify(admission),
+      now,
+      outageId,
+    });
+    if (answer.type === 'declined') return answer;
+    if (answer.type !== 'admitted')
+      throw new Error(`the journal answered ${answer.type} to an admission`);
+    if (answer.recorded !== null)
+      return { type: 'admitted', operation: answer.recorded, replayed: true };
+    const entry = { operationId, atMs: now.wallMs, outageId };
+    return { type: 'admitted', operation: storedAsAdmitted(admission, entry), replayed: false };
+  }
+
+  /** What the key names, as of every write that was asked for before. */
+  async operationByKey(app: string, idempotencyKey: string): Promise<StoredOperation | null> {
+    const answer = await this.submit({ type: 'find_key', app, idempotencyKey });
+    if (answer.type !== 'found')
+      throw new Error(`the journal answered ${answer.type} to a look at a key`);
+    return answer.operation;
+  }
+
+  #submit(command: JournalCommand): Promise<JournalAnswer> {
     if (this.quarantine !== null) return Promise.reject(quarantined(this.quarantine));
     if (this.#failure !== null) return Promise.reject(unknownOutcome(this.#failure));
     if (this.#queue.length >= QUEUE_COMMANDS_MAX) {
@@ -104,13 +166,8 @@ export class Journal implements JournalFeed {
         ),
       );
     }
-    const complete = {
-      ...command,
-      now: this.#clock.now(),
-      outageId: this.#outageId(),
-    } as JournalCommand;
     return new Promise((resolve, reject) => {
-      this.#queue.push({ command: complete, resolve, reject });
+      this.#queue.push({ command, resolve, reject });
       this.#writing ??= Promise.resolve().then(() => this.#writeQueue());
     });
   }
@@ -178,11 +235,15 @@ export class Journal implements JournalFeed {
         const before = this.#state.head.seq;
         if (this.#writer === null) throw quarantined(this.quarantine);
         this.#state = await this.#writer.write(batch.map(({ command }) => command));
+        failpoint('journal.before_answers');
         this.#onBatch({ size: batch.length, commitMs: this.#state.commitMs });
         batch.forEach(({ resolve, reject }, index) => {
           const answer = this.#state.answers[index];
-          if (answer === undefined) reject(new Error('the writer gave no answer'));
-          else resolve(answer);
+          if (answer === undefined) return reject(new Error('the writer gave no answer'));
+          // In the order of the commits: before whoever waits for this one can ask for the next.
+          if (answer.type === 'applied')
+            this.#hot.set(answer.operation.operationId, answer.operation);
+          resolve(answer);
         });
         if (this.#state.head.seq > before) for (const listener of this.#listeners) listener();
       } catch (error) {

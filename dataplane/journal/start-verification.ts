@@ -11,15 +11,21 @@
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { canonicalJson } from '../../shared/core/canonical-json.ts';
-import { chainHash } from '../../shared/platform/digest.ts';
 import { readFileIfAny } from '../../shared/platform/durable-file.ts';
+import { entryHash } from '../../shared/platform/entry-hash.ts';
 import {
   StoreError,
   checkApplied,
   openDatabase,
   type Database,
 } from '../../shared/platform/sqlite.ts';
-import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/wire/operation.ts';
+import {
+  FIRST_PREVIOUS_HASH,
+  type Admission,
+  type EventKind,
+  type Outage,
+  type Refusal,
+} from '../../shared/wire/operation.ts';
 import {
   judgeJournal,
   type ChainPlace,
@@ -27,16 +33,13 @@ import {
   type JournalVerdict,
   type Remembered,
 } from '../core/journal-verdict.ts';
-import {
-  expectAfter,
-  recordProblem,
-  type ExpectedOperation,
-  type OperationColumns,
-} from '../core/record-check.ts';
+import { expectAfter, recordProblem, type ExpectedOperation } from '../core/record-check.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import { readHeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
-import { JOURNAL_MIGRATIONS, RECORD_DIGEST_VERSION, recordDigest } from './journal-schema.ts';
+import { JOURNAL_MIGRATIONS, recordDigest } from './journal-schema.ts';
+import { KeyIndex, keyHash } from './key-index.ts';
+import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 
 const TAIL_ENTRIES_MAX = 10_000;
 /** Files up to this size get SQLite's own check of every page and index as well. */
@@ -98,7 +101,7 @@ function inspectDatabase(
   if (tables.length === 0) return { kind: 'empty', detail: 'the database has no tables' };
   if (!tables.some(({ name }) => name === 'schema_migrations'))
     return { kind: 'unreadable', detail: 'the database is not a journal' };
-  const version = checkApplied(database, JOURNAL_MIGRATIONS);
+  checkApplied(database, JOURNAL_MIGRATIONS);
   if (isSmall) {
     const verdict = String(all(database, 'PRAGMA integrity_check(1)')[0]?.['integrity_check']);
     if (verdict !== 'ok') return { kind: 'unreadable', detail: `SQLite finds: ${verdict}` };
@@ -116,7 +119,7 @@ function inspectDatabase(
     head: head.seq === 0 ? { seq: 0, hash: FIRST_PREVIOUS_HASH } : head,
     acked,
     hashes: hashesAt(database, places),
-    broken: new TailCheck(database, version).run(head.seq, entriesMax),
+    broken: new TailCheck(database).run(head.seq, entriesMax),
   };
 }
 
@@ -133,15 +136,13 @@ function hashesAt(database: Database, places: readonly (ChainPlace | null)[]): M
 /** S2: walks the tail once, then holds the tables to what it said. */
 class TailCheck {
   readonly #database: Database;
-  readonly #hasDigests: boolean;
   readonly #operations = new Map<string, ExpectedOperation>();
   readonly #outages = new Map<string, { seq: number; outage: Outage }>();
   readonly #fences = new Map<string, { seq: number; epoch: number }>();
   #broken: Broken | null = null;
 
-  constructor(database: Database, version: number) {
+  constructor(database: Database) {
     this.#database = database;
-    this.#hasDigests = version >= RECORD_DIGEST_VERSION;
   }
 
   run(headSeq: number, entriesMax: number): Broken | null {
@@ -167,13 +168,21 @@ class TailCheck {
     for (const row of rows) {
       seq += 1;
       if (row['seq'] !== seq) return this.#note(seq, 'is not there, and later ones are');
+      const kind = String(row['kind']) as EventKind;
+      const operationId = row['operation_id'] as string | null;
       const body = parseJson(row['body']);
-      const { at_ms: atMs, kind, operation_id: operationId, outage_id: outageId } = row;
-      const entry = { seq, atMs, kind, operationId, outageId, body };
-      if (body === null || chainHash(hash, entry) !== row['hash'])
+      const expected = entryHash(hash, {
+        seq,
+        atMs: Number(row['at_ms']),
+        kind,
+        operationId,
+        outageId: row['outage_id'] as string | null,
+        bodyText: String(row['body']),
+      });
+      if (body === null || row['hash'] !== expected)
         return this.#note(seq, 'does not have the hash of what it says');
-      hash = row['hash'];
-      this.#expect(seq, String(kind) as EventKind, operationId as string | null, body);
+      hash = expected;
+      this.#expect(seq, kind, operationId, body);
     }
   }
 
@@ -186,12 +195,16 @@ class TailCheck {
     if (operationId !== null) {
       const expected = expectAfter(this.#operations.get(operationId), { seq, kind, body });
       this.#operations.set(operationId, expected);
-      const { leaseResource, leaseEpoch } = (body['operation'] ?? {}) as Partial<StoredOperation>;
-      if (typeof leaseResource === 'string' && typeof leaseEpoch === 'number')
+      const { leaseResource, leaseEpoch } = body as Partial<Admission>;
+      if (
+        kind === 'admitted' &&
+        typeof leaseResource === 'string' &&
+        typeof leaseEpoch === 'number'
+      )
         this.#expectFence(seq, leaseResource, leaseEpoch);
     } else if (kind === 'refused') {
-      const row = this.#all('SELECT record FROM refusals WHERE seq = ?', seq)[0];
-      if (!isSame(parseJson(row?.['record']), body['refusal']))
+      const row = this.#all('SELECT reason FROM refusals WHERE seq = ?', seq)[0];
+      if (row?.['reason'] !== (body['refusal'] as Refusal).reason)
         this.#note(seq, 'is a refusal, and the table of refusals does not have it so');
     } else if (kind === 'outage_opened' || kind === 'outage_closed') {
       const outage = body['outage'] as Outage;
@@ -208,30 +221,20 @@ class TailCheck {
 
   #checkOperations(): void {
     const byId = this.#database.prepare(
-      `SELECT app, idempotency_key, state, on_control_loss, deadline_at_ms, settled_seq, record,
-         ${this.#hasDigests ? 'digest' : 'NULL AS digest'} FROM operations WHERE operation_id = ?`,
+      `SELECT seq, app, key_hash, state, on_control_loss, deadline_at_ms, settled_seq, digest, ${OPERATION_COLUMNS}
+       FROM operation_records WHERE operation_id = ?`,
     );
-    // By its index, as a retry is looked up: a key that is not found would admit it twice (I2).
-    const byKey = this.#database.prepare(
-      'SELECT operation_id FROM operations WHERE app = ? AND idempotency_key = ?',
-    );
+    // As a retry is looked up: a key that is not found would admit it twice (I2).
+    const keys = new KeyIndex(this.#database);
     for (const [operationId, expected] of this.#operations) {
       const row = byId.get(operationId) as Row | undefined;
-      const record = parseJson(row?.['record']) as StoredOperation | null;
-      if (row === undefined || record === null) {
-        this.#note(expected.lastSeq, `is of operation ${operationId}, whose record is not there`);
+      const problem = row === undefined ? 'is not there' : operationProblem(expected, row);
+      if (row === undefined || problem !== null) {
+        const detail = `is of operation ${operationId}, whose record ${problem}`;
+        this.#note(expected.lastSeq, detail);
         continue;
       }
-      const isWritten =
-        row['digest'] === null ||
-        row['digest'] === recordDigest(expected.lastSeq, String(row['record']));
-      const problem = isWritten
-        ? recordProblem(expected, columnsOf(operationId, row), record)
-        : 'is not the one that was written with it';
-      if (problem !== null)
-        this.#note(expected.lastSeq, `is of operation ${operationId}, whose record ${problem}`);
-      const found = byKey.get(record.app, record.idempotencyKey) as Row | undefined;
-      if (found?.['operation_id'] !== operationId)
+      if (!keys.find(Number(row['key_hash'])).includes(Number(row['seq'])))
         this.#note(expected.lastSeq, `is of operation ${operationId}, not found by its key`);
     }
   }
@@ -259,16 +262,33 @@ class TailCheck {
   }
 }
 
-function columnsOf(operationId: string, row: Row): OperationColumns {
-  return {
-    operationId,
-    app: String(row['app']),
-    idempotencyKey: String(row['idempotency_key']),
-    state: String(row['state']),
-    onControlLoss: String(row['on_control_loss']),
-    deadlineAtMs: Number(row['deadline_at_ms']),
-    settledSeq: row['settled_seq'] as number | null,
-  };
+/** The end of a sentence about the operation of a row; `null` where nothing is wrong with it. */
+function operationProblem(expected: ExpectedOperation, row: Row): string | null {
+  const { seq, record, digest } = row;
+  // Without a record of its own it is as its admission has it, and the chain has proved that.
+  const isAsAdmitted = record === null && digest === null && expected.lastSeq === seq;
+  if (!isAsAdmitted && digest !== recordDigest(expected.lastSeq, String(record)))
+    return 'is not the one that was written with it';
+  let operation: StoredOperation;
+  try {
+    operation = operationOfRow(row);
+  } catch {
+    return 'cannot be read';
+  }
+  if (row['key_hash'] !== keyHash(operation.app, operation.idempotencyKey))
+    return 'is filed under another key than it has';
+  return recordProblem(
+    expected,
+    {
+      operationId: String(row['operation_id']),
+      app: String(row['app']),
+      state: String(row['state']),
+      onControlLoss: String(row['on_control_loss']),
+      deadlineAtMs: Number(row['deadline_at_ms']),
+      settledSeq: row['settled_seq'] as number | null,
+    },
+    operation,
+  );
 }
 
 function fact(database: Database, name: string): string | null {

@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
+import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import { makeId } from '../../shared/core/ids.ts';
 import type { AdmitRequest, Refusal } from '../../shared/wire/operation.ts';
@@ -18,7 +19,6 @@ import type {
   PolicyAuthority,
 } from '../authority/authority-view.ts';
 import {
-  acceptedOperation,
   checkAdmissible,
   planAdmission,
   planFromControl,
@@ -26,6 +26,7 @@ import {
   type Plan,
   type Refused,
 } from '../core/admission.ts';
+import { newAdmission } from '../core/new-admission.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
 
@@ -79,7 +80,7 @@ export class Admissions {
     const local = plan.kind === 'ask_control' ? plan : this.#settle(plan, request);
     if (local.kind !== 'ready') {
       // What is ready meets its key in the journal; nothing else is said of a key that is known.
-      const known = journal.reader.operationByKey(caller.app, caller.idempotencyKey);
+      const known = await journal.operationByKey(caller.app, caller.idempotencyKey);
       if (known !== null) return this.#replay(caller, known, fingerprint);
     }
     const verdict =
@@ -88,48 +89,40 @@ export class Admissions {
         : local;
     if (verdict.kind !== 'ready') throw await this.#refuse(caller, request, verdict);
     const now = clock.now();
-    const ids = {
-      operationId: makeId('op', now.wallMs, this.#parts.random.bytes(16)),
-      hostId: this.#parts.hostId(),
-      ...caller,
-      fingerprint,
-      outageId: this.#parts.outages.current()?.outageId ?? null,
-    };
+    const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint };
     const { plan: decided, admissible } = verdict;
-    const operation = acceptedOperation(ids, request, decided, admissible, now);
-    const answer = await journal.submit({
-      type: 'admit',
-      operation,
+    const admission = newAdmission(admitter, request, decided, admissible, now);
+    failpoint('admission.before_submit');
+    const answer = await journal.admit({
+      operationId: makeId('op', now.wallMs, this.#parts.random.bytes(16)),
+      admission,
       authorityEndsBootMs: admissible.authorityEndsBootMs,
+      now,
     });
     if (answer.type === 'declined') {
       if (answer.code === 'idempotency_key_reused') {
-        const known = journal.reader.operationByKey(caller.app, caller.idempotencyKey);
-        const operationId = known?.operationId ?? '';
+        const { operationId = '' } = answer;
         throw new HoldfastError(answer.code, answer.detail, { operationId });
       }
-      const basis = {
-        rule: operation.rule,
-        policyRevision: operation.policyRevision,
-        basis: operation.basis,
-        stalenessMs: operation.stalenessMs,
-      };
+      const { rule, policyRevision, basis, stalenessMs, leaseResource = null } = admission;
       throw await this.#refuse(caller, request, {
         kind: 'refused',
         code: answer.code,
         detail: answer.detail,
-        leaseResource: answer.code === 'lease_expired' ? operation.leaseResource : null,
-        ...basis,
+        leaseResource: answer.code === 'lease_expired' ? leaseResource : null,
+        rule,
+        policyRevision,
+        basis,
+        stalenessMs,
       });
     }
-    if (answer.type !== 'admitted')
-      throw new Error(`the journal answered ${answer.type} to an admission`);
+    const { operation, replayed } = answer;
     this.#parts.onDecision({
-      decision: answer.replayed ? 'replayed' : 'admitted',
+      decision: replayed ? 'replayed' : 'admitted',
       reason: 'permitted',
-      basis: answer.operation.basis,
+      basis: operation.basis,
     });
-    return { operation: answer.operation, replayed: answer.replayed };
+    return { operation, replayed };
   }
 
   #replay(caller: Caller, known: StoredOperation, fingerprint: string): Admitted {

@@ -42,7 +42,7 @@ export class Executions {
 
   /** `app: null` sees the operations of every app. Throws `operation_not_found`. */
   find(operationId: string, app: string | null): StoredOperation {
-    const operation = this.#journal.reader.operation(operationId);
+    const operation = this.#journal.operation(operationId);
     if (operation === null || (app !== null && operation.app !== app)) throw notFound(operationId);
     return operation;
   }

@@ -117,6 +117,45 @@ export const OperationSchema = Type.Object(
 );
 export type Operation = Static<typeof OperationSchema>;
 
+const facts = OperationSchema.properties;
+/**
+ * Body of an `admitted` entry. What is left out is as `admittedOperation` fills it in; the id, the
+ * time and the outage are those of the entry.
+ */
+export const AdmissionSchema = Type.Object(
+  {
+    hostId: facts.hostId,
+    app: facts.app,
+    idempotencyKey: facts.idempotencyKey,
+    fingerprint: facts.fingerprint,
+    principal: facts.principal,
+    action: facts.action,
+    resource: facts.resource,
+    attributes: Type.Optional(facts.attributes),
+    policyRevision: facts.policyRevision,
+    rule: facts.rule,
+    basis: facts.basis,
+    stalenessMs: facts.stalenessMs,
+    leaseResource: Type.Optional(facts.leaseResource),
+    leaseEpoch: Type.Optional(facts.leaseEpoch),
+    leaseInGrace: Type.Optional(facts.leaseInGrace),
+    warnings: Type.Optional(facts.warnings),
+    onControlLoss: Type.Optional(facts.onControlLoss),
+    onWorkerLoss: Type.Optional(facts.onWorkerLoss),
+    heartbeatTimeoutMs: Type.Optional(facts.heartbeatTimeoutMs),
+    ownershipMode: Type.Optional(facts.ownershipMode),
+    ownershipGraceMs: Type.Optional(facts.ownershipGraceMs),
+    effectTerms: facts.effectTerms,
+    deadlineAtMs: facts.deadlineAtMs,
+    deadlineBoot: Type.Object(
+      { bootId: Type.String(), bootMs: Type.Number() },
+      { description: 'the deadline on the boot clock of the host, for the host alone' },
+    ),
+  },
+  { $id: 'Admission' },
+);
+export type Admission = Static<typeof AdmissionSchema>;
+
 export const AdmitRequestSchema = Type.Object(
   {
     ...DecisionInputSchema.properties,
@@ -180,10 +219,11 @@ export type EventKind = (typeof EVENT_KINDS)[number];
 
 /**
  * One entry of a host's journal, as it is chained on disk and reported upwards. `hash` is the
- * SHA-256 of `previousHash` and the canonical JSON of the other fields; the first entry follows 64
- * zeros.
+ * SHA-256 of `previousHash`, `seq`, `atMs`, `kind`, `operationId`, `outageId` (the last two empty
+ * where null) and the text of `body` as it stands in the entry, in this order, with a newline
+ * between; the first entry follows 64 zeros.
  *
- * Bodies: `admitted` has `{ operation: Operation }`, `refused` has `{ refusal: Refusal }`; every
+ * Bodies: `admitted` has the `Admission`, `refused` has `{ refusal: Refusal }`; every
  * other event of an operation has `{ state, reason, attempt }` after it, and `effect`, `outcome`,
  * `checkpoint` or `effects` where they changed; outage events have `{ outage: Outage }`.
  */

@@ -2,15 +2,14 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import type { JournalEvent, Refusal } from '../../shared/wire/operation.ts';
-import {
-  acceptedOperation,
-  checkAdmissible,
-  planAdmission,
-} from '../../dataplane/core/admission.ts';
+import { checkAdmissible, planAdmission } from '../../dataplane/core/admission.ts';
+import { newAdmission } from '../../dataplane/core/new-admission.ts';
 import type { StoredOperation } from '../../dataplane/core/operation-record.ts';
 import { journalFiles, type JournalFiles } from '../../dataplane/journal/journal-files.ts';
+import { KeyIndex, keyHash } from '../../dataplane/journal/key-index.ts';
 import { JournalReader } from '../../dataplane/journal/journal-reader.ts';
 import type { Journal } from '../../dataplane/journal/journal.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
@@ -20,26 +19,26 @@ const clock = new SystemClock();
 const policy = activePolicy(TEST_POLICY);
 const EVERYTHING_MAX = 1_000_000;
 
-export function admitCommand(key: string, attributes: Record<string, unknown> = {}) {
+/** An admission under TEST_POLICY, as the journal takes it. */
+export function newEntry(key: string, attributes: Record<string, unknown> = {}) {
   const request = { principal: 'agent:billing', action: 'notifications.send', attributes };
   const now = clock.now();
   const plan = planAdmission({ policy, revoked: null, stalenessMs: 5, now }, request);
   if (plan.kind !== 'decided') throw new Error(plan.kind);
   const admissible = checkAdmissible(plan, request, undefined, now);
   if (admissible.kind !== 'admissible') throw new Error(admissible.code);
-  const ids = {
-    operationId: `op_${key}`,
+  const by = {
     hostId: 'h',
     app: 'demo',
     idempotencyKey: key,
     fingerprint: JSON.stringify(attributes),
-    outageId: null,
   };
   return {
-    type: 'admit',
-    operation: acceptedOperation(ids, request, plan, admissible, now),
+    operationId: `op_${key}`,
+    admission: newAdmission(by, request, plan, admissible, now),
     authorityEndsBootMs: Number.MAX_SAFE_INTEGER,
-  } as const;
+    now,
+  };
 }
 
 /** What somebody was told of: all of it must be there, or its absence noticed. */
@@ -52,6 +51,8 @@ export type Told = {
 
 export function readAll(files: JournalFiles): Told {
   const reader = new JournalReader(files.database);
+  const database = openDatabase(files.database, { readOnly: true });
+  const keys = new KeyIndex(database);
   try {
     const filter = { app: null, state: null, limit: EVERYTHING_MAX };
     const operations = reader
@@ -60,7 +61,7 @@ export function readAll(files: JournalFiles): Told {
     // As callers come to them: by id and by key.
     for (const { operationId, app, idempotencyKey } of operations) {
       if (reader.operation(operationId)?.operationId !== operationId) throw new Error('by id');
-      if (reader.operationByKey(app, idempotencyKey)?.operationId !== operationId)
+      if (!idsOfKey(keys, database, app, idempotencyKey).includes(operationId))
         throw new Error('by key');
     }
     return {
@@ -71,7 +72,13 @@ export function readAll(files: JournalFiles): Told {
     };
   } finally {
     reader.close();
+    database.close();
   }
+}
+
+function idsOfKey(keys: KeyIndex, database: Database, app: string, key: string): unknown[] {
+  const idOf = database.prepare('SELECT operation_id FROM events WHERE seq = ?');
+  return keys.find(keyHash(app, key)).map((seq) => idOf.get(seq)?.['operation_id']);
 }
 
 /** About seven entries a round: admissions, attempts, effects, ends, refusals, fences. */
@@ -80,7 +87,7 @@ export async function work(journal: Journal, from: number, rounds: number): Prom
     const operationId = `op_k${round}`;
     const apply = { type: 'apply', operationId, app: 'demo' } as const;
     const step = { attempt: 1, name: 'send' } as const;
-    await journal.submit(admitCommand(`k${round}`, { round, text: 'x'.repeat(300) }));
+    await journal.admit(newEntry(`k${round}`, { round, text: 'x'.repeat(300) }));
     await journal.submit({
       ...apply,
       event: { kind: 'start_attempt', supersede: false, key: null, ownership: null },

@@ -1,7 +1,7 @@
 /** A program that fills a journal as fast as it can, and says what was answered, until it is killed. */
 import { SystemClock } from '../../shared/platform/clock.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
-import { admitCommand } from './journal-image.ts';
+import { newEntry } from './journal-image.ts';
 
 export const JOURNAL_LOAD = import.meta.filename;
 
@@ -14,7 +14,7 @@ async function load(directory: string, prefix: string): Promise<void> {
   const worker = async (): Promise<never> => {
     for (;;) {
       count += 1;
-      const answer = await journal.submit(admitCommand(`${prefix}-${count}`));
+      const answer = await journal.admit(newEntry(`${prefix}-${count}`));
       if (answer.type === 'admitted') process.stdout.write(`${answer.operation.operationId}\n`);
     }
   };

@@ -2,7 +2,7 @@
  * The journal as the upstream parts see it, in memory: it survives a restart of them, not of the
  * test.
  */
-import { chainHash } from '../../shared/platform/digest.ts';
+import { eventHash } from '../../shared/platform/entry-hash.ts';
 import {
   FIRST_PREVIOUS_HASH,
   type EventKind,
@@ -86,6 +86,6 @@ export class MemoryJournalFeed implements JournalFeed {
   #append(kind: EventKind, body: Record<string, unknown>): void {
     const { seq, hash: previousHash } = this.head();
     const entry = { seq: seq + 1, atMs: 0, kind, operationId: null, outageId: null, body };
-    this.events.push({ ...entry, previousHash, hash: chainHash(previousHash, entry) });
+    this.events.push({ ...entry, previousHash, hash: eventHash(previousHash, entry) });
   }
 }

@@ -3,7 +3,8 @@
  * `shared/wire/statements.ts` says.
  */
 import type { Static, TSchema } from 'typebox';
-import { chainHash, sha256Hex } from '../../shared/platform/digest.ts';
+import { sha256Hex } from '../../shared/platform/digest.ts';
+import { eventHash } from '../../shared/platform/entry-hash.ts';
 import {
   generateSigningKey,
   openSigner,
@@ -175,7 +176,7 @@ export class SigningHost {
       outageId: null,
       body,
     };
-    const event = { ...content, previousHash, hash: chainHash(previousHash, content) };
+    const event = { ...content, previousHash, hash: eventHash(previousHash, content) };
     this.#journal.push(event);
     return event;
   }

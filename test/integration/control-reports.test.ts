@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeId } from '../../shared/core/ids.ts';
-import { chainHash } from '../../shared/platform/digest.ts';
-import type { JournalEvent, Operation } from '../../shared/wire/operation.ts';
+import { eventHash } from '../../shared/platform/entry-hash.ts';
+import type { Admission, JournalEvent } from '../../shared/wire/operation.ts';
 import { ControlWorld } from '../fakes/control-world.ts';
 import { SigningHost } from '../fakes/signing-host.ts';
 
@@ -16,9 +16,8 @@ afterEach(() => world.dispose());
 const operationId = (number: number): string =>
   makeId('op', 1_900_000_000_000 + number, new Uint8Array(16));
 
-function operation(number: number, over: Partial<Operation> = {}): Operation {
+function admission(number: number, over: Partial<Admission> = {}): Admission {
   return {
-    operationId: operationId(number),
     hostId: host.id,
     app: 'billing',
     idempotencyKey: `key-${number}`,
@@ -26,45 +25,26 @@ function operation(number: number, over: Partial<Operation> = {}): Operation {
     principal: 'agent:billing',
     action: 'payments.capture',
     resource: { id: 'order-1', attributes: {} },
-    attributes: {},
-    state: 'accepted',
-    reason: null,
     policyRevision: 1,
     rule: 'capture-payment',
     basis: 'cached',
     stalenessMs: 12,
-    leaseResource: null,
-    leaseEpoch: null,
-    leaseInGrace: false,
-    outageId: null,
-    warnings: [],
     onControlLoss: 'finish',
     onWorkerLoss: 'unknown',
     heartbeatTimeoutMs: 30_000,
-    ownershipMode: null,
-    ownershipGraceMs: 0,
     effectTerms: {},
-    admittedAtMs: 1,
     deadlineAtMs: 2,
-    updatedAtMs: 1,
-    settledAtMs: null,
-    attempt: 0,
-    attemptStartedAtMs: null,
-    attemptLeaseEpoch: null,
-    effects: [],
-    checkpoint: null,
-    outcome: null,
+    deadlineBoot: { bootId: 'boot-1', bootMs: 2 },
     ...over,
   };
 }
 
-const admit = (number: number) =>
-  host.record('admitted', { operation: operation(number) }, operationId(number));
+const admit = (number: number) => host.record('admitted', admission(number), operationId(number));
 const change = (number: number, kind: string, over: Record<string, unknown> = {}) =>
   host.record(kind, { state: kind, reason: null, attempt: 1, ...over }, operationId(number));
 const rechain = (event: JournalEvent, over: Partial<JournalEvent>): JournalEvent => {
   const { hash: _hash, previousHash, ...content } = { ...event, ...over };
-  return { ...content, previousHash, hash: chainHash(previousHash, content) };
+  return { ...content, previousHash, hash: eventHash(previousHash, content) };
 };
 const shown = async (path: string) =>
   (await world.get(path)).json['items'] as Record<string, unknown>[];
@@ -244,10 +224,10 @@ describe('I12: reports', () => {
 
   test('with a poison event go on behind it; it is stored, counted and listed', async () => {
     admit(1);
-    host.record('admitted', { operation: { nonsense: true } }, operationId(2));
+    host.record('admitted', { nonsense: true }, operationId(2));
     host.record('teleported', { to: 'mars' }, operationId(1));
     change(3, 'succeeded');
-    host.record('admitted', { operation: operation(4, { hostId: 'host_other' }) }, operationId(4));
+    host.record('admitted', admission(4, { hostId: 'host_other' }), operationId(4));
     host.record('succeeded', { state: 'succeeded', reason: null, attempt: 1 });
     change(1, 'succeeded');
     expect((await host.reported(host.journal())).ackedSeq).toBe(7);
@@ -261,7 +241,7 @@ describe('I12: reports', () => {
       expect.stringMatching(/of host host_other/),
       expect.stringMatching(/never reported/),
       'kind teleported is not known to this version',
-      expect.stringMatching(/^body \/operation/),
+      expect.stringMatching(/^body \//),
     ]);
     expect(await world.metric('holdfast_control_report_events_total{readable="no"}')).toBe(5);
   });
@@ -283,7 +263,7 @@ describe('I12: reports', () => {
 
   test('an admission with a number over the safe ones is unreadable, and the stream goes on', async () => {
     const over = { stalenessMs: 1e17 };
-    host.record('admitted', { operation: operation(1, over) }, operationId(1));
+    host.record('admitted', admission(1, over), operationId(1));
     admit(2);
     expect((await host.reported(host.journal())).ackedSeq).toBe(2);
     expect(await shown('/v1/unreadable-events')).toMatchObject([{ seq: 1 }]);

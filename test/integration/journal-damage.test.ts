@@ -191,14 +191,17 @@ describe('what SQLite itself calls ok', () => {
   });
 
   test('a value changed in the tables beside the chain', () => {
+    const of = (key: number): string =>
+      `WHERE seq = (SELECT min(seq) FROM events WHERE operation_id = 'op_k${key}')`;
     const changes = [
-      "UPDATE operations SET record = replace(record, '\"round\":3', '\"round\":4') WHERE operation_id = 'op_k3'",
-      "UPDATE operations SET state = 'accepted' WHERE operation_id = 'op_k4'",
-      "UPDATE operations SET idempotency_key = 'other' WHERE operation_id = 'op_k5'",
-      "UPDATE operations SET record = json_set(record, '$.effects[0].state', 'failed') WHERE operation_id = 'op_k6'",
-      "UPDATE operations SET record = json_set(record, '$.outcome.outcome', 'failed') WHERE operation_id = 'op_k8'",
-      "DELETE FROM operations WHERE operation_id = 'op_k7'",
-      "UPDATE refusals SET record = replace(record, 'denied', 'no_rule') WHERE refusal_id = 'ref_3'",
+      `UPDATE operations SET record = replace(record, '"round":3', '"round":4') ${of(3)}`,
+      `UPDATE operations SET state = 'accepted' ${of(4)}`,
+      `UPDATE operations SET key_hash = key_hash + 1 ${of(5)}`,
+      `UPDATE operations SET record = json_set(record, '$.effects[0].state', 'failed') ${of(6)}`,
+      `UPDATE operations SET record = json_set(record, '$.outcome.outcome', 'failed') ${of(8)}`,
+      `UPDATE operations SET record = NULL, digest = NULL ${of(9)}`,
+      `DELETE FROM operations ${of(7)}`,
+      "UPDATE refusals SET reason = 'no_rule' WHERE seq = (SELECT min(seq) FROM refusals)",
       'UPDATE fences SET epoch = epoch - 1',
       'DELETE FROM events WHERE seq = 50',
       'DELETE FROM events WHERE seq = 1',

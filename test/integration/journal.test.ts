@@ -3,14 +3,8 @@ import { tmpdir } from 'node:os';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../shared/platform/clock.ts';
-import { chainHash } from '../../shared/platform/digest.ts';
+import { eventHash } from '../../shared/platform/entry-hash.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
-import {
-  acceptedOperation,
-  checkAdmissible,
-  planAdmission,
-} from '../../dataplane/core/admission.ts';
-import type { StoredOperation } from '../../dataplane/core/operation-record.ts';
 import type {
   BatchAnswer,
   JournalCommand,
@@ -21,10 +15,9 @@ import { journalFiles } from '../../dataplane/journal/journal-files.ts';
 import { JournalReader } from '../../dataplane/journal/journal-reader.ts';
 import { Journal } from '../../dataplane/journal/journal.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
-import { TEST_POLICY, activePolicy } from '../fakes/fake-authority.ts';
+import { newEntry } from '../fakes/journal-image.ts';
 
 const clock = new SystemClock();
-const policy = activePolicy(TEST_POLICY);
 let directory: string;
 let open: Journal[] = [];
 
@@ -44,35 +37,10 @@ async function opened(): Promise<Journal> {
   return journal;
 }
 
-function operation(key: string, attributes: Record<string, unknown> = {}): StoredOperation {
-  const request = { principal: 'agent:billing', action: 'notifications.send', attributes };
-  const now = clock.now();
-  const plan = planAdmission({ policy, revoked: null, stalenessMs: 5, now }, request);
-  if (plan.kind !== 'decided') throw new Error(plan.kind);
-  const admissible = checkAdmissible(plan, request, undefined, now);
-  if (admissible.kind !== 'admissible') throw new Error(admissible.code);
-  const ids = {
-    operationId: `op_${key}`,
-    hostId: 'h',
-    app: 'demo',
-    idempotencyKey: key,
-    fingerprint: JSON.stringify(attributes),
-    outageId: null,
-  };
-  return acceptedOperation(ids, request, plan, admissible, now);
-}
-
-const admit = (key: string, attributes: Record<string, unknown> = {}) =>
-  ({
-    type: 'admit',
-    operation: operation(key, attributes),
-    authorityEndsBootMs: Number.MAX_SAFE_INTEGER,
-  }) as const;
-
 describe('I1: durable before acknowledged', () => {
   test('what was answered is there for another process that opens the files', async () => {
     const journal = await opened();
-    await journal.submit(admit('a'));
+    await journal.admit(newEntry('a'));
     const reader = new DatabaseSync(`${directory}/journal.db`, { readOnly: true });
     expect(reader.prepare('SELECT count(*) AS n FROM operations').get()).toEqual({ n: 1 });
     expect(reader.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
@@ -95,17 +63,17 @@ describe('I1: durable before acknowledged', () => {
       snapshot: engine.snapshot(),
       clock,
     });
-    await journal.submit(admit('a'));
+    await journal.admit(newEntry('a'));
     fail = true;
     const outcomes = await Promise.allSettled([
-      journal.submit(admit('b')),
-      journal.submit(admit('c')),
+      journal.admit(newEntry('b')),
+      journal.admit(newEntry('c')),
     ]);
     expect(outcomes).toMatchObject([
       { status: 'rejected', reason: { code: 'outcome_unknown' } },
       { status: 'rejected', reason: { code: 'outcome_unknown' } },
     ]);
-    await expect(journal.submit(admit('d'))).rejects.toMatchObject({ code: 'outcome_unknown' });
+    await expect(journal.admit(newEntry('d'))).rejects.toMatchObject({ code: 'outcome_unknown' });
     await expect(journal.failed).rejects.toThrow(/disk I\/O error/);
     await journal.close();
     engine.close();
@@ -116,7 +84,7 @@ describe('I2: once per key', () => {
   test('fifty callers with one key at the same time get one operation', async () => {
     const journal = await opened();
     const answers = await Promise.all(
-      Array.from({ length: 50 }, () => journal.submit(admit('same'))),
+      Array.from({ length: 50 }, () => journal.admit(newEntry('same'))),
     );
     expect(
       new Set(
@@ -133,19 +101,19 @@ describe('I2: once per key', () => {
 
   test('another payload under the key is declined, also after a restart', async () => {
     const first = await opened();
-    await first.submit(admit('k', { n: 1 }));
-    expect(await first.submit(admit('k', { n: 2 }))).toMatchObject({
+    await first.admit(newEntry('k', { n: 1 }));
+    expect(await first.admit(newEntry('k', { n: 2 }))).toMatchObject({
       type: 'declined',
       code: 'idempotency_key_reused',
     });
     await first.close();
     open = [];
     const second = await opened();
-    expect(await second.submit(admit('k', { n: 2 }))).toMatchObject({
+    expect(await second.admit(newEntry('k', { n: 2 }))).toMatchObject({
       type: 'declined',
       code: 'idempotency_key_reused',
     });
-    expect(await second.submit(admit('k', { n: 1 }))).toMatchObject({
+    expect(await second.admit(newEntry('k', { n: 1 }))).toMatchObject({
       type: 'admitted',
       replayed: true,
     });
@@ -154,7 +122,7 @@ describe('I2: once per key', () => {
   test('authority that ended while the request waited admits nothing', async () => {
     const journal = await opened();
     expect(
-      await journal.submit({ ...admit('late'), authorityEndsBootMs: clock.now().bootMs - 1_000 }),
+      await journal.admit({ ...newEntry('late'), authorityEndsBootMs: clock.now().bootMs - 1_000 }),
     ).toMatchObject({ type: 'declined', code: 'policy_expired' });
     expect(journal.operationCounts()).toEqual({});
   });
@@ -211,7 +179,7 @@ describe('group commit', () => {
 describe('the chain', () => {
   test('every entry follows the one before it, and what is read back is what was hashed', async () => {
     const journal = await opened();
-    await journal.submit(admit('a', { text: 'ünïcødé', nested: { b: 1, a: undefined } }));
+    await journal.admit(newEntry('a', { text: 'ünïcødé', nested: { b: 1, a: undefined } }));
     await journal.submit({
       type: 'apply',
       operationId: 'op_a',
@@ -223,7 +191,7 @@ describe('the chain', () => {
     let previous = FIRST_PREVIOUS_HASH;
     for (const { hash, previousHash, ...entry } of events) {
       expect(previousHash).toBe(previous);
-      expect(chainHash(previousHash, entry)).toBe(hash);
+      expect(eventHash(previousHash, entry)).toBe(hash);
       previous = hash;
     }
     expect(journal.head()).toEqual({ seq: 2, hash: previous });

@@ -1,5 +1,5 @@
 /** The journal itself: no gap, an unbroken chain, nothing twice, and each operation admitted in it. */
-import { chainHash } from '../../../shared/platform/digest.ts';
+import { eventHash } from '../../../shared/platform/entry-hash.ts';
 import { FIRST_PREVIOUS_HASH } from '../../../shared/wire/operation.ts';
 import { ONCE_EFFECT } from '../history/workload.ts';
 import { lie, type Lie } from './lie.ts';
@@ -18,7 +18,7 @@ export function checkChain(
   for (const { hash, ...entry } of events) {
     if (entry.seq !== head.seq + 1)
       lies.push(lie('gap', `entry ${entry.seq}`, `follows ${head.seq}`));
-    else if (chainHash(head.hash, entry) !== hash)
+    else if (eventHash(head.hash, entry) !== hash)
       lies.push(lie('broken_chain', `entry ${entry.seq}`, 'is not what was hashed'));
     head = { seq: entry.seq, hash };
   }
@@ -35,7 +35,7 @@ export function checkEntries(
   const begun = new Set<string>();
   for (const { kind, operationId, body } of events) {
     if (kind === 'admitted') {
-      const { idempotencyKey } = body['operation'] as RecordedOperation;
+      const idempotencyKey = String(body['idempotencyKey']);
       const other = keys.get(idempotencyKey);
       if (other !== undefined)
         lies.push(lie('doubled', idempotencyKey, `admitted as ${other} and as ${operationId}`));

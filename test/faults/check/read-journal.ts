@@ -3,6 +3,8 @@
  * read, in one transaction.
  */
 import { DatabaseSync } from 'node:sqlite';
+import { admittedOperation } from '../../../shared/core/admission.ts';
+import type { Admission } from '../../../shared/wire/operation.ts';
 import { checkChain, checkEntries, type ChainHead } from './check-journal.ts';
 import { lie, type Lie } from './lie.ts';
 import type { Recorded, RecordedEvent, RecordedOperation } from './recorded.ts';
@@ -14,16 +16,31 @@ export type JournalView = Recorded & {
   readonly lies: readonly Lie[];
 };
 
+const OPERATIONS =
+  'SELECT record, body, operation_id, at_ms, outage_id FROM operations LEFT JOIN events ON events.seq = operations.seq';
+
+type Row = Record<string, unknown>;
+
+/** Its own record, or, where nothing has befallen it, the entry that admitted it. */
+function operationOf(row: Row): RecordedOperation {
+  const record = row['record'] as string | null;
+  if (record !== null) return JSON.parse(record) as RecordedOperation;
+  return admittedOperation(JSON.parse(String(row['body'])) as Admission, {
+    operationId: String(row['operation_id']),
+    atMs: Number(row['at_ms']),
+    outageId: row['outage_id'] as string | null,
+  });
+}
+
 /** What was written after `from`: its entries, and the operations that were admitted in them. */
 export function readJournal(path: string, from: ChainHead): JournalView {
   const database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
   try {
     database.exec('BEGIN');
-    const operations = (
-      database
-        .prepare('SELECT record FROM operations WHERE seq > ? ORDER BY seq')
-        .all(from.seq) as { record: string }[]
-    ).map(({ record }) => JSON.parse(record) as RecordedOperation);
+    const operations = database
+      .prepare(`${OPERATIONS} WHERE operations.seq > ? ORDER BY operations.seq`)
+      .all(from.seq)
+      .map(operationOf);
     const fences = new Map(
       (
         database.prepare('SELECT resource, epoch FROM fences').all() as {
@@ -56,12 +73,15 @@ function checkFrom(database: DatabaseSync, { seq, hash }: ChainHead): Lie[] {
 export function readOperations(path: string, keys: Iterable<string>): RecordedOperation[] {
   const database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
   try {
-    const byKey = database.prepare('SELECT record FROM operations WHERE idempotency_key = ?');
-    return [...keys].flatMap((key) =>
-      (byKey.all(key) as { record: string }[]).map(
-        ({ record }) => JSON.parse(record) as RecordedOperation,
-      ),
-    );
+    const wanted = new Set(keys);
+    // By the table and not by its index of keys: that is what is looked at.
+    const rows = database.prepare(OPERATIONS).iterate() as Iterable<Row>;
+    const found: RecordedOperation[] = [];
+    for (const row of rows) {
+      const operation = operationOf(row);
+      if (wanted.has(operation.idempotencyKey)) found.push(operation);
+    }
+    return found;
   } finally {
     database.close();
   }

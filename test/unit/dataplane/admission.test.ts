@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import type { Instant } from '../../../shared/core/time.ts';
-import type { AdmitRequest } from '../../../shared/wire/operation.ts';
+import type { Admission, AdmitRequest } from '../../../shared/wire/operation.ts';
 import {
-  acceptedOperation,
   checkAdmissible,
   planAdmission,
   planFromControl,
   type AuthorityAtHand,
   type Plan,
 } from '../../../dataplane/core/admission.ts';
+import { newAdmission, storedAsAdmitted } from '../../../dataplane/core/new-admission.ts';
 import { outageBudget } from '../../../dataplane/core/outage-budget.ts';
 import { TEST_POLICY, activePolicy } from '../../fakes/fake-authority.ts';
 
@@ -131,15 +131,16 @@ describe('owner and deadline', () => {
     const admissible = checkAdmissible(plan, CAPTURE, lease, NOW);
     if (admissible.kind !== 'admissible') throw new Error(admissible.code);
     expect(admissible.authorityEndsBootMs).toBe(510_000);
-    const ids = {
+    const by = { hostId: 'h', app: 'demo', idempotencyKey: 'k', fingerprint: 'f' };
+    const admission = newAdmission(by, CAPTURE, plan, admissible, NOW);
+    const entry = { operationId: 'op_1', atMs: NOW.wallMs, outageId: 'out_1' };
+    // As it is read again: through JSON.
+    const stored = JSON.parse(JSON.stringify(admission)) as Admission;
+    expect(storedAsAdmitted(stored, entry)).toEqual(storedAsAdmitted(admission, entry));
+    expect(storedAsAdmitted(stored, entry)).toMatchObject({
       operationId: 'op_1',
-      hostId: 'h',
-      app: 'demo',
-      idempotencyKey: 'k',
-      fingerprint: 'f',
-      outageId: 'out_1',
-    };
-    expect(acceptedOperation(ids, CAPTURE, plan, admissible, NOW)).toMatchObject({
+      state: 'accepted',
+      admittedAtMs: NOW.wallMs,
       policyRevision: 1,
       rule: 'capture',
       basis: 'cached',

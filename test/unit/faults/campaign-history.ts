@@ -1,7 +1,7 @@
 /** Histories written by hand, and what an honest disk would have after them. */
 import type { RecordedEvent, RecordedOperation } from '../../faults/check/recorded.ts';
 import { History, type CallEnd, type CallRequest } from '../../faults/history/history.ts';
-import { chainHash } from '../../../shared/platform/digest.ts';
+import { eventHash } from '../../../shared/platform/entry-hash.ts';
 import { FIRST_PREVIOUS_HASH } from '../../../shared/wire/operation.ts';
 
 export const KEY = 'work-1';
@@ -111,7 +111,7 @@ export function chainOf(
   return entries.map((entry, index) => {
     const { kind, operationId, body } = entry;
     const whole = { seq: index + 1, atMs: 1, kind, operationId, outageId: null, body };
-    hash = chainHash(hash, whole);
+    hash = eventHash(hash, whole);
     return { ...whole, hash };
   });
 }

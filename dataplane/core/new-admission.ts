@@ -1,0 +1,75 @@
+/** What an admission puts into the journal, and the record that it stands for. */
+import { UNSAID, admittedOperation, type AdmittedEntry } from '../../shared/core/admission.ts';
+import type { Instant } from '../../shared/core/time.ts';
+import type { Admission, AdmitRequest } from '../../shared/wire/operation.ts';
+import type { Admissible, Plan } from './admission.ts';
+import type { StoredOperation } from './operation-record.ts';
+
+export type Admitter = {
+  readonly hostId: string;
+  readonly app: string;
+  readonly idempotencyKey: string;
+  readonly fingerprint: string;
+};
+
+/** A3. */
+export function newAdmission(
+  by: Admitter,
+  request: AdmitRequest,
+  plan: Plan & { kind: 'decided' },
+  admissible: Admissible,
+  now: Instant,
+): Admission {
+  const { decision, terms, basis } = plan;
+  const { deadlineMs } = admissible;
+  const { resource } = request;
+  return {
+    hostId: by.hostId,
+    app: by.app,
+    idempotencyKey: by.idempotencyKey,
+    fingerprint: by.fingerprint,
+    principal: request.principal,
+    action: request.action,
+    resource: { id: resource?.id ?? '', attributes: resource?.attributes ?? {} },
+    policyRevision: basis.policyRevision,
+    rule: decision.rule ?? '',
+    basis: basis.basis,
+    stalenessMs: basis.stalenessMs,
+    effectTerms: terms.effects,
+    deadlineAtMs: now.wallMs + deadlineMs,
+    deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + deadlineMs },
+    ...optionalFacts(request, plan, admissible),
+  };
+}
+
+/** What is as it mostly is goes unsaid: it would be on disk once for each operation. */
+function optionalFacts(
+  { attributes }: AdmitRequest,
+  { decision, terms }: Plan & { kind: 'decided' },
+  { ownership }: Admissible,
+): Partial<Admission> {
+  const facts: { -readonly [Name in keyof Admission]?: Admission[Name] } = {};
+  if (attributes !== undefined) facts.attributes = attributes;
+  if (decision.leaseResource !== null) facts.leaseResource = decision.leaseResource;
+  if (ownership !== null) facts.leaseEpoch = ownership.epoch;
+  if (ownership?.inGrace === true) facts.leaseInGrace = true;
+  if (decision.warnings.length > 0) facts.warnings = [...decision.warnings];
+  if (terms.onControlLoss !== UNSAID.onControlLoss) facts.onControlLoss = terms.onControlLoss;
+  if (terms.onWorkerLoss !== UNSAID.onWorkerLoss) facts.onWorkerLoss = terms.onWorkerLoss;
+  if (terms.heartbeatTimeoutMs !== UNSAID.heartbeatTimeoutMs)
+    facts.heartbeatTimeoutMs = terms.heartbeatTimeoutMs;
+  if (terms.ownership !== null) facts.ownershipMode = terms.ownership.mode;
+  const graceMs = terms.ownership?.graceMs ?? UNSAID.ownershipGraceMs;
+  if (graceMs !== UNSAID.ownershipGraceMs) facts.ownershipGraceMs = graceMs;
+  return facts;
+}
+
+/** The record of an operation that nothing has befallen since. */
+export function storedAsAdmitted(admission: Admission, entry: AdmittedEntry): StoredOperation {
+  return {
+    ...admittedOperation(admission, entry),
+    effects: [],
+    attemptKeys: [],
+    deadlineBoot: admission.deadlineBoot,
+  };
+}

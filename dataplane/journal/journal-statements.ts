@@ -1,0 +1,44 @@
+/** Every statement of the writer, prepared once. */
+import type { Database } from '../../shared/platform/sqlite.ts';
+import { OPERATION_COLUMNS } from './operation-rows.ts';
+
+export type Statements = ReturnType<typeof prepareStatements>;
+
+export function prepareStatements(database: Database) {
+  return {
+    begin: database.prepare('BEGIN IMMEDIATE'),
+    commit: database.prepare('COMMIT'),
+    rollback: database.prepare('ROLLBACK'),
+    lastEvent: database.prepare('SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1'),
+    hashAt: database.prepare('SELECT hash FROM events WHERE seq = ?'),
+    countByState: database.prepare(
+      'SELECT state, count(*) AS count FROM operations GROUP BY state',
+    ),
+    insertEvent: database.prepare(
+      'INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    ),
+    insertOperation: database.prepare(
+      "INSERT INTO operations (seq, app, key_hash, state, on_control_loss, deadline_at_ms) VALUES (?, ?, ?, 'accepted', ?, ?)",
+    ),
+    updateOperation: database.prepare(
+      'UPDATE operations SET state = ?, settled_seq = coalesce(settled_seq, ?), record = ?, digest = ? WHERE seq = ?',
+    ),
+    bySeq: database.prepare(`SELECT ${OPERATION_COLUMNS} FROM operation_records WHERE seq = ?`),
+    byId: database.prepare(
+      `SELECT seq, ${OPERATION_COLUMNS} FROM operation_records WHERE operation_id = ?`,
+    ),
+    insertRefusal: database.prepare('INSERT INTO refusals (seq, reason) VALUES (?, ?)'),
+    fence: database.prepare('SELECT epoch FROM fences WHERE resource = ?'),
+    setFence: database.prepare(
+      'INSERT INTO fences (resource, epoch) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch',
+    ),
+    outage: database.prepare('SELECT opened_seq FROM outages WHERE outage_id = ?'),
+    setOutage: database.prepare(
+      'INSERT INTO outages (outage_id, opened_seq, closed_seq, record) VALUES (?, ?, ?, ?) ON CONFLICT (outage_id) DO UPDATE SET closed_seq = excluded.closed_seq, record = excluded.record',
+    ),
+    fact: database.prepare('SELECT value FROM facts WHERE name = ?'),
+    setFact: database.prepare(
+      'INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
+    ),
+  };
+}

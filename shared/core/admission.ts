@@ -1,0 +1,54 @@
+/**
+ * What an admission decided, as a journal keeps it: only what its entry does not say already and
+ * what is not the same for every operation that was just admitted. Smaller on disk, and once.
+ */
+import type { Admission, Operation } from '../wire/operation.ts';
+
+/** The columns of the entry that admitted it. */
+export type AdmittedEntry = {
+  readonly operationId: string;
+  readonly atMs: number;
+  readonly outageId: string | null;
+};
+
+/**
+ * What an admission leaves out is this, and no attributes and no warnings. It is part of the form of the journal: what is on disk was
+ * written under it, whatever a policy document means by leaving something out.
+ */
+export const UNSAID = {
+  leaseResource: null,
+  leaseEpoch: null,
+  leaseInGrace: false,
+  onControlLoss: 'finish',
+  onWorkerLoss: 'unknown',
+  heartbeatTimeoutMs: 30_000,
+  ownershipMode: null,
+  ownershipGraceMs: 0,
+} as const satisfies Partial<Operation>;
+
+/** The operation as it was at its admission. */
+export function admittedOperation(
+  { deadlineBoot: _boot, ...admission }: Admission,
+  { operationId, atMs, outageId }: AdmittedEntry,
+): Operation {
+  return {
+    operationId,
+    state: 'accepted',
+    reason: null,
+    ...UNSAID,
+    // Nobody is to share these.
+    attributes: {},
+    warnings: [],
+    ...admission,
+    outageId,
+    admittedAtMs: atMs,
+    updatedAtMs: atMs,
+    settledAtMs: null,
+    attempt: 0,
+    attemptStartedAtMs: null,
+    attemptLeaseEpoch: null,
+    effects: [],
+    checkpoint: null,
+    outcome: null,
+  };
+}
