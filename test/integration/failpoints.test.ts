@@ -78,7 +78,7 @@ test(
 );
 
 test(
-  'I1: a first start that is killed between two migrations serves at the next',
+  'I1: a first start that is killed once a migration is committed serves at the next',
   async () => {
     const kill = { point: 'migration.after_commit', at: 1 } as const;
     expectKept(await runFirstStartKill(site, undo, kill), kill.point);
