@@ -7,6 +7,7 @@ import Type, { type Static } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { parse as parseYaml } from 'yaml';
 import { sha256Hex } from '../../shared/platform/digest.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
 import { StartError } from '../../shared/platform/shutdown.ts';
 
 const AppsFileSchema = Type.Object(
@@ -84,8 +85,14 @@ function tokensOf(file: Static<typeof AppsFileSchema>): AppTokens {
   };
 }
 
-export function maySpeakFor(app: App, principal: string): boolean {
-  return app.principals.some((allowed) =>
+/** Throws `principal_not_allowed`. */
+export function requireMaySpeakFor(app: App, principal: string): void {
+  const maySpeak = app.principals.some((allowed) =>
     allowed.endsWith('*') ? principal.startsWith(allowed.slice(0, -1)) : allowed === principal,
+  );
+  if (maySpeak) return;
+  throw new HoldfastError(
+    'principal_not_allowed',
+    `app ${app.name} may not speak for ${principal}: its principals are ${app.principals.join(', ')}`,
   );
 }

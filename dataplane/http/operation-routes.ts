@@ -3,7 +3,6 @@ import Type from 'typebox';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { App } from '../../shared/platform/http/app.ts';
 import { AdmitRequestSchema } from '../../shared/wire/operation.ts';
-import { HoldfastError } from '../../shared/wire/problem.ts';
 import {
   CancelRequestSchema,
   OperationsQuerySchema,
@@ -11,7 +10,7 @@ import {
   ResolveRequestSchema,
 } from '../../shared/wire/sidecar-api.ts';
 import { explainOperation } from '../core/explanation.ts';
-import { maySpeakFor } from './app-tokens.ts';
+import { requireMaySpeakFor } from './app-tokens.ts';
 import { callerOf, requireOperator, scopeOf } from './guards.ts';
 import { requireIdempotencyKey } from './idempotency-key.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
@@ -53,12 +52,7 @@ function installAdmission(app: App, { admissions }: Parts): void {
       const caller = callerOf(request);
       const idempotencyKey = requireIdempotencyKey(request.headers);
       const { principal } = request.body;
-      if (!maySpeakFor(caller, principal)) {
-        throw new HoldfastError(
-          'principal_not_allowed',
-          `app ${caller.name} may not speak for ${principal}: its principals are ${caller.principals.join(', ')}`,
-        );
-      }
+      requireMaySpeakFor(caller, principal);
       const { operation, replayed } = await admissions.admit(
         { app: caller.name, idempotencyKey },
         request.body,

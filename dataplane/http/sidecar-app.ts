@@ -18,6 +18,9 @@ import {
 } from '../../shared/wire/operation.ts';
 import {
   AttemptSchema,
+  BatchItemSchema,
+  BatchVerdictSchema,
+  BatchVerdictsSchema,
   EffectAnswerSchema,
   ExplanationSchema,
   FenceSchema,
@@ -29,6 +32,7 @@ import {
 } from '../../shared/wire/sidecar-api.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
+import { installBatchRoutes } from './batch-routes.ts';
 import { quarantined } from '../journal/journal.ts';
 import { requestCheck, type GuardOptions } from './guards.ts';
 import { installOperationRoutes } from './operation-routes.ts';
@@ -37,6 +41,9 @@ import type { Parts } from './route-parts.ts';
 
 const SHARED_SCHEMAS = [
   AttemptSchema,
+  BatchItemSchema,
+  BatchVerdictSchema,
+  BatchVerdictsSchema,
   EffectAnswerSchema,
   EffectSchema,
   ExplanationSchema,
@@ -96,6 +103,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     addSharedSchemas(routes, SHARED_SCHEMAS);
     installOperationsRoutes(routes, parts.operations);
     installOperationRoutes(routes, parts);
+    installBatchRoutes(routes, parts);
     installAttemptRoutes(routes, parts);
     installAuthorityRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);

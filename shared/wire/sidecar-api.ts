@@ -2,6 +2,7 @@
 import Type, { type Static } from 'typebox';
 import { count, epoch, leftMs, wallMs } from './numbers.ts';
 import {
+  AdmitRequestSchema,
   EffectSchema,
   JournalEventSchema,
   OperationSchema,
@@ -9,6 +10,7 @@ import {
   OutageSchema,
   RefusalSchema,
 } from './operation.ts';
+import { ProblemSchema } from './problem.ts';
 import { ResourceSchema } from './statements.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -19,6 +21,48 @@ export const REQUEST_HEADER = 'holdfast-request';
 export const IDEMPOTENCY_KEY_PATTERN = '^[\\x21-\\x7e]{1,200}$';
 
 export const RESULT_BYTES_MAX = 32 * 1024;
+
+export const BATCH_ITEMS_MAX = 1_000;
+
+/** What is sent as header and body of one admission. */
+export const BatchItemSchema = Type.Object(
+  {
+    idempotencyKey: Type.String({
+      pattern: '^[\\x21\\x23-\\x2b\\x2d-\\x5b\\x5d-\\x7e]{1,200}$',
+      description: '1 to 200 printable characters without spaces, quotes, commas or backslashes',
+    }),
+    ...AdmitRequestSchema.properties,
+  },
+  { ...closed, $id: 'BatchItem' },
+);
+export type BatchItem = Static<typeof BatchItemSchema>;
+
+const admitted = OperationSchema.properties;
+export const BatchVerdictSchema = Type.Object(
+  {
+    index: count({ description: 'place of the item in the batch, from 0' }),
+    status: Type.Integer({
+      description: 'as one admission by itself is answered: 201 admitted, 200 replayed, or an error',
+    }),
+    idempotencyKey: nullable(Type.String({ description: 'null where the item has none' })),
+    operationId: nullable(Type.String()),
+    replayed: Type.Optional(Type.Boolean()),
+    state: Type.Optional(OperationStateSchema),
+    policyRevision: Type.Optional(admitted.policyRevision),
+    rule: Type.Optional(admitted.rule),
+    basis: Type.Optional(admitted.basis),
+    leaseEpoch: Type.Optional(admitted.leaseEpoch),
+    deadlineAtMs: Type.Optional(admitted.deadlineAtMs),
+    problem: Type.Optional(ProblemSchema),
+  },
+  { $id: 'BatchVerdict' },
+);
+export type BatchVerdict = Static<typeof BatchVerdictSchema>;
+
+export const BatchVerdictsSchema = Type.Object(
+  { items: Type.Array(BatchVerdictSchema, { description: 'in the order of the items' }) },
+  { $id: 'BatchVerdicts' },
+);
 
 export const StartAttemptRequestSchema = Type.Object(
   {

@@ -23,6 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { Supervisor } from '../../control/cli/dev/supervisor.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import { SystemRandom } from '../../shared/platform/random.ts';
+import { BATCH_ITEMS_MAX } from '../../shared/wire/sidecar-api.ts';
 import { benchPolicy } from './bench-policy.ts';
 import { load, percentile, type LoadResult } from './http-load.ts';
 
@@ -36,7 +37,7 @@ export type AdmitFigures = {
   readonly admitP99Ms: number;
   readonly fdatasyncP50Ms: number;
   readonly fdatasyncP99Ms: number;
-  readonly batchOpsPerSecond: number | null;
+  readonly batchOpsPerSecond: number;
   readonly rssMb: number;
   readonly bytesPerOperation: number;
   readonly rounds: number;
@@ -51,7 +52,9 @@ export type AdmitOptions = {
   readonly say: (text: string) => void;
 };
 
-const SHARDS = 1;
+const BATCHES = 20;
+/** One is parsed and decided while another is on its way to the disk. */
+const BATCH_CONNECTIONS = 4;
 
 export async function benchAdmit(options: AdmitOptions): Promise<AdmitFigures> {
   const dataDir = mkdtempSync(join(tmpdir(), 'bench-admit-'));
@@ -109,12 +112,16 @@ async function measure(
   await run('admit, warm-up', sidecarPort, 0);
   const bares: LoadResult[] = [];
   const admits: LoadResult[] = [];
+  const batches: number[] = [];
+  await batchRate(sidecarPort, token, 'b0', say);
   for (let round = 1; round <= rounds; round += 1) {
     bares.push(await run('bare', barePort, round));
     admits.push(await run('admit', sidecarPort, round));
+    batches.push(await batchRate(sidecarPort, token, `b${round}`, say));
   }
   const sync = fdatasyncLatencies(dataDir);
-  const operations = (rounds + 1) * requests;
+  const operations = (rounds + 1) * (requests + BATCHES * BATCH_ITEMS_MAX);
+  await checkCount(supervisor, operations);
   const median = (results: readonly LoadResult[], field: 'perSecond' | 'p50Ms' | 'p99Ms'): number =>
     percentile(Float64Array.from(results.map((result) => result[field])).toSorted(), 0.5);
   const bareRps = median(bares, 'perSecond');
@@ -129,7 +136,7 @@ async function measure(
     admitP99Ms: median(admits, 'p99Ms'),
     fdatasyncP50Ms: percentile(sync, 0.5),
     fdatasyncP99Ms: percentile(sync, 0.99),
-    batchOpsPerSecond: null,
+    batchOpsPerSecond: percentile(Float64Array.from(batches).toSorted(), 0.5),
     rssMb: residentBytes(supervisor.pid('sidecar') ?? 0) / 1_048_576,
     bytesPerOperation: directoryBytes(join(supervisor.files.sidecarDir, 'journal')) / operations,
     rounds,
@@ -138,18 +145,74 @@ async function measure(
   };
 }
 
-function admission(token: string, key: string): Buffer {
-  const shard = `s${0 % SHARDS}`;
-  const body = JSON.stringify({
-    principal: 'agent:bench',
-    action: 'bench.charge',
-    resource: { id: `order-${key}`, attributes: { shard } },
-    attributes: { amount: 20, currency: 'EUR' },
+/** Operations a second, of batches of the largest size. */
+async function batchRate(
+  port: number,
+  token: string,
+  prefix: string,
+  say: (text: string) => void,
+): Promise<number> {
+  const batches = Array.from({ length: BATCHES }, (_, batch) => {
+    const lines = Array.from({ length: BATCH_ITEMS_MAX }, (__, index) => {
+      const idempotencyKey = `${prefix}-${batch}-${index}`;
+      return JSON.stringify({ idempotencyKey, ...operationOf(idempotencyKey) });
+    });
+    return post('/v1/operations:batch', token, lines.join('\n'), {
+      'Content-Type': 'application/x-ndjson',
+    });
   });
-  return Buffer.from(
-    `POST /v1/operations HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\nHoldfast-Request: 1\r\n` +
-      `Idempotency-Key: ${key}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
+  const result = await load({
+    port,
+    connections: BATCH_CONNECTIONS,
+    requests: BATCHES,
+    expectedStatus: 200,
+    request: (index) => batches[index] ?? Buffer.alloc(0),
+  });
+  const wrong = JSON.stringify(result.unexpected);
+  if (wrong !== '{}') throw new Error(`batches were answered otherwise than 200: ${wrong}`);
+  const perSecond = result.perSecond * BATCH_ITEMS_MAX;
+  say(`${prefix} batches of ${BATCH_ITEMS_MAX}: ${Math.round(perSecond)} operations/s`);
+  return perSecond;
+}
+
+/** A verdict that is no admission would not show in the status of a batch. */
+async function checkCount(supervisor: Supervisor, expected: number): Promise<void> {
+  const client = supervisor.openSidecarClient();
+  const { journal } = await client.status();
+  await client.close();
+  const admitted = Object.values(journal.operations).reduce((sum, count) => sum + count, 0);
+  if (admitted !== expected)
+    throw new Error(`${expected} operations were sent and ${admitted} are recorded`);
+}
+
+const operationOf = (key: string) => ({
+  principal: 'agent:bench',
+  action: 'bench.charge',
+  resource: { id: `order-${key}`, attributes: { shard: 's0' } },
+  attributes: { amount: 20, currency: 'EUR' },
+});
+
+function admission(token: string, key: string): Buffer {
+  return post('/v1/operations', token, JSON.stringify(operationOf(key)), {
+    'Idempotency-Key': key,
+    'Content-Type': 'application/json',
+  });
+}
+
+function post(
+  path: string,
+  token: string,
+  body: string,
+  headers: Readonly<Record<string, string>>,
+): Buffer {
+  const lines = Object.entries({
+    Host: '127.0.0.1',
+    Authorization: `Bearer ${token}`,
+    'Holdfast-Request': '1',
+    'Content-Length': Buffer.byteLength(body),
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value}\r\n`);
+  return Buffer.from(`POST ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`);
 }
 
 async function startBare(): Promise<{ port: number; stop: () => Promise<void> }> {

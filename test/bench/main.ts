@@ -1,10 +1,15 @@
 /** Benchmarks: ratios against a baseline of the same run, on the machine at hand. */
 import { parseArgs } from 'node:util';
 import { benchAdmit } from './admit.ts';
+import { benchDecide } from './decide.ts';
+import { benchGrowth } from './growth.ts';
 
 const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections N] [--json]
 
-  admit   admission, durable before the answer, against a bare Fastify route with the same schemas
+  admit    admission, durable before the answer, singly and in batches, against a bare Fastify route
+           with the same schemas
+  growth   rate of admission and time to open as the journal grows [--sizes 10000,1000000,5000000]
+  decide   policy decisions in process [--rules 10,100,1000,10000]
 `;
 
 const { values, positionals } = parseArgs({
@@ -13,30 +18,50 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '5' },
     requests: { type: 'string', default: '20000' },
     connections: { type: 'string', default: '64' },
+    sizes: { type: 'string', default: '10000,1000000,5000000' },
+    rules: { type: 'string', default: '10,100,1000,10000' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
+const [rounds, requests, connections] = [values.rounds, values.requests, values.connections].map(
+  Number,
+) as [number, number, number];
+const numbers = (list: string): number[] => list.split(',').map(Number);
 
+const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
+  admit: () => benchAdmit({ rounds, requests, connections, say }),
+  growth: () =>
+    benchGrowth({ sizes: numbers(values.sizes), requests, concurrency: connections, rounds, say }),
+  decide: () => benchDecide({ rules: numbers(values.rules), say }),
+};
+
+const [what = ''] = positionals;
+const benchmark = BENCHMARKS[what];
+const isWrong = [rounds, requests, connections, ...numbers(values.sizes), ...numbers(values.rules)]
+  .map((value) => Number.isSafeInteger(value) && value > 0)
+  .includes(false);
 if (values.help || positionals.length === 0) {
   process.stdout.write(HELP);
-} else if (positionals[0] === 'admit') {
-  const figures = await benchAdmit({
-    rounds: Number(values.rounds),
-    requests: Number(values.requests),
-    connections: Number(values.connections),
-    say,
-  });
+} else if (benchmark === undefined || isWrong) {
+  say(
+    `${isWrong ? 'numbers must be whole and above 0' : `there is no benchmark ${what}`}\n${HELP}`,
+  );
+  process.exitCode = 2;
+} else {
+  const figures = await benchmark();
   if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
-  else {
-    for (const [name, value] of Object.entries(figures)) {
+  else printTable(figures);
+}
+
+function printTable(figures: object): void {
+  for (const [name, value] of Object.entries(figures) as [string, unknown][]) {
+    if (Array.isArray(value)) for (const row of value) say(`${name} ${JSON.stringify(row)}`);
+    else {
       const text = typeof value === 'number' ? Number(value.toPrecision(4)).toString() : '-';
-      process.stdout.write(`${name.padEnd(20)} ${text.padStart(10)}\n`);
+      process.stdout.write(`${name.padEnd(26)} ${text.padStart(10)}\n`);
     }
   }
-} else {
-  say(`there is no benchmark ${positionals[0]}\n${HELP}`);
-  process.exitCode = 2;
 }
