@@ -101,7 +101,8 @@ function inspectDatabase(
   if (tables.length === 0) return { kind: 'empty', detail: 'the database has no tables' };
   if (!tables.some(({ name }) => name === 'schema_migrations'))
     return { kind: 'unreadable', detail: 'the database is not a journal' };
-  checkApplied(database, JOURNAL_MIGRATIONS);
+  if (checkApplied(database, JOURNAL_MIGRATIONS) === 0)
+    return { kind: 'empty', detail: 'the database has no schema yet' };
   if (isSmall) {
     const verdict = String(all(database, 'PRAGMA integrity_check(1)')[0]?.['integrity_check']);
     if (verdict !== 'ok') return { kind: 'unreadable', detail: `SQLite finds: ${verdict}` };
