@@ -12,8 +12,9 @@ export type AdmittedEntry = {
 };
 
 /**
- * What an admission leaves out is this, and no attributes and no warnings. It is part of the form of the journal: what is on disk was
- * written under it, whatever a policy document means by leaving something out.
+ * What an admission leaves out is this, and no attributes and no warnings. It is part of the form of
+ * the journal: what is on disk was written under it, whatever a policy document means by leaving
+ * something out.
  */
 export const UNSAID = {
   leaseResource: null,
