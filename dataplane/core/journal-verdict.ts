@@ -7,6 +7,8 @@
  * V2  Where somebody remembers a journal and there is none, an empty one would forget every key and
  *     every fence: it is never made.
  * V3  Only where nobody remembers anything is a journal new.
+ * V4  A journal that was pruned begins no earlier than is remembered of it, and no later than
+ *     control holds it: it would have forgotten what was not reported.
  */
 
 /** An entry of the chain by its number and hash; `seq` 0 before the first. */
@@ -17,6 +19,8 @@ export type JournalMemory = {
   readonly head: ChainPlace;
   /** The newest that control holds. */
   readonly acked: ChainPlace;
+  /** Up to where it was pruned; `seq` 0 where nothing was. */
+  readonly pruned: ChainPlace;
 };
 
 export type HeadFileRead =
@@ -43,6 +47,8 @@ export type FoundJournal =
       readonly head: ChainPlace;
       /** As the journal itself has it; `null` where it does not say. */
       readonly acked: ChainPlace | null;
+      /** The place after which its entries are all there; `seq` 0 where nothing was pruned. */
+      readonly pruned: ChainPlace;
       /** Hashes of the entries that the memories name, where there are such entries. */
       readonly hashes: ReadonlyMap<number, string>;
       readonly broken: { readonly seq: number; readonly detail: string } | null;
@@ -57,7 +63,7 @@ export type JournalDamage = Damage &
     | { readonly kind: 'lost' }
   );
 export type JournalVerdict =
-  | { readonly kind: 'ok'; readonly head: ChainPlace }
+  | { readonly kind: 'ok'; readonly head: ChainPlace; readonly pruned: ChainPlace }
   | { readonly kind: 'fresh' }
   | JournalDamage;
 
@@ -86,9 +92,12 @@ function judgeReadable(found: Readable, remembered: Remembered): JournalVerdict 
   const evidence = loss === null ? [] : [loss];
   if (headFile.kind === 'read') {
     evidence.push(...differences(found, headFile.head, 'journal.head'));
-    evidence.push(
-      ...differences(found, headFile.acked, 'what control acknowledged, by journal.head,'),
-    );
+    // One that was pruned since is proved by the head, which is further: by the chain between.
+    if (headFile.acked.seq > found.pruned.seq)
+      evidence.push(
+        ...differences(found, headFile.acked, 'what control acknowledged, by journal.head,'),
+      );
+    evidence.push(...beginningBefore(found, headFile.pruned));
   } else if (found.head.seq > 0 || remembered.isEnrolled || headFile.kind === 'damaged') {
     // V1: a database without its memory may be any older copy of itself.
     evidence.push(
@@ -98,12 +107,16 @@ function judgeReadable(found: Readable, remembered: Remembered): JournalVerdict 
   }
   if (found.acked !== null)
     evidence.push(...differences(found, found.acked, 'what control acknowledged'));
+  if (found.pruned.seq > 0 && found.pruned.seq >= (found.acked?.seq ?? 0))
+    evidence.push(
+      `the journal was pruned up to entry ${found.pruned.seq} and control holds it up to entry ${found.acked?.seq ?? 0}`,
+    );
   if (found.broken !== null) {
     const { seq, detail } = found.broken;
     return { kind: 'broken_chain', seq, evidence: [`entry ${seq} ${detail}`, ...evidence] };
   }
   if (evidence.length > 0) return { kind: 'lost', evidence: [...new Set(evidence)] };
-  return { kind: 'ok', head: found.head };
+  return { kind: 'ok', head: found.head, pruned: found.pruned };
 }
 
 /** V1. */
@@ -116,6 +129,16 @@ function differences(found: Readable, place: ChainPlace, memory: string): string
   return [
     `entry ${place.seq} ${hash === undefined ? 'is not there' : `has hash ${short(hash)}`} ` +
       `and ${memory} has ${short(place.hash)}`,
+  ];
+}
+
+/** V4. */
+function beginningBefore(found: Readable, remembered: ChainPlace): string[] {
+  if (remembered.seq < found.pruned.seq) return [];
+  if (remembered.seq === found.pruned.seq && remembered.hash === found.pruned.hash) return [];
+  return [
+    `the journal was pruned up to entry ${found.pruned.seq} (${short(found.pruned.hash)}) ` +
+      `and journal.head has entry ${remembered.seq} (${short(remembered.hash)})`,
   ];
 }
 

@@ -82,7 +82,7 @@ export function readHeadFile(path: string): HeadFileRead {
   if (slot === null) return { kind: 'absent' };
   if (slot.generation === 0)
     return { kind: 'damaged', detail: `${path}: neither of its two slots can be read` };
-  return { kind: 'read', head: slot.head, acked: slot.acked };
+  return { kind: 'read', head: slot.head, acked: slot.acked, pruned: slot.pruned };
 }
 
 /** `null` where there is no file; generation 0 where nothing in it can be read. */
@@ -104,6 +104,7 @@ function newestSlot(path: string): Slot | null {
     generation: 0,
     head: nothing,
     acked: nothing,
+    pruned: nothing,
   });
 }
 

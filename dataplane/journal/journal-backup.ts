@@ -75,7 +75,7 @@ export async function backupJournal(
     madeAtMs,
     schemaVersion: JOURNAL_MIGRATIONS.at(-1)?.version ?? 0,
     head: verdict.head,
-    acked: ackedIn(path),
+    ...placesIn(path),
     sha256: sha256OfFile(path),
   };
   writeDurableFile(manifestPath(path), `${JSON.stringify(manifest, null, 2)}\n`);
@@ -103,13 +103,13 @@ export function restoreJournal(files: JournalFiles, path: string): BackupManifes
 
 /** The journal as it is becomes what is remembered. */
 export function rememberAsIs(files: JournalFiles, head: ChainPlace): void {
-  createHeadFile(files.head, { head, acked: ackedIn(files.database) });
+  createHeadFile(files.head, { head, ...placesIn(files.database) });
 }
 
-function ackedIn(path: string): ChainPlace {
+function placesIn(path: string): Pick<JournalMemory, 'acked' | 'pruned'> {
   const reader = new JournalReader(path);
   try {
-    return reader.acknowledged();
+    return { acked: reader.acknowledged(), pruned: reader.pruned() };
   } finally {
     reader.close();
   }

@@ -5,6 +5,7 @@
 import type { Instant } from '../../shared/core/time.ts';
 import type { Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
+import type { RetentionLimits } from '../core/retention.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
 import type { JournalHead } from './journal-feed.ts';
 
@@ -47,6 +48,8 @@ export type JournalCommand = Context &
         readonly fact: Readonly<Record<string, unknown>>;
       }
     | { readonly type: 'acknowledge'; readonly seq: number }
+    /** One step of it. */
+    | { readonly type: 'prune'; readonly limits: RetentionLimits }
   );
 
 export type JournalAnswer =
@@ -61,6 +64,18 @@ export type JournalAnswer =
     }
   | { readonly type: 'fence'; readonly accepted: boolean; readonly highestEpoch: number }
   | { readonly type: 'recorded' }
+  | {
+      readonly type: 'pruned';
+      /** Those that are gone. */
+      readonly operationIds: readonly string[];
+      /** The entry up to which only what may not go yet is left. */
+      readonly prunedSeq: number;
+      /** Another step would find something at once. */
+      readonly more: boolean;
+      readonly usedBytes: number;
+      /** Over the size, and nothing more may go. */
+      readonly isStuckOverSize: boolean;
+    }
   /** Control holds entries after `seq`, which is where this journal ends. */
   | { readonly type: 'behind_control'; readonly seq: number }
   | {

@@ -12,6 +12,8 @@
  *     answer (`head-file.ts`).
  * J6  A command that cannot be applied, for a reason of its own, costs its own caller an answer and
  *     nobody else: its batch is undone and taken one by one.
+ * J7  What is forgotten (`journal-pruner.ts`) is by what control held before the batch: the head
+ *     file is never behind where the journal begins.
  */
 import { LRUCache } from 'lru-cache';
 import { checkFence } from '../../shared/core/lease.ts';
@@ -30,13 +32,16 @@ import {
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
 import { HeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
-import { JOURNAL_MIGRATIONS, recordDigest } from './journal-schema.ts';
+import { JournalPruner } from './journal-pruner.ts';
+import { JOURNAL_MIGRATIONS, fenceDigest, recordDigest } from './journal-schema.ts';
 import { KeyIndex, keyHash } from './key-index.ts';
 import { prepareStatements, type Statements } from './journal-statements.ts';
 import { operationOfRow } from './operation-rows.ts';
 
 const HOT_OPERATIONS_MAX = 2_000;
 const HOT_FENCES_MAX = 10_000;
+/** SQLite cuts its write-ahead log to this when it begins it anew: one large batch does not stay. */
+const WAL_KEPT_BYTES = 16 * 1024 * 1024;
 
 type HotOperation = { readonly seq: number; readonly operation: StoredOperation };
 
@@ -51,23 +56,29 @@ export class JournalEngine {
   readonly #hot = new LRUCache<string, HotOperation>({ max: HOT_OPERATIONS_MAX });
   readonly #hotFences = new LRUCache<string, number>({ max: HOT_FENCES_MAX });
   readonly #keys: KeyIndex;
+  readonly #pruner: JournalPruner;
   #seq: number;
   #hash: string;
   readonly #headFile: HeadFile;
   #acked: ChainPlace;
+  /** J7. */
+  #ackedBefore: ChainPlace;
   #failed = false;
 
   constructor(files: Pick<JournalFiles, 'database' | 'head'>, clock: EngineClock) {
     this.#database = openDatabase(files.database);
+    this.#database.exec(`PRAGMA journal_size_limit=${WAL_KEPT_BYTES}`);
     this.#clock = clock;
     migrate(this.#database, JOURNAL_MIGRATIONS);
     this.#statements = prepareStatements(this.#database);
     this.#keys = new KeyIndex(this.#database);
+    this.#pruner = new JournalPruner(this.#database, this.#keys);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
     this.#hash = last?.hash ?? FIRST_PREVIOUS_HASH;
     const acked = this.#statements.fact.get('acked_seq') as { value: string } | undefined;
     this.#acked = this.#placeOf(Number(acked?.value ?? 0));
+    this.#ackedBefore = this.#acked;
     for (const row of this.#statements.countByState.all() as { state: string; count: number }[])
       this.#counts.set(row.state, row.count);
     this.#headFile = HeadFile.open(files.head, this.#memory());
@@ -125,6 +136,7 @@ export class JournalEngine {
       acked: this.#acked,
       counts: [...this.#counts],
     };
+    this.#ackedBefore = this.#acked;
     failpoint('journal.before_begin');
     this.#statements.begin.run();
     let answers: JournalAnswer[];
@@ -137,6 +149,7 @@ export class JournalEngine {
       this.#hot.clear();
       this.#hotFences.clear();
       this.#keys.load();
+      this.#pruner.load();
       this.#seq = before.seq;
       this.#hash = before.hash;
       this.#acked = before.acked;
@@ -179,7 +192,8 @@ export class JournalEngine {
 
   /** J5. */
   #memory(): JournalMemory {
-    return { head: { seq: this.#seq, hash: this.#hash }, acked: this.#acked };
+    const head = { seq: this.#seq, hash: this.#hash };
+    return { head, acked: this.#acked, pruned: this.#pruner.anchor };
   }
 
   #placeOf(seq: number): ChainPlace {
@@ -221,7 +235,22 @@ export class JournalEngine {
           this.#statements.setFact.run('acked_hash', this.#acked.hash);
         }
         return { type: 'recorded' };
+      case 'prune':
+        return this.#prune(command);
     }
+  }
+
+  /** J7. */
+  #prune({ limits, now }: JournalCommand & { type: 'prune' }): JournalAnswer {
+    const step = this.#pruner.step(limits, { ackedSeq: this.#ackedBefore.seq, now });
+    for (const { operationId, state } of step.removed) {
+      this.#hot.delete(operationId);
+      this.#count(state, -1);
+    }
+    const operationIds = step.removed.map(({ operationId }) => operationId);
+    const { more, usedBytes, isStuckOverSize } = step;
+    const { seq: prunedSeq } = this.#pruner.anchor;
+    return { type: 'pruned', operationIds, prunedSeq, more, usedBytes, isStuckOverSize };
   }
 
   /** I2: the key is looked up in the transaction that would take it. */
@@ -366,7 +395,7 @@ export class JournalEngine {
   }
 
   #setFence(resource: string, epoch: number): void {
-    this.#statements.setFence.run(resource, epoch);
+    this.#statements.setFence.run(resource, epoch, fenceDigest(resource, epoch));
     this.#hotFences.set(resource, epoch);
   }
 

@@ -1,6 +1,7 @@
 /**
  * Reads of what is committed, on a connection of their own: they never wait for a write. All are
- * bounded.
+ * bounded. Where the journal was pruned, what was kept from before its beginning is found by its
+ * operation or outage, and is no part of a listing of entries in order.
  */
 import type { JournalEvent, Outage, OperationState, Refusal } from '../../shared/wire/operation.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
@@ -18,6 +19,15 @@ export type Span = { readonly afterSeq: number; readonly beforeSeq: number };
 export type DeadlineCursor = { readonly deadlineAtMs: number; readonly seq: number };
 export type Overdue = DeadlineCursor & { readonly operationId: string };
 export const FIRST_DEADLINE: DeadlineCursor = { deadlineAtMs: 0, seq: 0 };
+
+const PRUNED_SEQ =
+  "coalesce((SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'pruned_seq'), 0)";
+const PRUNED_HASH = "(SELECT value FROM facts WHERE name = 'pruned_hash')";
+/** NULL for the first of all. */
+const PREVIOUS_HASH = `coalesce(
+  (SELECT before.hash FROM events AS before WHERE before.seq = events.seq - 1),
+  (SELECT previous_hash FROM kept_entries WHERE kept_entries.seq = events.seq),
+  CASE WHEN events.seq - 1 = ${PRUNED_SEQ} THEN ${PRUNED_HASH} END)`;
 
 export class JournalReader {
   readonly #database: Database;
@@ -86,8 +96,20 @@ export class JournalReader {
     );
   }
 
+  /** Without gaps from the first on: where the one after `seq` was pruned, it is another. */
   eventsAfter(seq: number, limit: number): JournalEvent[] {
+    return this.#events(`WHERE seq > max(?, ${PRUNED_SEQ}) ORDER BY seq LIMIT ?`, seq, limit);
+  }
+
+  /** Also those that were kept from before the beginning. */
+  keptAndLaterEvents(seq: number, limit: number): JournalEvent[] {
     return this.#events('WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit);
+  }
+
+  /** The place after which its entries are all there; `seq` 0 where nothing was pruned. */
+  pruned(): JournalHead {
+    const row = this.#all(`SELECT ${PRUNED_SEQ} AS seq, ${PRUNED_HASH} AS hash`)[0];
+    return { seq: Number(row?.['seq']), hash: String(row?.['hash'] ?? FIRST_PREVIOUS_HASH) };
   }
 
   /**
@@ -116,7 +138,9 @@ export class JournalReader {
   /** Accepted or executing operations that do not go on without control. */
   stoppedByControlLoss(limit: number): string[] {
     return this.#ids(
-      "SELECT (SELECT operation_id FROM events WHERE events.seq = operations.seq) AS operation_id FROM operations INDEXED BY operations_by_control_loss WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?",
+      `SELECT (SELECT operation_id FROM events WHERE events.seq = operations.seq) AS operation_id
+       FROM operations INDEXED BY operations_by_control_loss
+       WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?`,
       limit,
     );
   }
@@ -249,7 +273,7 @@ export class JournalReader {
 
   #events(rest: string, ...values: (string | number)[]): JournalEvent[] {
     const rows = this.#all(
-      `SELECT seq, at_ms, kind, operation_id, outage_id, body, hash, (SELECT before.hash FROM events AS before WHERE before.seq = events.seq - 1) AS previous_hash FROM events ${rest}`,
+      `SELECT seq, at_ms, kind, operation_id, outage_id, body, hash, ${PREVIOUS_HASH} AS previous_hash FROM events ${rest}`,
       ...values,
     );
     return rows.map((row) => ({

@@ -9,6 +9,11 @@ export function recordDigest(seq: number, record: string): string {
   return sha256Hex(`${seq}\n${record}`);
 }
 
+/** Of a fence: the entries that raised it may be gone, and a lower one would let a stale owner in. */
+export function fenceDigest(resource: string, epoch: number): string {
+  return sha256Hex(`${resource}\n${epoch}`);
+}
+
 /**
  * Append-only: a migration that has shipped is never edited.
  *
@@ -16,7 +21,7 @@ export function recordDigest(seq: number, record: string): string {
  * operation, under the `seq` of the entry that admitted it: where it stands, and what it is found
  * by. Its `record` is NULL until something befalls it; until then that entry says all.
  * `settled_seq` is the entry that ended it. `key_runs` and `key_chunks` are of the index of keys
- * (`key-index.ts`).
+ * (`key-index.ts`). `kept_entries` and `kept_operations` are of the retention (`journal-pruner.ts`).
  */
 export const JOURNAL_MIGRATIONS: readonly Migration[] = [
   {
@@ -74,7 +79,11 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         reason TEXT NOT NULL
       ) STRICT;
 
-      CREATE TABLE fences (resource TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT;
+      CREATE TABLE fences (
+        resource TEXT PRIMARY KEY,
+        epoch INTEGER NOT NULL,
+        digest TEXT NOT NULL
+      ) STRICT;
 
       CREATE TABLE outages (
         outage_id TEXT PRIMARY KEY,
@@ -82,6 +91,13 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         closed_seq INTEGER,
         record TEXT NOT NULL
       ) STRICT;
+
+      CREATE TABLE kept_entries (seq INTEGER PRIMARY KEY, previous_hash TEXT NOT NULL) STRICT;
+      CREATE TABLE kept_operations (
+        seq INTEGER PRIMARY KEY,
+        review_at_ms INTEGER NOT NULL
+      ) STRICT;
+      CREATE INDEX kept_operations_by_review ON kept_operations (review_at_ms);
 
       CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     `,

@@ -30,7 +30,7 @@ export function prepareStatements(database: Database) {
     insertRefusal: database.prepare('INSERT INTO refusals (seq, reason) VALUES (?, ?)'),
     fence: database.prepare('SELECT epoch FROM fences WHERE resource = ?'),
     setFence: database.prepare(
-      'INSERT INTO fences (resource, epoch) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch',
+      'INSERT INTO fences (resource, epoch, digest) VALUES (?, ?, ?) ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch, digest = excluded.digest',
     ),
     outage: database.prepare('SELECT opened_seq FROM outages WHERE outage_id = ?'),
     setOutage: database.prepare(

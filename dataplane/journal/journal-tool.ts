@@ -17,7 +17,7 @@ import {
 } from '../../shared/platform/durable-file.ts';
 import { StartError } from '../../shared/platform/shutdown.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
-import type { JournalVerdict } from '../core/journal-verdict.ts';
+import type { ChainPlace, JournalVerdict } from '../core/journal-verdict.ts';
 import { backupJournal, manifestPath, rememberAsIs, restoreJournal } from './journal-backup.ts';
 import { journalFiles, type JournalFiles } from './journal-files.ts';
 import { JournalReader } from './journal-reader.ts';
@@ -59,7 +59,7 @@ export async function runJournalTool(argv: readonly string[], ports: ToolPorts):
       case 'verify':
         return verify(files, flags.json === true, out);
       case 'export':
-        return await exportEntries(files, out);
+        return await exportEntries(files, ports);
       case 'backup':
         return await backUp(files, required(flags, 'to'), ports);
       case 'restore':
@@ -137,7 +137,7 @@ function wholeVerdict(files: JournalFiles): JournalVerdict {
 function describe({ directory }: JournalFiles, verdict: JournalVerdict): string {
   switch (verdict.kind) {
     case 'ok':
-      return `${directory} is sound: ${verdict.head.seq} entries, the last with hash ${verdict.head.hash}\n`;
+      return `${directory} is sound: ${verdict.head.seq} entries, the last with hash ${verdict.head.hash}${beginning(verdict.pruned)}\n`;
     case 'fresh':
       return `${directory} holds no journal yet, and nothing remembers one\n`;
     default:
@@ -145,11 +145,25 @@ function describe({ directory }: JournalFiles, verdict: JournalVerdict): string 
   }
 }
 
-async function exportEntries(files: JournalFiles, out: Writable): Promise<number> {
+function beginning({ seq, hash }: ChainPlace): string {
+  return seq === 0 ? '' : `; pruned up to entry ${seq}, with hash ${hash}`;
+}
+
+/** What was kept from before the beginning comes first: it is all that there is. */
+async function exportEntries(
+  files: JournalFiles,
+  { out, err }: Pick<ToolPorts, 'out' | 'err'>,
+): Promise<number> {
   const reader = new JournalReader(files.database);
   try {
+    const pruned = reader.pruned();
+    if (pruned.seq > 0)
+      err.write(
+        `entries up to ${pruned.seq} were pruned, but for those of operations that may not go yet; ` +
+          `entry ${pruned.seq + 1} follows the hash ${pruned.hash}\n`,
+      );
     for (let afterSeq = 0; ;) {
-      const entries = reader.eventsAfter(afterSeq, EXPORT_PAGE_ENTRIES);
+      const entries = reader.keptAndLaterEvents(afterSeq, EXPORT_PAGE_ENTRIES);
       const last = entries.at(-1);
       if (last === undefined) return 0;
       afterSeq = last.seq;

@@ -18,6 +18,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Admission, Outage } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import type { RetentionLimits } from '../core/retention.ts';
 import { storedAsAdmitted } from '../core/new-admission.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type {
@@ -200,6 +201,14 @@ export class Journal implements JournalFeed {
     this.#stop(new Error(evidence), []);
   }
 
+  /** One step of the retention. */
+  async prune(limits: RetentionLimits): Promise<JournalAnswer & { type: 'pruned' }> {
+    const answer = await this.submit({ type: 'prune', limits });
+    if (answer.type === 'pruned') return answer;
+    const why = answer.type === 'declined' ? answer.detail : answer.type;
+    throw new Error(`the journal could not be pruned: ${why}`);
+  }
+
   async recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void> {
     await this.submit({ type: 'record_outage', kind, outage });
   }
@@ -243,6 +252,8 @@ export class Journal implements JournalFeed {
           // In the order of the commits: before whoever waits for this one can ask for the next.
           if (answer.type === 'applied')
             this.#hot.set(answer.operation.operationId, answer.operation);
+          if (answer.type === 'pruned')
+            for (const operationId of answer.operationIds) this.#hot.delete(operationId);
           resolve(answer);
         });
         if (this.#state.head.seq > before) for (const listener of this.#listeners) listener();

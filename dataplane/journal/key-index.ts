@@ -10,6 +10,8 @@
  *     asks compares the keys.
  * K4  What is read from a run is what was written: each part has its digest. A flipped bit here
  *     would admit an operation twice (I2).
+ * K5  A run goes when the retention has taken the last operation that it names; a key that is still
+ *     in one and whose operation is gone names nothing.
  */
 import { hash } from 'node:crypto';
 import type { Database } from '../../shared/platform/sqlite.ts';
@@ -111,6 +113,20 @@ export class KeyIndex {
     this.#shared = [];
   }
 
+  /** K5: in the transaction that takes operations up to `untilSeq`. */
+  removeRuns(untilSeq: number): void {
+    const { hasOperation, deleteRun, deleteChunks } = this.#statements;
+    let afterSeq = 0;
+    this.#runs = this.#runs.filter(({ run, lastSeq }) => {
+      const isNeeded = lastSeq > untilSeq || hasOperation.get(afterSeq, lastSeq) !== undefined;
+      afterSeq = lastSeq;
+      if (isNeeded) return true;
+      deleteRun.run(run);
+      deleteChunks.run(chunkId(run, 0), chunkId(run + 1, 0));
+      return false;
+    });
+  }
+
   #findInRun({ run, firsts }: Run, wanted: number, found: number[]): void {
     // Keys of one hash may lie on both sides of a border.
     let index = firsts.findLastIndex((first) => first <= wanted);
@@ -187,6 +203,11 @@ function prepare(database: Database) {
     insertChunk: database.prepare(
       'INSERT INTO key_chunks (chunk, entries, digest) VALUES (?, ?, ?)',
     ),
+    hasOperation: database.prepare(
+      'SELECT 1 FROM operations WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT 1',
+    ),
+    deleteRun: database.prepare('DELETE FROM key_runs WHERE run = ?'),
+    deleteChunks: database.prepare('DELETE FROM key_chunks WHERE chunk >= ? AND chunk < ?'),
     insertRun: database.prepare(
       'INSERT INTO key_runs (run, last_seq, filter, firsts, digest) VALUES (?, ?, ?, ?, ?)',
     ),

@@ -6,8 +6,10 @@
  *     SQLite makes of a damaged WAL, and the evidence would be gone; one that only reads leaves
  *     both files as they are. A file without a byte is not even opened: SQLite deletes the WAL
  *     beside it.
- * S2  Bounded: the newest `entriesMax` entries and what they refer to, so that a start costs the
- *     same for a thousand entries and for millions. Small files are read whole.
+ * S2  Bounded: the newest `entriesMax` entries, as many of those that the retention left before
+ *     where the journal begins, and what they refer to, so that a start costs the same for a
+ *     thousand entries and for millions. Small files are read whole.
+ * S3  All of it is read as of one moment: the sidecar may be writing.
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { canonicalJson } from '../../shared/core/canonical-json.ts';
@@ -37,13 +39,14 @@ import { expectAfter, recordProblem, type ExpectedOperation } from '../core/reco
 import type { StoredOperation } from '../core/operation-record.ts';
 import { readHeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
-import { JOURNAL_MIGRATIONS, recordDigest } from './journal-schema.ts';
+import { JOURNAL_MIGRATIONS, fenceDigest, recordDigest } from './journal-schema.ts';
 import { KeyIndex, keyHash } from './key-index.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 
 const TAIL_ENTRIES_MAX = 10_000;
 /** Files up to this size get SQLite's own check of every page and index as well. */
 const WHOLE_CHECK_BYTES_MAX = 64 * 1024 * 1024;
+const ENTRY_COLUMNS = 'seq, at_ms, kind, operation_id, outage_id, body, hash';
 const MAGIC = 'SQLite format 3\0';
 
 type Row = Record<string, string | number | null>;
@@ -97,6 +100,8 @@ function inspectDatabase(
   { entriesMax, isSmall }: { entriesMax: number; isSmall: boolean },
 ): FoundJournal {
   database.exec('PRAGMA cell_size_check=ON');
+  // S3.
+  database.exec('BEGIN');
   const tables = all(database, "SELECT name FROM sqlite_schema WHERE type = 'table'");
   if (tables.length === 0) return { kind: 'empty', detail: 'the database has no tables' };
   if (!tables.some(({ name }) => name === 'schema_migrations'))
@@ -112,6 +117,9 @@ function inspectDatabase(
   const ackedSeq = Number(fact(database, 'acked_seq') ?? 0);
   const ackedHash = fact(database, 'acked_hash');
   const acked = ackedHash === null ? null : { seq: ackedSeq, hash: ackedHash };
+  const prunedSeq = Number(fact(database, 'pruned_seq') ?? 0);
+  const prunedHash = fact(database, 'pruned_hash') ?? FIRST_PREVIOUS_HASH;
+  const pruned = { seq: prunedSeq, hash: prunedHash };
   const { headFile } = remembered;
   const places: readonly (ChainPlace | null)[] =
     headFile.kind === 'read' ? [headFile.head, headFile.acked, acked] : [acked];
@@ -119,8 +127,9 @@ function inspectDatabase(
     kind: 'readable',
     head: head.seq === 0 ? { seq: 0, hash: FIRST_PREVIOUS_HASH } : head,
     acked,
+    pruned,
     hashes: hashesAt(database, places),
-    broken: new TailCheck(database).run(head.seq, entriesMax),
+    broken: new TailCheck(database, pruned, entriesMax).run(head.seq),
   };
 }
 
@@ -134,57 +143,138 @@ function hashesAt(database: Database, places: readonly (ChainPlace | null)[]): M
   return hashes;
 }
 
-/** S2: walks the tail once, then holds the tables to what it said. */
+/** S2: walks what was kept, and the tail, then holds the tables to what they said. */
 class TailCheck {
   readonly #database: Database;
+  readonly #pruned: ChainPlace;
+  readonly #entriesMax: number;
   readonly #operations = new Map<string, ExpectedOperation>();
   readonly #outages = new Map<string, { seq: number; outage: Outage }>();
   readonly #fences = new Map<string, { seq: number; epoch: number }>();
   #broken: Broken | null = null;
 
-  constructor(database: Database) {
+  constructor(database: Database, pruned: ChainPlace, entriesMax: number) {
     this.#database = database;
+    this.#pruned = pruned;
+    this.#entriesMax = entriesMax;
   }
 
-  run(headSeq: number, entriesMax: number): Broken | null {
-    if (headSeq === 0) return null;
-    this.#walk(Math.max(0, headSeq - entriesMax));
+  run(headSeq: number): Broken | null {
+    const { seq } = this.#pruned;
+    if (headSeq === 0 && seq === 0) return null;
+    if (headSeq <= seq) {
+      this.#note(seq, 'is where the journal was pruned, and none comes after it');
+      return this.#broken;
+    }
+    const afterSeq = Math.max(seq, headSeq - this.#entriesMax);
+    this.#walkKept();
+    if (afterSeq > seq) this.#leaveToTail();
+    this.#walk(afterSeq);
     if (this.#broken !== null) return this.#broken;
     this.#checkOperations();
-    this.#checkOutagesAndFences();
+    this.#checkOutages();
+    this.#checkFences(headSeq);
     return this.#broken;
   }
 
-  #walk(afterSeq: number): void {
-    const oldest = Number(this.#all('SELECT min(seq) AS seq FROM events')[0]?.['seq']);
-    if (oldest !== 1) this.#note(oldest, 'is the oldest there is: those before it are gone');
-    const before = this.#all('SELECT hash FROM events WHERE seq = ?', afterSeq)[0];
-    let seq = afterSeq;
-    let hash = afterSeq === 0 ? FIRST_PREVIOUS_HASH : String(before?.['hash']);
+  /** Each is proved by the hash that was kept with it, and by its neighbour where that is there. */
+  #walkKept(): void {
+    const { seq: prunedSeq, hash: prunedHash } = this.#pruned;
+    const from = this.#all(
+      'SELECT seq FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1 OFFSET ?',
+      prunedSeq,
+      this.#entriesMax,
+    )[0];
+    const fromSeq = Number(from?.['seq'] ?? 0);
     const rows = this.#database
       .prepare(
-        'SELECT seq, at_ms, kind, operation_id, outage_id, body, hash FROM events WHERE seq > ? ORDER BY seq',
+        `SELECT ${ENTRY_COLUMNS}, previous_hash FROM events LEFT JOIN kept_entries USING (seq)
+         WHERE seq > ? AND seq <= ? ORDER BY seq`,
       )
+      .iterate(fromSeq, prunedSeq) as Iterable<Row>;
+    let before = { seq: 0, hash: FIRST_PREVIOUS_HASH };
+    for (const row of rows) {
+      const seq = Number(row['seq']);
+      const hash = row['previous_hash'];
+      if (typeof hash !== 'string')
+        return this.#note(seq, 'lies before where the journal begins, and was not kept');
+      const isChained = before.seq !== seq - 1 || before.hash === hash;
+      if (!isChained || (seq === prunedSeq && row['hash'] !== prunedHash))
+        return this.#note(seq, 'was kept, and is not chained to the one beside it');
+      if (!this.#read(row, hash)) return;
+      before = { seq, hash: String(row['hash']) };
+    }
+    const lost = this.#all(
+      'SELECT seq FROM kept_entries WHERE seq > ? AND (seq > ? OR seq NOT IN (SELECT seq FROM events)) LIMIT 1',
+      fromSeq,
+      prunedSeq,
+    )[0];
+    if (lost !== undefined)
+      this.#note(Number(lost['seq']), 'was kept from before where the journal begins: it is gone');
+  }
+
+  /** What has gone on since is told by later entries, and some of those are not looked at. */
+  #leaveToTail(): void {
+    for (const operationId of this.#operations.keys()) {
+      const newest = this.#all(
+        'SELECT max(seq) AS seq FROM events WHERE operation_id = ?',
+        operationId,
+      )[0];
+      if (Number(newest?.['seq']) > this.#pruned.seq) this.#operations.delete(operationId);
+    }
+    for (const outageId of this.#outages.keys()) {
+      const row = this.#all('SELECT closed_seq FROM outages WHERE outage_id = ?', outageId)[0];
+      if (Number(row?.['closed_seq'] ?? 0) > this.#pruned.seq) this.#outages.delete(outageId);
+    }
+  }
+
+  #walk(afterSeq: number): void {
+    const { seq: prunedSeq, hash: prunedHash } = this.#pruned;
+    const first = this.#all(
+      `SELECT ${ENTRY_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT 1`,
+      prunedSeq,
+    )[0];
+    const firstSeq = Number(first?.['seq']);
+    if (firstSeq !== prunedSeq + 1)
+      this.#note(firstSeq, 'is the oldest there is: those before it are gone');
+    else if (first !== undefined) this.#provedBody(first, prunedHash);
+    const before = this.#all('SELECT hash FROM events WHERE seq = ?', afterSeq)[0];
+    let seq = afterSeq;
+    let hash = afterSeq === prunedSeq ? prunedHash : String(before?.['hash']);
+    const rows = this.#database
+      .prepare(`SELECT ${ENTRY_COLUMNS} FROM events WHERE seq > ? ORDER BY seq`)
       .iterate(afterSeq) as Iterable<Row>;
     for (const row of rows) {
       seq += 1;
       if (row['seq'] !== seq) return this.#note(seq, 'is not there, and later ones are');
-      const kind = String(row['kind']) as EventKind;
-      const operationId = row['operation_id'] as string | null;
-      const body = parseJson(row['body']);
-      const expected = entryHash(hash, {
-        seq,
-        atMs: Number(row['at_ms']),
-        kind,
-        operationId,
-        outageId: row['outage_id'] as string | null,
-        bodyText: String(row['body']),
-      });
-      if (body === null || row['hash'] !== expected)
-        return this.#note(seq, 'does not have the hash of what it says');
-      hash = expected;
-      this.#expect(seq, kind, operationId, body);
+      if (!this.#read(row, hash)) return;
+      hash = String(row['hash']);
     }
+  }
+
+  /** Whether it has the hash that it must have after the one before it; what it says then counts. */
+  #read(row: Row, previousHash: string): boolean {
+    const body = this.#provedBody(row, previousHash);
+    if (body === null) return false;
+    const operationId = row['operation_id'] as string | null;
+    this.#expect(Number(row['seq']), String(row['kind']) as EventKind, operationId, body);
+    return true;
+  }
+
+  #provedBody(row: Row, previousHash: string): Record<string, unknown> | null {
+    const seq = Number(row['seq']);
+    const body = parseJson(row['body']);
+    const expected = entryHash(previousHash, {
+      seq,
+      atMs: Number(row['at_ms']),
+      kind: String(row['kind']),
+      operationId: row['operation_id'] as string | null,
+      outageId: row['outage_id'] as string | null,
+      bodyText: String(row['body']),
+    });
+    if (body !== null && row['hash'] === expected) return body;
+    this.#note(seq, 'does not have the hash of what it says');
+    return null;
   }
 
   #expect(
@@ -240,12 +330,19 @@ class TailCheck {
     }
   }
 
-  #checkOutagesAndFences(): void {
+  #checkOutages(): void {
     for (const [outageId, { seq, outage }] of this.#outages) {
       const row = this.#all('SELECT record FROM outages WHERE outage_id = ?', outageId)[0];
       if (!isSame(parseJson(row?.['record']), outage))
         this.#note(seq, `is of outage ${outageId}, whose record is another`);
     }
+  }
+
+  #checkFences(headSeq: number): void {
+    const rows = this.#all('SELECT resource, epoch, digest FROM fences LIMIT ?', this.#entriesMax);
+    for (const { resource, epoch, digest } of rows)
+      if (digest !== fenceDigest(String(resource), Number(epoch)))
+        this.#note(headSeq, `is the newest, and the fence of ${resource} is not as written (I6)`);
     for (const [resource, { seq, epoch }] of this.#fences) {
       const row = this.#all('SELECT epoch FROM fences WHERE resource = ?', resource)[0];
       if (!(Number(row?.['epoch'] ?? -1) >= epoch))

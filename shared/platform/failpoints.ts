@@ -25,6 +25,8 @@ export const FAILPOINTS = {
   'journal.after_commit': 'a batch is committed, and the head file does not know of it',
   'journal.after_head': 'the head file knows of a batch, and the main thread does not',
   'journal.before_answers': 'the main thread has the answers of a batch, and nobody was answered',
+  'journal.during_prune':
+    'a step of the retention has deleted, and the place up to which it did is not written',
   'migration.before_statement': 'one more statement of a migration is about to run',
   'migration.before_commit': 'all of a migration and its row are written, and not committed',
   'migration.after_commit': 'a migration is committed, and the next one has not begun',

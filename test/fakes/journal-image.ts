@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { Instant } from '../../shared/core/time.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import type { JournalEvent, Refusal } from '../../shared/wire/operation.ts';
@@ -20,9 +21,12 @@ const policy = activePolicy(TEST_POLICY);
 const EVERYTHING_MAX = 1_000_000;
 
 /** An admission under TEST_POLICY, as the journal takes it. */
-export function newEntry(key: string, attributes: Record<string, unknown> = {}) {
+export function newEntry(
+  key: string,
+  attributes: Record<string, unknown> = {},
+  now: Instant = clock.now(),
+) {
   const request = { principal: 'agent:billing', action: 'notifications.send', attributes };
-  const now = clock.now();
   const plan = planAdmission({ policy, revoked: null, stalenessMs: 5, now }, request);
   if (plan.kind !== 'decided') throw new Error(plan.kind);
   const admissible = checkAdmissible(plan, request, undefined, now);
@@ -112,12 +116,12 @@ export async function work(journal: Journal, from: number, rounds: number): Prom
         },
       });
     }
-    await journal.submit({ type: 'refuse', refusal: refusal(round) });
+    await journal.submit({ type: 'refuse', refusal: newRefusal(round) });
     await journal.submit({ type: 'check_fence', resource: 'orders/1', epoch: round + 1 });
   }
 }
 
-function refusal(round: number): Refusal {
+export function newRefusal(round: number): Refusal {
   return {
     refusalId: `ref_${round}`,
     app: 'demo',

@@ -1,13 +1,16 @@
 /**
- * Every failpoint there is, one kill each: the steps of a client through the journal, and migrations
- * statement by statement. A point that no run reaches is a broken contract: it guards nothing.
+ * Every failpoint there is, one kill each: the steps of a client through the journal, migrations
+ * statement by statement, and the retention step by step. A point that no run reaches is a broken
+ * contract: it guards nothing.
  */
+import { join } from 'node:path';
 import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
 import type { Lie } from '../check/lie.ts';
 import { FAILPOINTS, type FailpointName } from '../../../shared/platform/failpoints.ts';
 import { makeSite, type Site } from '../sidecar/site.ts';
 import { FAILPOINT_CASES, runFailpointCase, type CaseResult } from './failpoints-cases.ts';
 import type { Plane } from './failpoints-migrate.ts';
+import { PRUNE_KILLS, makePrunable, runPruneKill } from './failpoints-prune.ts';
 import { migrationKills, runFirstStartKill, runMigrationKill } from './failpoints-migrations.ts';
 
 const PLANES: readonly Plane[] = ['journal', 'control'];
@@ -15,7 +18,8 @@ const ALL = 1_000;
 
 export const failpoints: Campaign = {
   name: 'failpoints',
-  about: 'kill -9 at each named point: steps of a client, statements of a migration',
+  about:
+    'kill -9 at each named point: steps of a client, statements of a migration, steps of the retention',
   cyclesAtFirst: ALL,
   needs: ['env'],
   run,
@@ -62,6 +66,12 @@ async function allKills(site: Site, { undo }: CampaignOptions): Promise<Kill[]> 
     return { name: `${one.step} ${one.point}`, run: () => runFailpointCase(site, undo, one) };
   });
   const { root } = site;
+  const prunable = join(root, 'prunable');
+  await makePrunable(prunable);
+  for (const kill of PRUNE_KILLS) {
+    const name = `prune ${kill.point} ${kill.at}`;
+    kills.push({ name, run: () => runPruneKill(prunable, kill, { root, undo }) });
+  }
   for (const plane of PLANES) {
     for (const kill of await migrationKills(plane, root, undo)) {
       const name = `${plane} ${kill.point} ${kill.at}`;

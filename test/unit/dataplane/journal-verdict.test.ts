@@ -9,9 +9,9 @@ const hashOf = (seq: number): string => String(seq % 10).repeat(64);
 const place = (seq: number) => ({ seq, hash: hashOf(seq) });
 
 const nothing: Remembered = { headFile: { kind: 'absent' }, isEnrolled: false, loss: null };
-const remembering = (head: number, acked = 0): Remembered => ({
+const remembering = (head: number, acked = 0, pruned = 0): Remembered => ({
   ...nothing,
-  headFile: { kind: 'read', head: place(head), acked: place(acked) },
+  headFile: { kind: 'read', head: place(head), acked: place(acked), pruned: place(pruned) },
 });
 
 type Readable = Extract<FoundJournal, { kind: 'readable' }>;
@@ -21,13 +21,15 @@ function readable(head: number, change: Partial<Readable> = {}): Readable {
   const hashes = new Map(
     Array.from({ length: head }, (_, index) => [index + 1, hashOf(index + 1)]),
   );
-  return { kind: 'readable', head: place(head), acked: null, hashes, broken: null, ...change };
+  const beginning = { acked: null, pruned: place(0) };
+  return { kind: 'readable', head: place(head), ...beginning, hashes, broken: null, ...change };
 }
 
 describe('a journal is sound', () => {
   test('where it ends as remembered, and where it is ahead of the head file', () => {
-    expect(judgeJournal(readable(7), remembering(7, 3))).toEqual({ kind: 'ok', head: place(7) });
-    expect(judgeJournal(readable(9), remembering(7, 3))).toEqual({ kind: 'ok', head: place(9) });
+    const sound = (head: number) => ({ kind: 'ok', head: place(head), pruned: place(0) });
+    expect(judgeJournal(readable(7), remembering(7, 3))).toEqual(sound(7));
+    expect(judgeJournal(readable(9), remembering(7, 3))).toEqual(sound(9));
   });
 
   test('before its first entry, remembered or not', () => {
@@ -134,4 +136,29 @@ test('a chain that does not hold is named by its place, with all other evidence'
       'the journal ends at entry 6 and journal.head is at entry 7',
     ],
   });
+});
+
+describe('I12: where a journal that was pruned begins', () => {
+  const begun = (pruned: number, acked: number): FoundJournal => {
+    const hashes = new Map([6, 7].map((seq) => [seq, hashOf(seq)]));
+    return readable(7, { pruned: place(pruned), acked: place(acked), hashes });
+  };
+
+  test('what control acknowledged before it is proved by what comes after', () => {
+    expect(judgeJournal(begun(5, 6), remembering(7, 3)).kind).toBe('ok');
+    expect(judgeJournal(begun(5, 6), remembering(7, 6, 5)).kind).toBe('ok');
+  });
+
+  test('never earlier than is remembered, never elsewhere', () => {
+    expect(judgeJournal(begun(4, 6), remembering(7, 6, 5)).kind).toBe('lost');
+    const other = { ...remembering(7, 6), headFile: { kind: 'read', ...memory() } } as const;
+    expect(judgeJournal(begun(5, 6), other).kind).toBe('lost');
+  });
+
+  test('never after what control holds, nor after the head that is remembered', () => {
+    expect(judgeJournal(begun(6, 6), remembering(7)).kind).toBe('lost');
+    expect(judgeJournal(begun(5, 6), remembering(4)).kind).toBe('lost');
+  });
+
+  const memory = () => ({ head: place(7), acked: place(6), pruned: { seq: 5, hash: hashOf(9) } });
 });

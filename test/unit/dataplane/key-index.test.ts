@@ -82,6 +82,28 @@ describe('I2: a key that was admitted is found', () => {
     expect(index.find(hashes[0] ?? 0)).toEqual([1]);
   });
 
+  test('a run goes when the last operation that it names has gone, and its keys are free', () => {
+    const index = new KeyIndex(database);
+    admit(index, sets[0] ?? [], 1);
+    admit(index, sets[1] ?? [], RUN_KEYS + 1);
+    const [first = 0] = sets[0] ?? [];
+    const [last = 0] = (sets[1] ?? []).slice(-1);
+    database.exec('DELETE FROM operations WHERE seq <> 1');
+    index.removeRuns(2 * RUN_KEYS - 1);
+    expect(runs()).toBe(2);
+    index.removeRuns(2 * RUN_KEYS);
+    expect(runs()).toBe(1);
+    for (const opened of [index, new KeyIndex(database)]) {
+      expect(opened.find(first)).toEqual([1]);
+      expect(opened.find(last)).toEqual([]);
+    }
+    database.exec('DELETE FROM operations');
+    index.removeRuns(2 * RUN_KEYS);
+    expect(runs()).toBe(0);
+    expect(database.prepare('SELECT count(*) AS n FROM key_chunks').get()).toEqual({ n: 0 });
+    expect(new KeyIndex(database).find(first)).toEqual([]);
+  });
+
   test('or its loss is noticed: a run with a flipped bit is not believed', () => {
     const hashes = hashesOf('a', RUN_KEYS);
     admit(new KeyIndex(database), hashes, 1);
