@@ -5,7 +5,13 @@
 import Type, { type Static } from 'typebox';
 import { ConfigurationError, durationMs } from '../shared/platform/configuration.ts';
 import { parseListen } from '../shared/platform/http/server.ts';
-import { DURATION_PATTERN } from '../shared/core/time.ts';
+import { DAY_MS, DURATION_PATTERN, HOUR_MS } from '../shared/core/time.ts';
+import type { RetentionLimits } from './core/retention.ts';
+
+const SIZE_PATTERN = '^[0-9]{1,9}(B|KiB|MiB|GiB)$';
+const SIZE_UNITS_BYTES = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
+const JOURNAL_BYTES_MIN = 16 * SIZE_UNITS_BYTES.MiB;
+const RETENTION_MS_MAX = 3_650 * DAY_MS;
 
 const duration = (description: string, standard: string) =>
   Type.String({
@@ -71,6 +77,16 @@ export const SidecarConfigSchema = Type.Object(
       'how long control must be out of reach before onControlLoss takes hold',
       '10s',
     ),
+    retention: duration(
+      'how long an operation and its idempotency key are kept once it has ended and control holds it',
+      '7d',
+    ),
+    maxJournalSize: Type.String({
+      pattern: `^off$|${SIZE_PATTERN}`,
+      description:
+        'over it, what has ended, is reported and past its deadline goes before its retention; a size, or "off"',
+      default: '4GiB',
+    }),
     logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
       description: 'lines below it are not logged',
       default: 'info',
@@ -85,6 +101,7 @@ export type SidecarSettings = {
   readonly requestTimeoutMs: number;
   readonly freshTimeoutMs: number;
   readonly controlLossAfterMs: number;
+  readonly retention: RetentionLimits;
   readonly listen: { readonly host: string; readonly port: number } | null;
 };
 
@@ -101,6 +118,10 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
     requestTimeoutMs: durationMs(config.requestTimeout),
     freshTimeoutMs: durationMs(config.freshTimeout),
     controlLossAfterMs: durationMs(config.controlLossAfter),
+    retention: {
+      retentionMs: durationMs(config.retention),
+      sizeBytesMax: config.maxJournalSize === 'off' ? null : sizeBytes(config.maxJournalSize),
+    },
     listen: config.listen === 'off' ? null : parseListen(config.listen),
   };
   if (settings.syncIntervalMs < 100)
@@ -109,6 +130,7 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
     problems.push('requestTimeout and freshTimeout must be at least 50ms');
   if (settings.freshTimeoutMs > 30_000)
     problems.push(`freshTimeout ${config.freshTimeout} would hold a caller too long: at most 30s`);
+  problems.push(...retentionProblems(config, settings.retention));
   if (config.listen !== 'off') {
     if (settings.listen === null)
       problems.push(`listen ${config.listen} is not an address and a port, as 127.0.0.1:7490`);
@@ -127,4 +149,25 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
   }
   if (problems.length > 0) throw new ConfigurationError(problems);
   return settings;
+}
+
+/**
+ * No bound from the longest deadline is needed here: a key is kept until the deadline of its own
+ * operation whatever `retention` is.
+ */
+function retentionProblems(config: SidecarConfig, limits: RetentionLimits): string[] {
+  const problems: string[] = [];
+  if (limits.retentionMs < HOUR_MS)
+    problems.push(`retention ${config.retention} is too short: a retry may come for an hour`);
+  if (limits.retentionMs > RETENTION_MS_MAX)
+    problems.push(`retention ${config.retention} is too long: at most 3650d`);
+  if (limits.sizeBytesMax !== null && limits.sizeBytesMax < JOURNAL_BYTES_MIN)
+    problems.push(`maxJournalSize ${config.maxJournalSize} is too small: at least 16MiB, or off`);
+  return problems;
+}
+
+/** The schema has checked its form. */
+function sizeBytes(text: string): number {
+  const unit = text.replace(/^[0-9]+/, '') as keyof typeof SIZE_UNITS_BYTES;
+  return Number.parseInt(text, 10) * SIZE_UNITS_BYTES[unit];
 }

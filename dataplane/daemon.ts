@@ -28,6 +28,7 @@ import { Admissions } from './operations/admissions.ts';
 import { Custodian } from './operations/custodian.ts';
 import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
+import { Retention } from './operations/retention.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
 
@@ -89,8 +90,12 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   logger.info({ address, socketPath, dataDir, version: VERSION }, 'listening');
 
   const stop = new AbortController();
+  const { retention: limits } = settings;
+  const retention = new Retention({ journal, limits, clock, logger, metrics });
   const tasks =
-    journal.quarantine === null ? [...upstream.tasks, parts.custodian.task()] : [untilStopped];
+    journal.quarantine === null
+      ? [...upstream.tasks, parts.custodian.task(), retention.task()]
+      : [untilStopped];
   const running = runTasks(tasks, stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {
     // Whoever waits for an answer still gets it: the truth is that the outcome is unknown. So does

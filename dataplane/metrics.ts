@@ -36,6 +36,22 @@ export const SIDECAR_METRICS = {
     kind: 'gauge',
     help: 'Whether the journal is damaged or not the one remembered, and takes nothing',
   },
+  holdfast_journal_size_bytes: {
+    kind: 'gauge',
+    help: 'Bytes of the journal in use, looked at once a minute; what is free in its file is used again',
+  },
+  holdfast_journal_over_size: {
+    kind: 'gauge',
+    help: 'Whether the journal is over maxJournalSize and what is left may not be removed',
+  },
+  holdfast_journal_pruned_seq: {
+    kind: 'gauge',
+    help: 'Entry up to which the journal keeps only what may not be removed yet',
+  },
+  holdfast_operations_pruned_total: {
+    kind: 'counter',
+    help: 'Operations removed from the journal after their retention',
+  },
   holdfast_journal_seq: { kind: 'gauge', help: 'Newest entry of the journal' },
   holdfast_journal_reported_seq: {
     kind: 'gauge',
