@@ -36,7 +36,7 @@ import type { KeyIndex } from './key-index.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 
 const STEP_ENTRIES_MAX = 4_000;
-const STEP_OPERATIONS_MAX = 500;
+const STEP_OPERATIONS_MAX = 200;
 const STEP_OUTAGES_MAX = 100;
 /** One with more goes by slices. */
 const ENTRIES_AT_ONCE_MAX = 64;

@@ -12,8 +12,8 @@ import type { Journal } from '../journal/journal.ts';
 import type { SidecarMetrics } from '../sidecar-view.ts';
 
 const ROUND_INTERVAL_MS = MINUTE_MS;
-/** About as long as a step takes: at most half of the writer's time is spent on forgetting. */
-const PAUSE_MS = 50;
+/** Longer than a step takes: less than half of the writer's time is spent on forgetting. */
+const PAUSE_MS = 25;
 
 export type RetentionParts = {
   readonly journal: Pick<Journal, 'prune' | 'head' | 'ackedSeq'>;

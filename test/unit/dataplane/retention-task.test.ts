@@ -52,7 +52,7 @@ describe('the task', () => {
     await clock.advance(3 * MINUTE_MS);
     stop.abort();
     await running;
-    expect(asked.map((bootMs) => bootMs - startedMs)).toEqual([0, 50, 60_050, 120_050]);
+    expect(asked.map((bootMs) => bootMs - startedMs)).toEqual([0, 25, 60_025, 120_025]);
     expect(logged).toHaveLength(1);
     expect(logged[0]).toContain('over maxJournalSize');
     const { body } = await metrics.expose();
