@@ -10,6 +10,7 @@ import type { RetentionLimits } from './core/retention.ts';
 
 const SIZE_PATTERN = '^[0-9]{1,9}(B|KiB|MiB|GiB)$';
 const SIZE_UNITS_BYTES = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
+const BALLAST_BYTES_MAX = 16 * SIZE_UNITS_BYTES.GiB;
 const JOURNAL_BYTES_MIN = 16 * SIZE_UNITS_BYTES.MiB;
 const RETENTION_MS_MAX = 3_650 * DAY_MS;
 
@@ -77,6 +78,16 @@ export const SidecarConfigSchema = Type.Object(
       'how long control must be out of reach before onControlLoss takes hold',
       '10s',
     ),
+    ballast: Type.String({
+      pattern: SIZE_PATTERN,
+      description:
+        'room kept beside the journal, given back to accepted work when the disk is full; a size, as 64MiB; 0B for none',
+      default: '64MiB',
+    }),
+    writeWaitMax: duration(
+      'new work is refused at once where a write would wait longer for the disk',
+      '2s',
+    ),
     retention: duration(
       'how long an operation and its idempotency key are kept once it has ended and control holds it',
       '7d',
@@ -101,6 +112,8 @@ export type SidecarSettings = {
   readonly requestTimeoutMs: number;
   readonly freshTimeoutMs: number;
   readonly controlLossAfterMs: number;
+  readonly ballastBytes: number;
+  readonly writeWaitMsMax: number;
   readonly retention: RetentionLimits;
   readonly listen: { readonly host: string; readonly port: number } | null;
 };
@@ -118,6 +131,8 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
     requestTimeoutMs: durationMs(config.requestTimeout),
     freshTimeoutMs: durationMs(config.freshTimeout),
     controlLossAfterMs: durationMs(config.controlLossAfter),
+    ballastBytes: sizeBytes(config.ballast),
+    writeWaitMsMax: durationMs(config.writeWaitMax),
     retention: {
       retentionMs: durationMs(config.retention),
       sizeBytesMax: config.maxJournalSize === 'off' ? null : sizeBytes(config.maxJournalSize),
@@ -130,6 +145,10 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
     problems.push('requestTimeout and freshTimeout must be at least 50ms');
   if (settings.freshTimeoutMs > 30_000)
     problems.push(`freshTimeout ${config.freshTimeout} would hold a caller too long: at most 30s`);
+  if (settings.ballastBytes > BALLAST_BYTES_MAX)
+    problems.push(`ballast ${config.ballast} is too large: at most 16GiB`);
+  if (settings.writeWaitMsMax < 100)
+    problems.push(`writeWaitMax ${config.writeWaitMax} is too short: at least 100ms`);
   problems.push(...retentionProblems(config, settings.retention));
   if (config.listen !== 'off') {
     if (settings.listen === null)

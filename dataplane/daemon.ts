@@ -7,6 +7,7 @@
  * for, so that leases lapse and control gives the work to another host. Stop: readiness off,
  * requests in hand finished, loops ended, journal closed last.
  */
+import { existsSync } from 'node:fs';
 import { VERSION } from '../shared/core/version.ts';
 import type { ExpressionCompiler } from '../shared/core/policy.ts';
 import type { Clock } from '../shared/platform/clock.ts';
@@ -22,6 +23,9 @@ import { loadAppTokens, type AppTokens } from './http/app-tokens.ts';
 import { closeListeners, openListeners, type Listeners } from './http/listeners.ts';
 import type { Parts } from './http/route-parts.ts';
 import { buildSidecarApp } from './http/sidecar-app.ts';
+import { DiskWatch } from './journal/disk-watch.ts';
+import type { ReadDiskSpace } from './journal/disk-space.ts';
+import { journalFiles } from './journal/journal-files.ts';
 import type { Journal } from './journal/journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
 import { Admissions } from './operations/admissions.ts';
@@ -46,6 +50,7 @@ export type SidecarPorts = {
   readonly logger: Logger;
   readonly transport: Transport;
   readonly compile: ExpressionCompiler;
+  readonly readDiskSpace: ReadDiskSpace;
   readonly openJournal: (
     directory: string,
     clock: Clock,
@@ -67,12 +72,27 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     logger.warn('app authentication is off: every local program may act as any principal');
   }
   const metrics = createMetrics(SIDECAR_METRICS);
+  // Before the journal: to open one takes room too.
+  const disk = await watchDisk(ports, settings);
   const journal = await ports.openJournal(`${config.dataDir}/journal`, clock, (batch) => {
     metrics.observe('holdfast_journal_batch_commands', batch.size);
     metrics.observe('holdfast_journal_commit_duration_seconds', batch.commitMs / 1_000);
+    disk.committed();
+  });
+  journal.useIntake({
+    noRoom: () => disk.noRoom(),
+    waitMsMax: settings.writeWaitMsMax,
+    onTurnedAway: (reason) => metrics.add('holdfast_admissions_turned_away_total', { reason }),
   });
   const upstream = openUpstream(ports, { settings, metrics, journal });
-  const view = new SidecarView({ hostName: ports.hostName, clock, journal, upstream, metrics });
+  const view = new SidecarView({
+    hostName: ports.hostName,
+    clock,
+    journal,
+    disk,
+    upstream,
+    metrics,
+  });
   let listeners: Listeners;
   let parts: Parts & { custodian: Custodian };
   try {
@@ -94,7 +114,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   const retention = new Retention({ journal, limits, clock, logger, metrics });
   const tasks =
     journal.quarantine === null
-      ? [...upstream.tasks, parts.custodian.task(), retention.task()]
+      ? [...upstream.tasks, parts.custodian.task(), disk.task(), retention.task()]
       : [untilStopped];
   const running = runTasks(tasks, stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {
@@ -118,6 +138,23 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
       logger.info('stopped');
     },
   };
+}
+
+function watchDisk(
+  { config, clock, random, logger, readDiskSpace }: SidecarPorts,
+  { ballastBytes }: SidecarSettings,
+): Promise<DiskWatch> {
+  const { directory, ballast } = journalFiles(`${config.dataDir}/journal`);
+  return DiskWatch.open({
+    // It may be a mount of its own; before the first start there is none.
+    directory: existsSync(directory) ? directory : config.dataDir,
+    ballastPath: ballast,
+    ballastBytes,
+    readSpace: readDiskSpace,
+    clock,
+    random,
+    logger,
+  });
 }
 
 /** For a daemon that has nothing to do but to answer. */

@@ -4,6 +4,7 @@
  */
 import type { Health, HealthPart, PlaneHealth } from '../shared/wire/health.ts';
 import type { SidecarStatus } from '../shared/wire/sidecar-api.ts';
+import type { DiskState } from './journal/disk-watch.ts';
 import { formatDurationMs } from '../shared/core/time.ts';
 
 export type HealthInput = {
@@ -14,6 +15,9 @@ export type HealthInput = {
   /** Rules that may rest on cached authority, and those of them for which it is too old. */
   readonly staleRules: { readonly bounded: number; readonly expired: number };
   readonly queueLength: number;
+  /** How long a write would wait for the disk, and whether new work is turned away for it. */
+  readonly writeWait: { readonly ms: number; readonly isShedding: boolean };
+  readonly disk: Pick<DiskState, 'pressure' | 'detail' | 'sinceMs'>;
   /** Why the journal takes nothing, if it does not. */
   readonly quarantine: string | null;
   /** Why reports no longer go up, if they do not. */
@@ -136,16 +140,30 @@ function admissionPart({ status, revoked, staleRules }: HealthInput): HealthPart
   return part('degraded', expired === bounded ? `nothing bounded is admitted: ${age}` : age);
 }
 
+function journalPart(input: HealthInput): HealthPart {
+  const { status, queueLength, quarantine, writeWait } = input;
+  if (quarantine !== null) return part('failed', `quarantined: ${quarantine}`);
+  const waiting = `${status.journal.seq} entries, ${queueLength} writes waiting`;
+  if (!writeWait.isShedding) return part('ok', waiting);
+  return part(
+    'degraded',
+    `new work is refused: the disk is slow, a write would wait ${formatDurationMs(writeWait.ms)}; ${waiting}`,
+  );
+}
+
+function diskPart({ disk: { pressure, detail, sinceMs } }: HealthInput): HealthPart {
+  if (pressure === 'ample') return part('ok', detail);
+  return part('degraded', `new work is refused: ${detail}`, { sinceMs });
+}
+
 function dataParts(input: HealthInput): Record<string, HealthPart> {
-  const { status, stuck, queueLength, quarantine } = input;
+  const { status, stuck } = input;
   const count = (state: string): number => status.journal.operations[state] ?? 0;
   const unknown = count('unknown');
   return {
     admission: admissionPart(input),
-    journal:
-      quarantine === null
-        ? part('ok', `${status.journal.seq} entries, ${queueLength} writes waiting`)
-        : part('failed', `quarantined: ${quarantine}`),
+    journal: journalPart(input),
+    disk: diskPart(input),
     executing: part(
       'ok',
       `${count('executing')} executing, ${count('accepted')} waiting, ${count('paused')} paused`,

@@ -11,6 +11,7 @@ import { StartError, runDaemon } from '../shared/platform/shutdown.ts';
 import { UndiciTransport } from '../shared/client/transport.ts';
 import { SidecarConfigSchema, type SidecarConfig } from './config.ts';
 import { startSidecar } from './daemon.ts';
+import { readDiskSpace } from './journal/disk-space.ts';
 import { runJournalTool } from './journal/journal-tool.ts';
 import { openJournal } from './journal/open-journal.ts';
 
@@ -44,6 +45,7 @@ function startDaemon(): Promise<void> {
         logger: createLogger({ name: 'sidecar', level: config.logLevel }),
         transport: new UndiciTransport({ url: config.controlUrl }),
         compile: compileCel,
+        readDiskSpace,
         openJournal,
       });
     },

@@ -32,6 +32,28 @@ export const SIDECAR_METRICS = {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
   },
   holdfast_journal_queue_commands: { kind: 'gauge', help: 'Commands waiting for a commit' },
+  holdfast_journal_write_wait_seconds: {
+    kind: 'gauge',
+    help: 'How long a write that is asked for now would wait for the disk',
+  },
+  holdfast_admissions_turned_away_total: {
+    kind: 'counter',
+    help: 'New work that the journal did not take, unrecorded, by reason',
+    labels: ['reason'],
+  },
+  holdfast_disk_free_bytes: {
+    kind: 'gauge',
+    help: 'Free bytes of the file system of the journal',
+  },
+  holdfast_disk_pressure: {
+    kind: 'gauge',
+    help: '1 for what the free space means now: ample, soft (no new work), hard (ballast released)',
+    labels: ['state'],
+  },
+  holdfast_journal_ballast_bytes: {
+    kind: 'gauge',
+    help: 'Bytes held back for accepted work on a full disk',
+  },
   holdfast_journal_quarantined: {
     kind: 'gauge',
     help: 'Whether the journal is damaged or not the one remembered, and takes nothing',

@@ -7,10 +7,12 @@ import type { Check, OperationsRoutes } from '../shared/platform/http/operations
 import type { Metrics } from '../shared/platform/metrics.ts';
 import type { Health } from '../shared/wire/health.ts';
 import type { OutageBudget, SidecarStatus } from '../shared/wire/sidecar-api.ts';
+import { DISK_PRESSURES } from './core/disk-pressure.ts';
 import { deadlinePassed } from './core/operation-record.ts';
 import { outageBudget } from './core/outage-budget.ts';
 import { sidecarHealth } from './health.ts';
 import { FIRST_DEADLINE } from './journal/journal-reader.ts';
+import type { DiskWatch } from './journal/disk-watch.ts';
 import type { Journal } from './journal/journal.ts';
 import type { SIDECAR_METRICS } from './metrics.ts';
 import type { Upstream } from './upstream/build-upstream.ts';
@@ -25,6 +27,7 @@ export class SidecarView {
   readonly #hostName: string;
   readonly #clock: Clock;
   readonly #journal: Journal;
+  readonly #disk: DiskWatch;
   readonly #upstream: Upstream;
   readonly #metrics: SidecarMetrics;
   #stopping = false;
@@ -33,12 +36,14 @@ export class SidecarView {
     hostName: string;
     clock: Clock;
     journal: Journal;
+    disk: DiskWatch;
     upstream: Upstream;
     metrics: SidecarMetrics;
   }) {
     this.#hostName = parts.hostName;
     this.#clock = parts.clock;
     this.#journal = parts.journal;
+    this.#disk = parts.disk;
     this.#upstream = parts.upstream;
     this.#metrics = parts.metrics;
     this.#metrics.set('holdfast_build_info', 1, { version: VERSION, daemon: 'sidecar' });
@@ -119,6 +124,8 @@ export class SidecarView {
     return sidecarHealth({
       status: this.status(),
       quarantine,
+      disk: this.#disk.state(),
+      writeWait: { ms: this.#journal.expectedWaitMs(), isShedding: this.#journal.isShedding() },
       reportsStopped: this.#upstream.reportsStopped(),
       stuck: quarantine === null ? this.#stuck() : 0,
       revoked: this.#upstream.policy.revoked()?.reason ?? null,
@@ -183,10 +190,20 @@ export class SidecarView {
     metrics.set('holdfast_journal_seq', this.#journal.head().seq);
     metrics.set('holdfast_journal_reported_seq', this.#journal.ackedSeq());
     metrics.set('holdfast_journal_queue_commands', this.#journal.queueLength());
+    metrics.set('holdfast_journal_write_wait_seconds', this.#journal.expectedWaitMs() / 1_000);
+    this.#scrapeDisk();
     metrics.reset('holdfast_outage_budget_seconds');
     for (const { rule, admissionMs } of this.budget().items) {
       metrics.set('holdfast_outage_budget_seconds', admissionMs / 1_000, { rule });
     }
+  }
+
+  #scrapeDisk(): void {
+    const { pressure, freeBytes, ballastBytes } = this.#disk.state();
+    if (freeBytes !== null) this.#metrics.set('holdfast_disk_free_bytes', freeBytes);
+    this.#metrics.set('holdfast_journal_ballast_bytes', ballastBytes);
+    for (const state of DISK_PRESSURES)
+      this.#metrics.set('holdfast_disk_pressure', state === pressure ? 1 : 0, { state });
   }
 }
 

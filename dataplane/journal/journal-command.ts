@@ -26,6 +26,8 @@ export type JournalCommand = Context &
         readonly authorityEndsBootMs: number;
         /** The `Admission`, as `JSON.stringify` writes it: a text crosses a thread cheaply. */
         readonly admissionText: string;
+        /** Why nothing new may be written; a key that is known is answered all the same. */
+        readonly noRoom?: string;
       }
     /** Changes nothing: the writer has the index of keys. */
     | { readonly type: 'find_key'; readonly app: string; readonly idempotencyKey: string }

@@ -267,6 +267,8 @@ export class JournalEngine {
         operationId: known.operationId,
       };
     }
+    if (command.noRoom !== undefined)
+      return { type: 'declined', code: 'journal_full', detail: command.noRoom };
     // Once more, at the last moment: the request may have waited in the queue past what allowed it.
     if (this.#clock.now().bootMs > command.authorityEndsBootMs) {
       const [code, what] =

@@ -9,6 +9,8 @@ export type JournalFiles = {
   readonly head: string;
   /** Written where a loss is found while the sidecar runs: the next start has the evidence. */
   readonly loss: string;
+  /** Room to give back when the disk is full. */
+  readonly ballast: string;
   /** Who this host is: one that has a name has had a journal. */
   readonly identity: string;
 };
@@ -21,6 +23,7 @@ export function journalFiles(directory: string): JournalFiles {
     wal: `${database}-wal`,
     head: join(directory, 'journal.head'),
     loss: join(directory, 'journal.loss'),
+    ballast: join(directory, 'journal.ballast'),
     identity: join(dirname(directory), 'identity.json'),
   };
 }

@@ -229,7 +229,8 @@ function acceptLoss(files: JournalFiles, { keep, yes }: Flags, { clock, out }: T
   const names = head === null && existsSync(directory) ? readdirSync(directory) : [];
   const left = names.map((name) => join(directory, name));
   const memories = [files.loss, files.head, files.identity];
-  const data = left.filter((path) => !memories.includes(path));
+  // Room is all that the ballast is: there is nothing in it to keep.
+  const data = left.filter((path) => ![...memories, files.ballast].includes(path));
   const aside = moveAside([...data, ...memories], files, clock);
   if (head !== null) rememberAsIs(files, head);
   out.write(afterwards(aside));

@@ -10,6 +10,9 @@
  * G4  A journal that is not what is remembered of it is quarantined: it is read as far as it can be
  *     read and takes nothing. Where control proves a loss while it runs, the evidence is put on
  *     disk and the journal fails as in G3; the next start finds the evidence.
+ * G5  Where the disk has no room, or is so slow that a write would wait for too long, new work is
+ *     turned away and accepted work goes on. A key that is known is still answered with its record
+ *     where there is no room; where the disk is slow nobody new joins the queue, not even to look.
  */
 import { UNSAID } from '../../shared/core/admission.ts';
 import { LRUCache } from 'lru-cache';
@@ -18,6 +21,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Admission, Outage } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import { expectedWaitMs, usualCommitMs } from '../core/commit-wait.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import { storedAsAdmitted } from '../core/new-admission.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
@@ -33,6 +37,8 @@ import type { JournalReader } from './journal-reader.ts';
 const BATCH_COMMANDS_MAX = 512;
 const QUEUE_COMMANDS_MAX = 8_192;
 const BUSY_RETRY_MS = 200;
+const BUSY_RETRY_MS_MAX = 10_000;
+const FULL_RETRY_MS = 5_000;
 const HOT_OPERATIONS_MAX = 2_000;
 
 type Queued = {
@@ -49,6 +55,14 @@ type NewEntry = {
 type Admitted =
   | { readonly type: 'admitted'; readonly operation: StoredOperation; readonly replayed: boolean }
   | (JournalAnswer & { type: 'declined' });
+/** What new work is asked before it joins the queue. */
+export type Intake = {
+  /** Why the disk has no room for it; `null` while it has. */
+  readonly noRoom: () => string | null;
+  /** It is turned away where it would wait longer than this. */
+  readonly waitMsMax: number;
+  readonly onTurnedAway: (reason: 'journal_full' | 'journal_busy') => void;
+};
 type WithoutContext<T> = T extends unknown ? Omit<T, 'now' | 'outageId'> : never;
 
 export class Journal implements JournalFeed {
@@ -70,6 +84,13 @@ export class Journal implements JournalFeed {
   #failure: Error | null = null;
   #fail: (error: Error) => void = () => undefined;
   #outageId: () => string | null = () => null;
+  #intake: Intake = {
+    noRoom: () => null,
+    waitMsMax: Number.POSITIVE_INFINITY,
+    onTurnedAway: () => undefined,
+  };
+  #usualCommitMs: number | null = null;
+  #commitFromBootMs: number | null = null;
 
   constructor(parts: {
     /** `null` in quarantine, as is a reader where nothing can be read. */
@@ -101,6 +122,11 @@ export class Journal implements JournalFeed {
     this.#outageId = outageId;
   }
 
+  /** G5. */
+  useIntake(intake: Intake): void {
+    this.#intake = intake;
+  }
+
   /** Throws `journal_quarantined` where nothing of it can be read. */
   get reader(): JournalReader {
     if (this.#reader === null) throw quarantined(this.quarantine);
@@ -120,7 +146,7 @@ export class Journal implements JournalFeed {
     return this.#submit({ ...command, now: this.#clock.now(), outageId: this.#outageId() });
   }
 
-  /** As `submit`; what is admitted was decided `now`. */
+  /** As `submit`, and `journal_full`; what is admitted was decided `now`. */
   async admit({ operationId, admission, authorityEndsBootMs, now }: NewEntry): Promise<Admitted> {
     const outageId = this.#outageId();
     const answer = await this.#submit({
@@ -138,7 +164,10 @@ export class Journal implements JournalFeed {
       now,
       outageId,
     });
-    if (answer.type === 'declined') return answer;
+    if (answer.type === 'declined') {
+      if (answer.code === 'journal_full') throw this.#full(answer.detail);
+      return answer;
+    }
     if (answer.type !== 'admitted')
       throw new Error(`the journal answered ${answer.type} to an admission`);
     if (answer.recorded !== null)
@@ -167,14 +196,54 @@ export class Journal implements JournalFeed {
         ),
       );
     }
+    const turnedAway = this.#turnedAway(command);
+    if (turnedAway !== null) return Promise.reject(turnedAway);
     return new Promise((resolve, reject) => {
       this.#queue.push({ command, resolve, reject });
       this.#writing ??= Promise.resolve().then(() => this.#writeQueue());
     });
   }
 
+  /** G5. */
+  #turnedAway({ type }: JournalCommand): HoldfastError | null {
+    if (type !== 'admit' && type !== 'find_key' && type !== 'refuse') return null;
+    const waitMs = this.expectedWaitMs();
+    if (waitMs > this.#intake.waitMsMax) {
+      this.#intake.onTurnedAway('journal_busy');
+      return new HoldfastError(
+        'journal_busy',
+        `the disk is slow: a write would wait ${waitMs} ms and new work at most ${this.#intake.waitMsMax} ms; accepted work goes on, ask again with the same key`,
+        { retry_after_ms: Math.min(Math.max(waitMs, BUSY_RETRY_MS), BUSY_RETRY_MS_MAX) },
+      );
+    }
+    // A refusal is new to the journal as well, and anybody could fill the last room with them.
+    const noRoom = type === 'refuse' ? this.#intake.noRoom() : null;
+    return noRoom === null ? null : this.#full(noRoom);
+  }
+
+  #full(detail: string): HoldfastError {
+    this.#intake.onTurnedAway('journal_full');
+    return new HoldfastError('journal_full', detail, { retry_after_ms: FULL_RETRY_MS });
+  }
+
   queueLength(): number {
     return this.#queue.length;
+  }
+
+  /** Of a write that is asked for now. */
+  expectedWaitMs(): number {
+    const from = this.#commitFromBootMs;
+    return expectedWaitMs({
+      usualMs: this.#usualCommitMs,
+      runningMs: from === null ? null : this.#clock.now().bootMs - from,
+      queueLength: this.#queue.length,
+      batchMax: BATCH_COMMANDS_MAX,
+    });
+  }
+
+  /** Whether new work is turned away because the disk is slow. */
+  isShedding(): boolean {
+    return this.expectedWaitMs() > this.#intake.waitMsMax;
   }
 
   head(): JournalHead {
@@ -243,7 +312,8 @@ export class Journal implements JournalFeed {
       try {
         const before = this.#state.head.seq;
         if (this.#writer === null) throw quarantined(this.quarantine);
-        this.#state = await this.#writer.write(batch.map(({ command }) => command));
+        this.#state = await this.#writer.write(this.#commandsOf(batch));
+        this.#noteCommit();
         failpoint('journal.before_answers');
         this.#onBatch({ size: batch.length, commitMs: this.#state.commitMs });
         batch.forEach(({ resolve, reject }, index) => {
@@ -262,6 +332,22 @@ export class Journal implements JournalFeed {
       }
     }
     this.#writing = null;
+  }
+
+  /** Whether there is room is asked now: a command may have waited in the queue past it. */
+  #commandsOf(batch: readonly Queued[]): JournalCommand[] {
+    this.#commitFromBootMs = this.#clock.now().bootMs;
+    const noRoom = this.#intake.noRoom();
+    return batch.map(({ command }) =>
+      noRoom === null || command.type !== 'admit' ? command : { ...command, noRoom },
+    );
+  }
+
+  /** As callers feel it: all of the batch, and not its fsync alone. */
+  #noteCommit(): void {
+    const from = this.#commitFromBootMs ?? 0;
+    this.#usualCommitMs = usualCommitMs(this.#usualCommitMs, this.#clock.now().bootMs - from);
+    this.#commitFromBootMs = null;
   }
 
   /** G3. */

@@ -67,7 +67,7 @@ export const ERRORS = {
   stale_owner: row(412, 'The fencing token is lower than the highest one seen'),
 
   // The journal and the daemon.
-  journal_busy: row(503, 'The journal queue is full', true),
+  journal_busy: row(503, 'Too many writes wait for the disk, or for too long', true),
   outcome_unknown: row(
     503,
     'The commit failed and its outcome is not known; ask again with the same key',

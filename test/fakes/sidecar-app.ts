@@ -91,6 +91,8 @@ export async function openTestSidecar(
         reportsStopped: null,
         quarantine: journal.quarantine,
         queueLength: 0,
+        writeWait: { ms: journal.expectedWaitMs(), isShedding: journal.isShedding() },
+        disk: { pressure: 'ample', detail: 'not watched here', sinceMs: null },
         nowMs: clock.now().wallMs,
       }),
     status,
