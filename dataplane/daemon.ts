@@ -4,8 +4,9 @@
  *
  * Start: journal, authority from disk, HTTP, then the loops. Nothing waits for control. Over a
  * journal that is quarantined there is HTTP and nothing else: authority is neither read nor asked
- * for, so that leases lapse and control gives the work to another host. Stop: readiness off,
- * requests in hand finished, loops ended, journal closed last.
+ * for, so that leases lapse and control gives the work to another host; the same on a file system
+ * that takes no writes, until it does. Stop: readiness off, requests in hand finished, loops ended,
+ * journal closed last.
  */
 import { existsSync } from 'node:fs';
 import { VERSION } from '../shared/core/version.ts';
@@ -27,6 +28,7 @@ import { DiskWatch } from './journal/disk-watch.ts';
 import type { ReadDiskSpace } from './journal/disk-space.ts';
 import { journalFiles } from './journal/journal-files.ts';
 import type { Journal } from './journal/journal.ts';
+import { isReadOnly } from './journal/open-journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
 import { Admissions } from './operations/admissions.ts';
 import { Custodian } from './operations/custodian.ts';
@@ -38,6 +40,7 @@ import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
 
 /** Between a failure that ends the daemon and the closing of its doors. */
 const LAST_ANSWERS_MS = 100;
+const WRITABLE_LOOK_MS = 2_000;
 const BUNDLE_WAIT_MS = 30_000;
 const EXECUTING_AT_START_MAX = 1_000_000;
 
@@ -97,7 +100,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   let parts: Parts & { custodian: Custodian };
   try {
     if (journal.quarantine === null) await upstream.open();
-    else logger.error({ evidence: journal.quarantine }, 'the journal is quarantined');
+    else logger.error({ evidence: journal.quarantine }, 'the journal takes nothing');
     journal.useOutages(() => upstream.outages.current()?.outageId ?? null);
     parts = buildParts(ports, { settings, metrics, journal, upstream, view });
     listeners = await listen(config, { settings, metrics, parts, tokens });
@@ -115,7 +118,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   const tasks =
     journal.quarantine === null
       ? [...upstream.tasks, parts.custodian.task(), disk.task(), retention.task()]
-      : [untilStopped];
+      : [journal.isReadOnly ? untilWritable(`${config.dataDir}/journal`, clock) : untilStopped];
   const running = runTasks(tasks, stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {
     // Whoever waits for an answer still gets it: the truth is that the outcome is unknown. So does
@@ -163,6 +166,20 @@ const untilStopped: Task = {
   run: (signal) =>
     new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
 };
+
+/** Ends the daemon then: what is on disk is read anew by the start that may write. */
+function untilWritable(directory: string, clock: Clock): Task {
+  return {
+    name: 'read-only',
+    run: async (signal) => {
+      while (!signal.aborted) {
+        await clock.sleep(WRITABLE_LOOK_MS, signal);
+        if (!signal.aborted && !isReadOnly(directory))
+          throw new Error(`${directory} takes writes again: the sidecar ends, to be started anew`);
+      }
+    },
+  };
+}
 
 type Opened = {
   readonly settings: SidecarSettings;

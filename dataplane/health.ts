@@ -20,6 +20,8 @@ export type HealthInput = {
   readonly disk: Pick<DiskState, 'pressure' | 'detail' | 'sinceMs'>;
   /** Why the journal takes nothing, if it does not. */
   readonly quarantine: string | null;
+  /** It is sound then, and takes nothing because its file system does not. */
+  readonly isReadOnly: boolean;
   /** Why reports no longer go up, if they do not. */
   readonly reportsStopped: string | null;
   readonly nowMs: number;
@@ -142,7 +144,8 @@ function admissionPart({ status, revoked, staleRules }: HealthInput): HealthPart
 
 function journalPart(input: HealthInput): HealthPart {
   const { status, queueLength, quarantine, writeWait } = input;
-  if (quarantine !== null) return part('failed', `quarantined: ${quarantine}`);
+  if (quarantine !== null)
+    return part('failed', `${input.isReadOnly ? 'read-only' : 'quarantined'}: ${quarantine}`);
   const waiting = `${status.journal.seq} entries, ${queueLength} writes waiting`;
   if (!writeWait.isShedding) return part('ok', waiting);
   return part(

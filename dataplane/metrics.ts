@@ -56,7 +56,7 @@ export const SIDECAR_METRICS = {
   },
   holdfast_journal_quarantined: {
     kind: 'gauge',
-    help: 'Whether the journal is damaged or not the one remembered, and takes nothing',
+    help: 'Whether the journal is damaged, not the one remembered, or read-only, and takes nothing',
   },
   holdfast_journal_size_bytes: {
     kind: 'gauge',

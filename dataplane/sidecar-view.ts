@@ -61,7 +61,8 @@ export class SidecarView {
       ready: () => this.#ready(),
       started: () => {
         // Come up it has: a supervisor that restarts it would change nothing.
-        if (this.#journal.quarantine !== null) return [check('journal', true, 'quarantined')];
+        if (this.#journal.quarantine !== null)
+          return [check('journal', true, this.#standstill() ?? '')];
         const hostId = this.#upstream.identity()?.hostId;
         return [
           check('journal', true, 'open'),
@@ -81,7 +82,7 @@ export class SidecarView {
       check(
         'journal',
         quarantine === null,
-        quarantine === null ? 'open' : `quarantined: ${quarantine}`,
+        quarantine === null ? 'open' : `${this.#standstill()}: ${quarantine}`,
       ),
       check(
         'policy',
@@ -89,6 +90,12 @@ export class SidecarView {
         policy === null ? 'no policy has been received yet' : `revision ${policy.policyRevision}`,
       ),
     ];
+  }
+
+  /** In a word, why the journal takes nothing. */
+  #standstill(): string | null {
+    if (this.#journal.quarantine === null) return null;
+    return this.#journal.isReadOnly ? 'read-only' : 'quarantined';
   }
 
   status(): SidecarStatus {
@@ -120,10 +127,11 @@ export class SidecarView {
 
   health(): Health {
     const nowMs = this.#clock.now().wallMs;
-    const { quarantine } = this.#journal;
+    const { quarantine, isReadOnly } = this.#journal;
     return sidecarHealth({
       status: this.status(),
       quarantine,
+      isReadOnly,
       disk: this.#disk.state(),
       writeWait: { ms: this.#journal.expectedWaitMs(), isShedding: this.#journal.isShedding() },
       reportsStopped: this.#upstream.reportsStopped(),

@@ -68,6 +68,8 @@ type WithoutContext<T> = T extends unknown ? Omit<T, 'now' | 'outageId'> : never
 export class Journal implements JournalFeed {
   /** Why it takes nothing, and the way out; `null` while it is sound. */
   readonly quarantine: string | null;
+  /** It takes nothing because its file system does not, and nothing is known to be wrong with it. */
+  readonly isReadOnly: boolean;
   /** Rejects once, when the journal cannot go on. */
   readonly failed: Promise<never>;
   readonly #reader: JournalReader | null;
@@ -99,6 +101,7 @@ export class Journal implements JournalFeed {
     snapshot: BatchAnswer;
     clock: Clock;
     quarantine?: string;
+    isReadOnly?: boolean;
     /** Puts on disk what the next start must know. */
     onLoss?: (evidence: string) => void;
     onBatch?: (batch: { size: number; commitMs: number }) => void;
@@ -106,6 +109,7 @@ export class Journal implements JournalFeed {
     this.#writer = parts.writer;
     this.#reader = parts.reader;
     this.quarantine = parts.quarantine ?? null;
+    this.isReadOnly = parts.isReadOnly ?? false;
     this.#onLoss = parts.onLoss ?? (() => undefined);
     this.#state = parts.snapshot;
     this.#clock = parts.clock;

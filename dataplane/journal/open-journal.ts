@@ -1,3 +1,5 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import type { Clock } from '../../shared/platform/clock.ts';
 import {
   makeDirectory,
@@ -7,6 +9,7 @@ import {
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import type { JournalDamage } from '../core/journal-verdict.ts';
+import type { BatchAnswer } from './journal-command.ts';
 import { journalFiles, type JournalFiles } from './journal-files.ts';
 import { JournalReader } from './journal-reader.ts';
 import { Journal } from './journal.ts';
@@ -15,8 +18,8 @@ import { verifyJournal } from './start-verification.ts';
 
 /**
  * Opens or makes the journal in `directory`. One that is not what is remembered of it is opened for
- * reading alone, quarantined; none is made in its stead. Throws a `StoreError` that names the way
- * out.
+ * reading alone, quarantined, and so is one on a file system that takes no writes; none is made in
+ * its stead. Throws a `StoreError` that names the way out.
  */
 export async function openJournal(
   directory: string,
@@ -33,6 +36,7 @@ export async function openJournal(
       error,
     );
   }
+  if (isReadOnly(directory)) return openReadOnly(files, clock);
   const verdict = verifyJournal(files);
   if (verdict.kind !== 'ok' && verdict.kind !== 'fresh')
     return openQuarantined(files, verdict, clock);
@@ -50,29 +54,71 @@ export async function openJournal(
   });
 }
 
-function openQuarantined(files: JournalFiles, damage: JournalDamage, clock: Clock): Journal {
-  const readable = damage.kind === 'lost' || damage.kind === 'broken_chain';
-  let reader: JournalReader | null = null;
-  let head = { seq: 0, hash: FIRST_PREVIOUS_HASH };
-  let counts: Readonly<Record<string, number>> = {};
-  if (readable) {
-    try {
-      reader = new JournalReader(files.database);
-      head = reader.newest() ?? head;
-      counts = reader.countByState();
-    } catch {
-      // Enough of it can be read to say that it is damaged, and no more.
-      reader?.close();
-      reader = null;
-    }
+/** Permissions aside: those are mended by whoever gave them, and end the start. */
+export function isReadOnly(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EROFS';
   }
+}
+
+/**
+ * To show what there is; nothing is checked, since nothing will rest on it before the next start
+ * does check it.
+ */
+function openReadOnly(files: JournalFiles, clock: Clock): Journal {
+  // SQLite reads a log only beside a file that is shared by its readers, and cannot make one here.
+  const isWhole = (statSync(files.wal, { throwIfNoEntry: false })?.size ?? 0) === 0;
+  const path = isWhole ? `${pathToFileURL(files.database).href}?immutable=1` : files.database;
   return new Journal({
     writer: null,
-    reader,
-    snapshot: { answers: [], head, ackedSeq: 0, counts, commitMs: 0 },
+    ...readable(path),
+    clock,
+    isReadOnly: true,
+    quarantine:
+      `the file system of ${files.directory} is read-only: nothing is admitted, executed or ` +
+      'reported, and what is recorded can be read. Find out why (the log of the kernel says it), ' +
+      'mount it for writing, then start the sidecar again: nothing was lost by this',
+  });
+}
+
+function openQuarantined(files: JournalFiles, damage: JournalDamage, clock: Clock): Journal {
+  const isReadable = damage.kind === 'lost' || damage.kind === 'broken_chain';
+  return new Journal({
+    writer: null,
+    ...(isReadable ? readable(files.database) : NOTHING_READABLE),
     clock,
     quarantine: quarantineDetail(files, damage),
   });
+}
+
+type Readable = { readonly reader: JournalReader | null; readonly snapshot: BatchAnswer };
+
+const NOTHING_READABLE: Readable = {
+  reader: null,
+  snapshot: {
+    answers: [],
+    head: { seq: 0, hash: FIRST_PREVIOUS_HASH },
+    ackedSeq: 0,
+    counts: {},
+    commitMs: 0,
+  },
+};
+
+function readable(path: string): Readable {
+  let reader: JournalReader | null = null;
+  try {
+    reader = new JournalReader(path);
+    const { snapshot } = NOTHING_READABLE;
+    const head = reader.newest() ?? snapshot.head;
+    return { reader, snapshot: { ...snapshot, head, counts: reader.countByState() } };
+  } catch {
+    // Enough of it can be read to say what is wrong, and no more.
+    reader?.close();
+    return NOTHING_READABLE;
+  }
 }
 
 /** Names the evidence and the way out, for whoever meets it first: a log, a probe, a caller. */

@@ -75,7 +75,7 @@ export const ERRORS = {
   ),
   journal_quarantined: row(
     503,
-    'The journal is damaged or not the one remembered; a person must act',
+    'The journal is damaged, not the one remembered, or read-only; a person must act',
   ),
   journal_full: row(507, 'The journal has no room for new operations', true),
   overloaded: row(503, 'The daemon serves as many as it can', true),

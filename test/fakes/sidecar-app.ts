@@ -90,6 +90,7 @@ export async function openTestSidecar(
         staleRules: { bounded: 1, expired: 0 },
         reportsStopped: null,
         quarantine: journal.quarantine,
+        isReadOnly: journal.isReadOnly,
         queueLength: 0,
         writeWait: { ms: journal.expectedWaitMs(), isShedding: journal.isShedding() },
         disk: { pressure: 'ample', detail: 'not watched here', sinceMs: null },

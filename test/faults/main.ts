@@ -17,6 +17,7 @@ import { fullDisk } from './campaigns/full-disk.ts';
 import { killNine } from './campaigns/kill-nine.ts';
 import { powerCut } from './campaigns/power-cut.ts';
 import { readOnlyDisk } from './campaigns/read-only-disk.ts';
+import { readOnlyMount } from './campaigns/read-only-mount.ts';
 import { slowDisk } from './campaigns/slow-disk.ts';
 import { Undo } from './undo.ts';
 
@@ -29,6 +30,7 @@ const CAMPAIGNS: readonly Campaign[] = [
   bitFlip,
   fullDisk,
   readOnlyDisk,
+  readOnlyMount,
 ];
 
 const EXIT = { passed: 0, broken: 1, usage: 2, cannotRun: 4 } as const;

@@ -59,6 +59,11 @@ export class LoopDisk {
     this.#unmount = this.#undo.add(`mount ${this.directory}`, () => unmount(this.directory));
   }
 
+  /** As an operator, or the kernel after an error; no file there may be open for writing. */
+  become(mode: 'ro' | 'rw'): void {
+    runProgram('mount', ['-o', `remount,${mode}`, this.directory]);
+  }
+
   /** Nothing may have files open there any more. */
   unmount(): void {
     this.#unmount?.();
@@ -73,6 +78,11 @@ export class LoopDisk {
   get usedShare(): number {
     const { blocks, bfree } = statfsSync(this.directory);
     return 1 - bfree / blocks;
+  }
+
+  get totalBytes(): number {
+    const { blocks, bsize } = statfsSync(this.directory);
+    return blocks * bsize;
   }
 
   get freeBytes(): number {

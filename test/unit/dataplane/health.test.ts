@@ -26,6 +26,7 @@ const input: HealthInput = {
   writeWait: { ms: 0, isShedding: false },
   disk: { pressure: 'ample', detail: '9 GiB are free', sinceMs: null },
   quarantine: null,
+  isReadOnly: false,
   reportsStopped: null,
   nowMs: 1,
 };
@@ -60,5 +61,12 @@ describe('I10: the disk is told under the data plane, and what it means for new 
       state: 'degraded',
       detail: expect.stringMatching(/new work is refused: the disk is slow, a write would wait 3s/),
     });
+  });
+
+  test('a read-only journal is not called damaged, nor a damaged one read-only', () => {
+    const quarantine = 'why';
+    const readOnly = partOf('journal', { quarantine, isReadOnly: true });
+    expect(readOnly).toMatchObject({ state: 'failed', detail: 'read-only: why' });
+    expect(partOf('journal', { quarantine })).toMatchObject({ detail: 'quarantined: why' });
   });
 });
