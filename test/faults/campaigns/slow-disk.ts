@@ -1,6 +1,7 @@
 /**
  * A disk that still works and takes its time over each flush. Answers stay true, commits are shared,
- * and whoever asks how it is gets an answer at once.
+ * and whoever asks how it is gets an answer at once. Where it is too slow, so does new work: a refusal
+ * that says when to come again, while accepted work goes on.
  */
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,17 +16,20 @@ import { makeSite, type Site } from '../sidecar/site.ts';
 import { expectReady } from '../subject.ts';
 import { Verifier } from '../verifier.ts';
 
-const DELAYS_MS = [50, 500];
+const DELAYS_MS = [50, 500, 1_500];
+/** From here on a write waits for longer than new work is made to; from half of it on it may. */
+const SHEDDING_FROM_MS = 1_000;
 const CLIENTS = 16;
 const LOAD_MS = 10_000;
 const PROBE_EVERY_MS = 100;
-/** A flush of 500 ms in the way of health would show at once; the rest is room for a busy machine. */
+/** A flush of 500 ms in the way of an answer would show at once; the rest is room for a busy machine. */
 const HEALTH_P50_MS_MAX = 250;
+const SHED_P50_MS_MAX = 250;
 const SHARED_LEAST = 2;
 
 export const slowDisk: Campaign = {
   name: 'slow-disk',
-  about: `each fsync takes ${DELAYS_MS.join(' and ')} ms longer`,
+  about: `each fsync takes ${DELAYS_MS.join(', ')} ms longer`,
   cyclesAtFirst: 1,
   needs: [STRACE],
   run,
@@ -91,7 +95,17 @@ async function runSlow(
   if (delayed === 0) breaches.push({ what: name, detail: 'no call was delayed' });
   if (p50 > HEALTH_P50_MS_MAX)
     breaches.push({ what: name, detail: `half of the health checks took ${p50} ms and more` });
-  if (shared.perCommit < SHARED_LEAST)
+  const isShedding = delayMs >= SHEDDING_FROM_MS;
+  const shedMs = turnedAwayMs(history);
+  const mayShed = delayMs >= SHEDDING_FROM_MS / 2;
+  if (isShedding ? shedMs.length === 0 : !mayShed && shedMs.length > 0)
+    breaches.push({ what: name, detail: `${shedMs.length} calls were turned away` });
+  if (at(shedMs, 0.5) > SHED_P50_MS_MAX)
+    breaches.push({
+      what: name,
+      detail: `half of the refusals took ${at(shedMs, 0.5)} ms and more`,
+    });
+  if (!isShedding && shared.perCommit < SHARED_LEAST)
     breaches.push({
       what: name,
       detail: `${shared.perCommit} commands a commit: it is not shared`,
@@ -102,6 +116,7 @@ async function runSlow(
       [`${delayMs} ms: delayed flushes`]: delayed,
       [`${delayMs} ms: acknowledged`]: acknowledged,
       [`${delayMs} ms: refused`]: refused,
+      [`${delayMs} ms: turned away at once`]: shedMs.length,
       [`${delayMs} ms: commits`]: shared.commits,
       [`${delayMs} ms: commands per commit`]: shared.perCommit,
       [`${delayMs} ms: health p50 / p95 / max ms`]: `${p50} / ${at(healthMs, 0.95)} / ${at(healthMs, 1)} of ${healthMs.length}`,
@@ -109,6 +124,14 @@ async function runSlow(
     lies: verifier.lies,
     breaches,
   };
+}
+
+/** How long each took that was told to come again later. */
+function turnedAwayMs({ calls }: History): number[] {
+  return calls
+    .filter(({ end }) => end?.kind === 'fail' && end.code === 'journal_busy')
+    .map(({ invokedMs, endedMs }) => endedMs - invokedMs)
+    .toSorted((a, b) => a - b);
 }
 
 /** How long each look at its health took: the probe and the verdicts, in turn. */

@@ -36,6 +36,8 @@ export class SidecarProcess implements Subject {
       readonly under?: readonly string[];
       /** For a first start; without it the data is of a host that has enrolled. */
       readonly joinTokenFile?: string;
+      /** None where it is not said: it would be written anew for each copy of the data. */
+      readonly ballast?: string;
       readonly callTimeoutMs?: number;
     },
   ) {
@@ -54,6 +56,7 @@ export class SidecarProcess implements Subject {
         HOLDFAST_HOST_NAME: 'dev',
         HOLDFAST_APPS_FILE: site.appsFile,
         HOLDFAST_LOG_LEVEL: 'error',
+        HOLDFAST_BALLAST: options.ballast ?? '0B',
         ...(options.joinTokenFile === undefined
           ? {}
           : { HOLDFAST_JOIN_TOKEN_FILE: options.joinTokenFile }),

@@ -34,6 +34,8 @@ export async function makeSite(undo: Undo): Promise<Site> {
     sidecarPort: 0,
     policyFile: POLICY_FILE,
     environment: process.env,
+    // Every cycle copies what it leaves.
+    sidecarSettings: { HOLDFAST_BALLAST: '0B' },
     clock: new SystemClock(),
     random: new SystemRandom(),
     logLevel: 'warn',
