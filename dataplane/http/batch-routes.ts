@@ -34,7 +34,7 @@ const BatchSchema = Type.Array(Type.Unknown(), {
   description: 'each a BatchItem; as NDJSON, one on each line',
 });
 
-/** A line that is no JSON: its neighbours are not to suffer for it. */
+/** A line that is no JSON, or an item that is too large: its neighbours are not to suffer for it. */
 class UnreadableItem {
   readonly error: HoldfastError;
 
@@ -62,9 +62,9 @@ export function installBatchRoutes(app: App, { admissions }: Parts): void {
       },
       async (request, reply) => {
         const caller = callerOf(request);
-        const verdicts = await Promise.all(
-          request.body.map((item, index) => judge(item, index, caller)),
-        );
+        // Lines have been measured as they came.
+        const items = isNdjson(request) ? request.body : request.body.map(boundedItem);
+        const verdicts = await Promise.all(items.map((item, index) => judge(item, index, caller)));
         if (!isNdjson(request)) return { items: verdicts };
         const lines = verdicts.map((verdict) => `${JSON.stringify(verdict)}\n`).join('');
         return reply.header('content-type', NDJSON).serializer(String).send(lines);
@@ -113,7 +113,7 @@ function accepted(index: number, { operation, replayed }: Admitted): BatchVerdic
   };
 }
 
-/** Throws `invalid_request`, `invalid_json` or `body_too_large`. */
+/** Throws what is wrong with the item. */
 function checkItem(item: unknown): BatchItem {
   if (item instanceof UnreadableItem) throw item.error;
   if (!itemChecker.Check(item)) {
@@ -124,11 +124,16 @@ function checkItem(item: unknown): BatchItem {
     const detail = `${first?.path ?? '/'}: ${first?.message ?? 'does not fit'}`;
     throw new HoldfastError('invalid_request', detail, { errors });
   }
-  if (JSON.stringify(item).length > ITEM_BYTES_MAX) {
-    const detail = `an operation may have ${ITEM_BYTES_MAX} bytes: keep what is larger elsewhere, and name it here`;
-    throw new HoldfastError('body_too_large', detail);
-  }
   return item;
+}
+
+function boundedItem(item: unknown): unknown {
+  return JSON.stringify(item).length > ITEM_BYTES_MAX ? tooLarge() : item;
+}
+
+function tooLarge(): UnreadableItem {
+  const detail = `an operation may have ${ITEM_BYTES_MAX} bytes: keep what is larger elsewhere, and name it here`;
+  return new UnreadableItem(new HoldfastError('body_too_large', detail));
 }
 
 function isNdjson(request: FastifyRequest): boolean {
@@ -148,6 +153,7 @@ function parseNdjson(routes: App): void {
       return done(new HoldfastError('invalid_request', detail));
     }
     const items = lines.map((line): unknown => {
+      if (line.length > ITEM_BYTES_MAX) return tooLarge();
       const problem = jsonTextProblem(line);
       if (problem !== null) return new UnreadableItem(new HoldfastError('invalid_json', problem));
       let item: unknown;

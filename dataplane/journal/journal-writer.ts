@@ -9,12 +9,18 @@ import type { FromWriter, ToWriter } from './writer-thread.ts';
 /** A disk that hangs this long is as good as gone: callers are told, and the start looks anew. */
 const BATCH_BOUND_MS = 30_000;
 
-type Waiter = { resolve(answer: BatchAnswer | null): void; reject(error: Error): void };
+type Waiter = {
+  /** How many of the answers are its own. */
+  readonly commands: number;
+  resolve(answer: BatchAnswer | null): void;
+  reject(error: Error): void;
+};
 
 export class ThreadWriter implements JournalWriter {
   readonly #worker: Worker;
   readonly #clock: Clock;
-  #waiter: Waiter | null = null;
+  /** In the order of their messages. */
+  #waiters: Waiter[] = [];
   #failure: Error | null = null;
 
   private constructor(worker: Worker, clock: Clock) {
@@ -44,7 +50,7 @@ export class ThreadWriter implements JournalWriter {
       clock,
     );
     try {
-      const snapshot = await writer.#next();
+      const snapshot = await writer.#next(0);
       if (snapshot === null) throw new Error('the writer thread ended');
       return { writer, snapshot };
     } catch (error) {
@@ -57,7 +63,7 @@ export class ThreadWriter implements JournalWriter {
   }
 
   async write(commands: readonly JournalCommand[]): Promise<BatchAnswer> {
-    const answer = this.#next();
+    const answer = this.#next(commands.length);
     const bound = this.#clock.startTimer(BATCH_BOUND_MS, () =>
       this.#fail(new Error(`the disk has not answered for ${BATCH_BOUND_MS / 1_000} s`)),
     );
@@ -72,38 +78,42 @@ export class ThreadWriter implements JournalWriter {
   }
 
   async close(): Promise<void> {
-    const closed = this.#next();
+    const closed = this.#next(0);
     this.#worker.postMessage({ close: true } satisfies ToWriter);
     await closed;
     await this.#worker.terminate();
   }
 
-  #next(): Promise<BatchAnswer | null> {
+  #next(commands: number): Promise<BatchAnswer | null> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
-      this.#waiter = { resolve, reject };
+      this.#waiters.push({ commands, resolve, reject });
     });
   }
 
+  /** The thread answers all that it took together at once. */
   #settle(message: FromWriter): void {
     if ('failure' in message) {
-      this.#fail(
-        message.storeCode === null
-          ? new Error(message.failure)
-          : new StoreError(message.storeCode, message.failure),
-      );
-      return;
+      const { failure, storeCode } = message;
+      this.#fail(storeCode === null ? new Error(failure) : new StoreError(storeCode, failure));
+    } else if ('closed' in message) {
+      this.#waiters.shift()?.resolve(null);
+    } else {
+      const { answers, ...state } = message.answer;
+      let from = 0;
+      do {
+        const waiter = this.#waiters.shift();
+        if (waiter === undefined) return;
+        const to = from + waiter.commands;
+        waiter.resolve({ ...state, answers: answers.slice(from, to) });
+        from = to;
+      } while (from < answers.length);
     }
-    const waiter = this.#waiter;
-    this.#waiter = null;
-    waiter?.resolve('answer' in message ? message.answer : null);
   }
 
   /** For good: also where nobody waits just now. */
   #fail(error: Error): void {
     this.#failure ??= error;
-    const waiter = this.#waiter;
-    this.#waiter = null;
-    waiter?.reject(error);
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 }

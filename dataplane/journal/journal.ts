@@ -1,8 +1,9 @@
 /**
  * The journal as the sidecar uses it: commands queue here and are committed in groups.
  *
- * G1  While a commit is on its way, commands gather and go together with the next one: the cost of
- *     an fsync is shared and nobody waits for more than two.
+ * G1  While a commit is on its way, commands gather at the writer and go together with the next
+ *     one: the cost of an fsync is shared and nobody waits for more than two. They are handed over
+ *     as they come, a few at a time, so that both threads work at once.
  * G2  The queue is bounded: past it a caller is refused at once, never made to wait
  *     (`journal_busy`).
  * G3  After a failed commit nothing is known of its batch: every caller is told so
@@ -35,6 +36,9 @@ import type { JournalFeed, JournalHead } from './journal-feed.ts';
 import type { JournalReader } from './journal-reader.ts';
 
 const BATCH_COMMANDS_MAX = 512;
+/** So many are worth a message to the writer while it is at work. */
+const EARLY_COMMANDS = 16;
+const BATCHES_AT_ONCE_MAX = 8;
 const QUEUE_COMMANDS_MAX = 8_192;
 const BUSY_RETRY_MS = 200;
 const BUSY_RETRY_MS_MAX = 10_000;
@@ -82,7 +86,7 @@ export class Journal implements JournalFeed {
   readonly #hot = new LRUCache<string, StoredOperation>({ max: HOT_OPERATIONS_MAX });
   #state: BatchAnswer;
   #queue: Queued[] = [];
-  #writing: Promise<void> | null = null;
+  readonly #writing = new Set<Promise<void>>();
   #failure: Error | null = null;
   #fail: (error: Error) => void = () => undefined;
   #outageId: () => string | null = () => null;
@@ -92,7 +96,8 @@ export class Journal implements JournalFeed {
     onTurnedAway: () => undefined,
   };
   #usualCommitMs: number | null = null;
-  #commitFromBootMs: number | null = null;
+  /** When each batch that is on its way was given to the writer. */
+  readonly #givenBootMs: number[] = [];
 
   constructor(parts: {
     /** `null` in quarantine, as is a reader where nothing can be read. */
@@ -204,7 +209,7 @@ export class Journal implements JournalFeed {
     if (turnedAway !== null) return Promise.reject(turnedAway);
     return new Promise((resolve, reject) => {
       this.#queue.push({ command, resolve, reject });
-      this.#writing ??= Promise.resolve().then(() => this.#writeQueue());
+      this.#writeSoon();
     });
   }
 
@@ -236,7 +241,7 @@ export class Journal implements JournalFeed {
 
   /** Of a write that is asked for now. */
   expectedWaitMs(): number {
-    const from = this.#commitFromBootMs;
+    const [from = null] = this.#givenBootMs;
     return expectedWaitMs({
       usualMs: this.#usualCommitMs,
       runningMs: from === null ? null : this.#clock.now().bootMs - from,
@@ -304,43 +309,62 @@ export class Journal implements JournalFeed {
 
   /** Writes what is queued, then closes. */
   async close(): Promise<void> {
-    while (this.#writing !== null) await this.#writing;
+    while (this.#writing.size > 0) await Promise.all(this.#writing);
     if (this.#failure === null) await this.#writer?.close();
     this.#reader?.close();
   }
 
-  /** G1. */
-  async #writeQueue(): Promise<void> {
-    while (this.#queue.length > 0 && this.#failure === null) {
-      const batch = this.#queue.splice(0, BATCH_COMMANDS_MAX);
-      try {
-        const before = this.#state.head.seq;
-        if (this.#writer === null) throw quarantined(this.quarantine);
-        this.#state = await this.#writer.write(this.#commandsOf(batch));
-        this.#noteCommit();
-        failpoint('journal.before_answers');
-        this.#onBatch({ size: batch.length, commitMs: this.#state.commitMs });
-        batch.forEach(({ resolve, reject }, index) => {
-          const answer = this.#state.answers[index];
-          if (answer === undefined) return reject(new Error('the writer gave no answer'));
-          // In the order of the commits: before whoever waits for this one can ask for the next.
-          if (answer.type === 'applied')
-            this.#hot.set(answer.operation.operationId, answer.operation);
-          if (answer.type === 'pruned')
-            for (const operationId of answer.operationIds) this.#hot.delete(operationId);
-          resolve(answer);
-        });
-        if (this.#state.head.seq > before) for (const listener of this.#listeners) listener();
-      } catch (error) {
-        this.#stop(error instanceof Error ? error : new Error(String(error)), batch);
-      }
+  /** G1: the first of many waits for nobody but its neighbours of the same moment. */
+  #writeSoon(): void {
+    if (this.#writing.size === 0) {
+      // Held while the moment lasts, so that there is one of these.
+      const moment = Promise.resolve().then(() => {
+        this.#writing.delete(moment);
+        this.#writeBatch();
+      });
+      this.#writing.add(moment);
+    } else if (this.#queue.length >= EARLY_COMMANDS && this.#writing.size < BATCHES_AT_ONCE_MAX) {
+      this.#writeBatch();
     }
-    this.#writing = null;
+  }
+
+  #writeBatch(): void {
+    if (this.#queue.length === 0 || this.#failure !== null) return;
+    const writing = this.#write(this.#queue.splice(0, BATCH_COMMANDS_MAX)).then(() => {
+      this.#writing.delete(writing);
+      this.#writeBatch();
+    });
+    this.#writing.add(writing);
+  }
+
+  async #write(batch: readonly Queued[]): Promise<void> {
+    try {
+      if (this.#writer === null) throw quarantined(this.quarantine);
+      const state = await this.#writer.write(this.#commandsOf(batch));
+      this.#noteCommit();
+      failpoint('journal.before_answers');
+      const before = this.#state.head.seq;
+      this.#state = state;
+      this.#onBatch({ size: batch.length, commitMs: state.commitMs });
+      batch.forEach(({ resolve, reject }, index) => {
+        const answer = state.answers[index];
+        if (answer === undefined) return reject(new Error('the writer gave no answer'));
+        // In the order of the commits: before whoever waits for this one can ask for the next.
+        if (answer.type === 'applied')
+          this.#hot.set(answer.operation.operationId, answer.operation);
+        if (answer.type === 'pruned')
+          for (const operationId of answer.operationIds) this.#hot.delete(operationId);
+        resolve(answer);
+      });
+      if (state.head.seq > before) for (const listener of this.#listeners) listener();
+    } catch (error) {
+      this.#stop(error instanceof Error ? error : new Error(String(error)), batch);
+    }
   }
 
   /** Whether there is room is asked now: a command may have waited in the queue past it. */
   #commandsOf(batch: readonly Queued[]): JournalCommand[] {
-    this.#commitFromBootMs = this.#clock.now().bootMs;
+    this.#givenBootMs.push(this.#clock.now().bootMs);
     const noRoom = this.#intake.noRoom();
     return batch.map(({ command }) =>
       noRoom === null || command.type !== 'admit' ? command : { ...command, noRoom },
@@ -349,9 +373,9 @@ export class Journal implements JournalFeed {
 
   /** As callers feel it: all of the batch, and not its fsync alone. */
   #noteCommit(): void {
-    const from = this.#commitFromBootMs ?? 0;
-    this.#usualCommitMs = usualCommitMs(this.#usualCommitMs, this.#clock.now().bootMs - from);
-    this.#commitFromBootMs = null;
+    const nowMs = this.#clock.now().bootMs;
+    const tookMs = nowMs - (this.#givenBootMs.shift() ?? nowMs);
+    this.#usualCommitMs = usualCommitMs(this.#usualCommitMs, tookMs);
   }
 
   /** G3. */

@@ -1,5 +1,10 @@
 /** Entry of the writer's worker thread: batches in, answers out; the first failure ends it. */
-import { parentPort, workerData } from 'node:worker_threads';
+import {
+  parentPort,
+  receiveMessageOnPort,
+  workerData,
+  type MessagePort,
+} from 'node:worker_threads';
 import { SystemClock, type Timer } from '../../shared/platform/clock.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import type { BatchAnswer, JournalCommand } from './journal-command.ts';
@@ -16,6 +21,11 @@ export type FromWriter =
 const port = parentPort;
 if (port === null) throw new Error('writer-thread.ts runs as a worker only');
 const send = (message: FromWriter): void => port.postMessage(message);
+
+function nextMessage(from: MessagePort): ToWriter | null {
+  const next: { message: ToWriter } | undefined = receiveMessageOnPort(from);
+  return next?.message ?? null;
+}
 
 function failureOf(error: unknown): FromWriter {
   return {
@@ -36,18 +46,23 @@ try {
     });
   };
   send({ answer: engine.snapshot() });
-  port.on('message', (message: ToWriter) => {
-    if ('close' in message) {
+  port.on('message', (first: ToWriter) => {
+    // Whatever has come meanwhile goes together: one transaction and one fsync for all of it.
+    const messages = [first];
+    for (let next = nextMessage(port); next !== null; next = nextMessage(port)) messages.push(next);
+    const commands = messages.flatMap((message) => ('close' in message ? [] : message.commands));
+    try {
+      if (commands.length > 0) {
+        send({ answer: engine.write(commands) });
+        syncHeadSoon();
+      }
+    } catch (error) {
+      send(failureOf(error));
+    }
+    if (messages.some((message) => 'close' in message)) {
       engine.close();
       send({ closed: true });
       port.close();
-      return;
-    }
-    try {
-      send({ answer: engine.write(message.commands) });
-      syncHeadSoon();
-    } catch (error) {
-      send(failureOf(error));
     }
   });
 } catch (error) {

@@ -42,7 +42,8 @@ export const BatchVerdictSchema = Type.Object(
   {
     index: count({ description: 'place of the item in the batch, from 0' }),
     status: Type.Integer({
-      description: 'as one admission by itself is answered: 201 admitted, 200 replayed, or an error',
+      description:
+        'as one admission by itself is answered: 201 admitted, 200 replayed, or an error',
     }),
     idempotencyKey: nullable(Type.String({ description: 'null where the item has none' })),
     operationId: nullable(Type.String()),

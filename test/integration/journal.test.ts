@@ -13,6 +13,7 @@ import type {
 import { JournalEngine } from '../../dataplane/journal/journal-engine.ts';
 import { journalFiles } from '../../dataplane/journal/journal-files.ts';
 import { JournalReader } from '../../dataplane/journal/journal-reader.ts';
+import { ThreadWriter } from '../../dataplane/journal/journal-writer.ts';
 import { Journal } from '../../dataplane/journal/journal.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
 import { newEntry } from '../fakes/journal-image.ts';
@@ -129,9 +130,9 @@ describe('I2: once per key', () => {
 });
 
 describe('group commit', () => {
-  test('commands that arrive during a commit go together with the next one, and the queue is bounded', async () => {
+  test('commands are handed over a few at a time while the writer works, then gather, and the queue is bounded', async () => {
     const batches: number[] = [];
-    let release: (() => void) | null = null;
+    const releases: (() => void)[] = [];
     const answers = (commands: readonly JournalCommand[]): BatchAnswer => ({
       answers: commands.map(() => ({ type: 'recorded' as const })),
       head: { seq: 0, hash: FIRST_PREVIOUS_HASH },
@@ -142,9 +143,7 @@ describe('group commit', () => {
     const writer: JournalWriter = {
       write: (commands) => {
         batches.push(commands.length);
-        return new Promise((resolve) => {
-          release = () => resolve(answers(commands));
-        });
+        return new Promise((resolve) => releases.push(() => resolve(answers(commands))));
       },
       close: () => Promise.resolve(),
     };
@@ -155,24 +154,48 @@ describe('group commit', () => {
       snapshot: answers([]),
       clock,
     });
-    const finish = async (): Promise<void> => {
-      await new Promise((resolve) => setImmediate(resolve));
-      release?.();
+    const tick = () => new Promise((resolve) => setImmediate(resolve));
+    const finishOldest = async (): Promise<void> => {
+      releases.shift()?.();
+      await tick();
     };
-    const first = journal.submit({ type: 'acknowledge', seq: 1 });
-    await new Promise((resolve) => setImmediate(resolve));
-    const rest = Array.from({ length: 8_192 }, () =>
-      journal.submit({ type: 'acknowledge', seq: 1 }),
-    );
-    await expect(journal.submit({ type: 'acknowledge', seq: 1 })).rejects.toMatchObject({
-      code: 'journal_busy',
-    });
-    await finish();
+    const acknowledge = () => journal.submit({ type: 'acknowledge', seq: 1 });
+    const first = acknowledge();
+    await tick();
+    const early = Array.from({ length: 7 }, () => 16);
+    const rest = Array.from({ length: 7 * 16 + 8_192 }, acknowledge);
+    expect(batches).toEqual([1, ...early]);
+    await expect(acknowledge()).rejects.toMatchObject({ code: 'journal_busy' });
+    await finishOldest();
     await first;
-    for (let batch = 0; batch < 16; batch += 1) await finish();
+    while (releases.length > 0) await finishOldest();
     await Promise.all(rest);
-    expect(batches).toEqual([1, ...Array.from({ length: 16 }, () => 512)]);
+    expect(batches).toEqual([1, ...early, ...Array.from({ length: 16 }, () => 512)]);
     await journal.close();
+  });
+
+  test('what waits for the writer goes into one transaction, and each batch gets its own answers', async () => {
+    const { writer, snapshot } = await ThreadWriter.open(journalFiles(directory), clock);
+    const fence = (epoch: number): JournalCommand => ({
+      type: 'check_fence',
+      resource: 'orders/1',
+      epoch,
+      now: clock.now(),
+      outageId: null,
+    });
+    const sizes = [1, 3, 2, 5];
+    let epoch = 0;
+    const written = await Promise.all(
+      sizes.map((size) => writer.write(Array.from({ length: size }, () => fence((epoch += 1))))),
+    );
+    expect(written.map((batch) => batch.answers.length)).toEqual(sizes);
+    expect(
+      written.flatMap((batch) =>
+        batch.answers.map((answer) => answer.type === 'fence' && answer.highestEpoch),
+      ),
+    ).toEqual(Array.from({ length: epoch }, (_, at) => at + 1));
+    expect(written.at(-1)?.head.seq).toBe(snapshot.head.seq + epoch);
+    await writer.close();
   });
 });
 

@@ -94,6 +94,7 @@ describe('a batch of admissions', () => {
       '{"__proto__": {"x": 1}}',
       '',
       `{"x": ${'['.repeat(100)}${']'.repeat(100)}}`,
+      JSON.stringify(item('large', { attributes: { text: 'x'.repeat(65 * 1024) } })),
       JSON.stringify(item('c')),
     ]);
     expect(answer.statusCode).toBe(200);
@@ -107,6 +108,7 @@ describe('a batch of admissions', () => {
       [400, 'invalid_json'],
       [400, 'invalid_json'],
       [400, 'invalid_json'],
+      [413, 'body_too_large'],
       [201, undefined],
     ]);
   });
