@@ -153,6 +153,25 @@ describe('owner and deadline', () => {
     });
   });
 
+  test('a rule without ownership asks for no lease', () => {
+    const request = { principal: 'agent:billing', action: 'notifications.send' };
+    const notify = decided(planAdmission(authority(), request));
+    expect(checkAdmissible(notify, request, undefined, NOW)).toMatchObject({
+      kind: 'admissible',
+      ownership: null,
+    });
+  });
+
+  test('I4: a refusal by control is one, whatever it says besides', () => {
+    const fresh = { policyRevision: 7, stalenessMs: 12, endsBootMs: 1 };
+    const denied = { ...plan.decision, decision: 'deny', reason: 'denied' } as const;
+    expect(planFromControl(denied, fresh)).toMatchObject({ kind: 'refused', code: 'denied' });
+    expect(planFromControl({ ...plan.decision, terms: null }, fresh)).toMatchObject({
+      kind: 'refused',
+      code: 'denied',
+    });
+  });
+
   test('I3: a fresh decision says that it is', () => {
     const fresh = planFromControl(plan.decision, {
       policyRevision: 7,
