@@ -100,7 +100,10 @@ export type BatchAnswer = {
 
 /** The writer: batches that wait for it go together in one transaction, with one fsync. */
 export interface JournalWriter {
-  /** Batches are answered in the order in which they were given. Rejects when the outcome of the batch is not known; the writer is then stopped for good. */
+  /**
+   * Batches are answered in the order in which they were given. Rejects when the outcome of the
+   * batch is not known; the writer is then stopped for good.
+   */
   write(commands: readonly JournalCommand[]): Promise<BatchAnswer>;
   close(): Promise<void>;
 }
