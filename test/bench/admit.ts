@@ -257,8 +257,7 @@ function residentBytes(pid: number): number {
 }
 
 function directoryBytes(directory: string): number {
-  return readdirSync(directory).reduce(
-    (sum, name) => sum + statSync(join(directory, name)).size,
-    0,
-  );
+  // The ballast is of one size however many operations there are.
+  const names = readdirSync(directory).filter((name) => !name.endsWith('.ballast'));
+  return names.reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
 }
