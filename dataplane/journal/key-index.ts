@@ -73,8 +73,9 @@ export class KeyIndex {
     const recent = this.#recent.get(wanted);
     if (recent !== undefined) found.push(recent);
     for (const [other, seq] of this.#shared) if (other === wanted) found.push(seq);
+    const bits = filterBits(wanted);
     for (const run of this.#runs)
-      if (mayHold(run.filter, wanted)) this.#findInRun(run, wanted, found);
+      if (mayHold(run.filter, bits)) this.#findInRun(run, wanted, found);
     return found;
   }
 
@@ -99,10 +100,8 @@ export class KeyIndex {
     let lastSeq = 0;
     for (const [key, seq] of keys) {
       lastSeq = Math.max(lastSeq, seq);
-      for (let probe = 0; probe < FILTER_PROBES; probe += 1) {
-        const bit = filterBit(key, probe);
+      for (const bit of filterBits(key))
         filter[bit >> 3] = (filter[bit >> 3] ?? 0) | (1 << (bit & 7));
-      }
     }
     const written = { run, lastSeq, filter, firsts: Float64Array.from(firsts) };
     const firstsBytes = bytesOf(written.firsts);
@@ -167,19 +166,16 @@ function readRun({ run, last_seq: lastSeq, filter, firsts, digest: proof }: RunR
   return { run, lastSeq, filter, firsts: numbersOf(firsts) };
 }
 
-function mayHold(filter: Uint8Array, key: number): boolean {
-  for (let probe = 0; probe < FILTER_PROBES; probe += 1) {
-    const bit = filterBit(key, probe);
-    if (((filter[bit >> 3] ?? 0) & (1 << (bit & 7))) === 0) return false;
-  }
+function mayHold(filter: Uint8Array, bits: readonly number[]): boolean {
+  for (const bit of bits) if (((filter[bit >> 3] ?? 0) & (1 << (bit & 7))) === 0) return false;
   return true;
 }
 
-/** Two parts of the hash make as many probes as are wanted. */
-function filterBit(key: number, probe: number): number {
+/** Two parts of the hash make as many places as are wanted: once a key, not once a run. */
+function filterBits(key: number): number[] {
   const start = key % FILTER_BITS;
   const step = (Math.floor(key / FILTER_BITS) % FILTER_BITS) | 1;
-  return (start + probe * step) % FILTER_BITS;
+  return Array.from({ length: FILTER_PROBES }, (_, probe) => (start + probe * step) % FILTER_BITS);
 }
 
 function digest(...parts: readonly Uint8Array[]): string {
