@@ -11,6 +11,7 @@ import { addCompletionCommands } from './commands/completion.ts';
 import { addDevCommand } from './commands/dev.ts';
 import { addHealthCommands } from './commands/health.ts';
 import { addHostCommands } from './commands/host.ts';
+import { ProgramEnded, addJournalCommand } from './commands/journal.ts';
 import { addLeaseCommands } from './commands/lease.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addOperatorCommands } from './commands/operator.ts';
@@ -49,6 +50,7 @@ export async function runCommand(surroundings: Surroundings): Promise<ExitCode> 
     return EXIT.ok;
   } catch (error) {
     // Help and the version were printed by Commander; only help that nobody asked for is a failure.
+    if (error instanceof ProgramEnded) return error.exitCode;
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
     if (error instanceof CommanderError && error.code === 'commander.help') return EXIT.usage;
     const failure = failureOf(error);
@@ -119,6 +121,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addLeaseCommands(program, context);
   addOutageCommands(program, context);
   addHostCommands(program, context);
+  addJournalCommand(program);
   addOperatorCommands(program, context);
   addAuditCommands(program, context);
   addCompletionCommands(program, context);

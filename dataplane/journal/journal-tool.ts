@@ -23,7 +23,8 @@ import { journalFiles, type JournalFiles } from './journal-files.ts';
 import { JournalReader } from './journal-reader.ts';
 import { verifyJournal } from './start-verification.ts';
 
-const USAGE = `usage: node dataplane/main.ts journal <command> --data-dir DIR
+const USAGE = `usage: holdfast journal <command> --data-dir DIR
+   or: node dataplane/main.ts journal <command> --data-dir DIR
 
   verify [--json]               read all of it and compare it with what is remembered: 0 sound, 1 not
   export                        its entries as NDJSON on standard output
@@ -52,6 +53,10 @@ export type ToolPorts = { readonly clock: Clock; readonly out: Writable; readonl
 /** Resolves with the exit code: 0 done or sound, 1 damaged or refused, 2 wrong arguments. */
 export async function runJournalTool(argv: readonly string[], ports: ToolPorts): Promise<number> {
   const { out, err } = ports;
+  if (argv.some((word) => word === '--help' || word === '-h')) {
+    out.write(USAGE);
+    return 0;
+  }
   try {
     const { command, flags } = readArguments(argv);
     const files = journalFiles(join(resolve(required(flags, 'data-dir')), 'journal'));

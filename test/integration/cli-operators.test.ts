@@ -175,3 +175,17 @@ test('healthcheck is silent when control is well', async () => {
     err: '',
   });
 });
+
+describe('the journal of a sidecar on this host', () => {
+  test('is what the program of the sidecar says of it, with its exit code', async () => {
+    const none = join(cwd, 'no-sidecar');
+    const fresh = await runHoldfast(cwd, 'journal', 'verify', '--data-dir', none, '--json');
+    expect(fresh).toMatchObject({ exitCode: 0, out: '{"kind":"fresh"}\n' });
+    const missing = await runHoldfast(cwd, 'journal', 'verify');
+    expect(missing.exitCode).toBe(2);
+    expect(missing.err).toContain('--data-dir is required');
+    const help = await runHoldfast(cwd, 'journal', '--help');
+    expect(help.exitCode).toBe(0);
+    expect(help.out).toContain('holdfast journal <command>');
+  });
+});

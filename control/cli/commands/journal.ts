@@ -1,0 +1,37 @@
+/**
+ * The journal of a sidecar, through the sidecar's own program: control and the sidecar share no
+ * code of a journal, and this command holds none.
+ */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { EXIT, type ExitCode } from '../failures.ts';
+
+const SIDECAR = fileURLToPath(new URL('../../../dataplane/main.ts', import.meta.url));
+
+/** The program has said everything already. */
+export class ProgramEnded extends Error {
+  override name = 'ProgramEnded';
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode) {
+    super(`the program ended with exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+export function addJournalCommand(program: Command): void {
+  program
+    .command('journal [words...]')
+    .description('verify, export, back up, restore the journal of a sidecar on this host')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (words: string[]) => {
+      // Its own output, as it is: an export may be larger than memory.
+      const child = spawn(process.execPath, [SIDECAR, 'journal', ...words], { stdio: 'inherit' });
+      const code = await new Promise<number | null>((resolve, reject) => {
+        child.once('error', reject).once('close', resolve);
+      });
+      if (code !== 0) throw new ProgramEnded(code === 2 ? EXIT.usage : EXIT.failure);
+    });
+}
