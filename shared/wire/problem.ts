@@ -4,6 +4,7 @@
  * together.
  */
 import Type, { type Static } from 'typebox';
+import { count } from './numbers.ts';
 
 type ErrorRow = { readonly status: number; readonly title: string; readonly retryable: boolean };
 
@@ -107,11 +108,11 @@ export const ProblemSchema = Type.Object(
   {
     type: Type.String(),
     title: Type.String(),
-    status: Type.Integer(),
+    status: Type.Integer({ minimum: 400, maximum: 599 }),
     detail: Type.String({ description: 'names the value and the way out' }),
     code: Type.String(),
     retryable: Type.Boolean(),
-    retry_after_ms: Type.Optional(Type.Integer({ minimum: 0 })),
+    retry_after_ms: Type.Optional(count()),
     errors: Type.Optional(
       Type.Array(
         Type.Object({
@@ -122,11 +123,11 @@ export const ProblemSchema = Type.Object(
     ),
     operationId: Type.Optional(Type.String()),
     refusalId: Type.Optional(Type.String()),
-    policyRevision: Type.Optional(Type.Union([Type.Integer(), Type.Null()])),
+    policyRevision: Type.Optional(Type.Union([count(), Type.Null()])),
     rule: Type.Optional(Type.Union([Type.String(), Type.Null()])),
     basis: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-    stalenessMs: Type.Optional(Type.Union([Type.Integer(), Type.Null()])),
-    leaseEpoch: Type.Optional(Type.Union([Type.Integer(), Type.Null()])),
+    stalenessMs: Type.Optional(Type.Union([count(), Type.Null()])),
+    leaseEpoch: Type.Optional(Type.Union([count(), Type.Null()])),
     outageId: Type.Optional(Type.Union([Type.String(), Type.Null()])),
   },
   { $id: 'Problem', description: 'RFC 9457 problem details' },

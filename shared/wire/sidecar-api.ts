@@ -42,6 +42,8 @@ export const BatchVerdictSchema = Type.Object(
   {
     index: count({ description: 'place of the item in the batch, from 0' }),
     status: Type.Integer({
+      minimum: 200,
+      maximum: 599,
       description:
         'as one admission by itself is answered: 201 admitted, 200 replayed, or an error',
     }),

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import * as controlApi from '../../../shared/wire/control-api.ts';
 import * as health from '../../../shared/wire/health.ts';
 import * as operation from '../../../shared/wire/operation.ts';
+import * as problem from '../../../shared/wire/problem.ts';
 import * as sidecarApi from '../../../shared/wire/sidecar-api.ts';
 import * as statements from '../../../shared/wire/statements.ts';
 
@@ -18,7 +19,7 @@ function unbounded(value: unknown, path: string): string[] {
 }
 
 test('every integer on the wire has a least and a largest value', () => {
-  const modules = { controlApi, health, operation, sidecarApi, statements };
+  const modules = { controlApi, health, operation, problem, sidecarApi, statements };
   expect(unbounded(modules, '')).toEqual([]);
 });
 
