@@ -16,11 +16,13 @@ import type {
   PolicyRule,
 } from '../wire/policy-document.ts';
 import type { OwnershipMode } from './lease.ts';
+import { parseRate, type Rate } from './rate.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS, parseDurationMs } from './time.ts';
 
 export type FreshnessClass = 'fresh' | 'bounded';
 export type OnControlLoss = 'finish' | 'pause' | 'abort';
 export type OnWorkerLoss = 'retry' | 'unknown' | 'fail';
+export type OnRevoke = 'abort' | 'finish' | 'pause';
 
 export const POLICY_DEFAULTS = {
   freshness: 'bounded' as FreshnessClass,
@@ -30,7 +32,9 @@ export const POLICY_DEFAULTS = {
   onControlLoss: 'finish' as OnControlLoss,
   /** Not knowing what a vanished worker did is the truth, so it is the default. */
   onWorkerLoss: 'unknown' as OnWorkerLoss,
+  onRevoke: 'abort' as OnRevoke,
   heartbeatTimeoutMs: 30 * SECOND_MS,
+  approvalTtlMs: 30 * MINUTE_MS,
 } as const;
 
 export type CompiledExpression = {
@@ -62,6 +66,23 @@ export type ExpressionCompiler = (
 
 export type EffectTerms = { readonly idempotent: boolean; readonly fencing: FencingStrength };
 
+export type LimitTerms = {
+  readonly rate: Rate | null;
+  readonly burst: number | null;
+  readonly concurrency: number | null;
+  readonly quota: Rate | null;
+  readonly per: 'rule' | 'principal' | 'action' | 'resource';
+  readonly scope: 'host' | 'fleet';
+};
+
+export type ApprovalTerms = {
+  readonly required: number;
+  readonly role: string;
+  readonly ttlMs: number;
+  readonly onControlLoss: 'wait' | 'fail';
+  readonly showPayload: boolean;
+};
+
 /**
  * What a rule says about work it accepts: written into the operation, so later revisions do not
  * change it.
@@ -73,6 +94,10 @@ export type RuleTerms = {
   readonly maxDeadlineMs: number;
   readonly onControlLoss: OnControlLoss;
   readonly onWorkerLoss: OnWorkerLoss;
+  readonly onRevoke: OnRevoke;
+  readonly recheck: 'commit' | null;
+  readonly limits: LimitTerms | null;
+  readonly approval: ApprovalTerms | null;
   readonly heartbeatTimeoutMs: number;
   readonly ownership: {
     readonly lease: string;
@@ -123,6 +148,29 @@ function durationOr(text: string | undefined, fallbackMs: number): number {
   return (text === undefined ? null : parseDurationMs(text)) ?? fallbackMs;
 }
 
+function limitTerms(limits: PolicyRule['limits']): LimitTerms | null {
+  if (limits === undefined) return null;
+  return {
+    rate: limits.rate === undefined ? null : parseRate(limits.rate),
+    burst: limits.burst ?? null,
+    concurrency: limits.concurrency ?? null,
+    quota: limits.quota === undefined ? null : parseRate(limits.quota),
+    per: limits.per ?? 'rule',
+    scope: limits.scope ?? 'host',
+  };
+}
+
+function approvalTerms(approval: PolicyRule['approval']): ApprovalTerms | null {
+  if (approval === undefined) return null;
+  return {
+    required: approval.required,
+    role: approval.from.slice('role:'.length),
+    ttlMs: durationOr(approval.ttl, POLICY_DEFAULTS.approvalTtlMs),
+    onControlLoss: approval.onControlLoss ?? 'wait',
+    showPayload: approval.showPayload ?? false,
+  };
+}
+
 /** P1. */
 export function ruleTerms(rule: PolicyRule, defaults: PolicyDocument['defaults']): RuleTerms {
   const merged = { ...defaults, ...rule };
@@ -137,6 +185,10 @@ export function ruleTerms(rule: PolicyRule, defaults: PolicyDocument['defaults']
     maxDeadlineMs: durationOr(merged.maxDeadline, POLICY_DEFAULTS.maxDeadlineMs),
     onControlLoss: merged.onControlLoss ?? POLICY_DEFAULTS.onControlLoss,
     onWorkerLoss: merged.onWorkerLoss ?? POLICY_DEFAULTS.onWorkerLoss,
+    onRevoke: merged.onRevoke ?? POLICY_DEFAULTS.onRevoke,
+    recheck: rule.recheck ?? null,
+    limits: limitTerms(rule.limits),
+    approval: approvalTerms(rule.approval),
     heartbeatTimeoutMs: durationOr(merged.heartbeatTimeout, POLICY_DEFAULTS.heartbeatTimeoutMs),
     ownership: rule.ownership
       ? {

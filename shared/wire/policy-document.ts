@@ -6,6 +6,7 @@
  * `shared/core/policy-lints.ts`.
  */
 import Type, { type Static } from 'typebox';
+import { RATE_PATTERN } from '../core/rate.ts';
 import { DURATION_PATTERN } from '../core/time.ts';
 
 export const POLICY_API_VERSION = 'holdfast/v1';
@@ -21,12 +22,17 @@ const duration = Type.String({
   pattern: DURATION_PATTERN,
   description: 'a duration with a unit, as 250ms, 5s, 15m, 1h30m',
 });
+const rate = Type.String({
+  pattern: RATE_PATTERN,
+  description: 'so many in so much time, as 50/s, 1000/15m, 10000/d',
+});
 const expression = Type.String({
   minLength: 1,
   maxLength: 2_000,
   pattern: '\\S',
   description: 'a CEL expression that gives a bool',
 });
+const sentence = Type.String({ minLength: 1, maxLength: 500, pattern: '\\S' });
 
 /** `payments.capture`, `payments.*`, or `*`. */
 export const ActionPatternSchema = Type.String({
@@ -81,6 +87,79 @@ const OwnershipRuleSchema = Type.Object(
   closed,
 );
 
+const LimitsRuleSchema = Type.Object(
+  {
+    rate: Type.Optional(rate),
+    burst: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000,
+        description: 'how many may come at once after a quiet time; default what one second allows',
+      }),
+    ),
+    concurrency: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1_000_000,
+        description: 'accepted operations that have not ended',
+      }),
+    ),
+    quota: Type.Optional(
+      Type.String({
+        pattern: RATE_PATTERN,
+        description:
+          'at most so many in each window of that length, as 1000/d; counted durably, windows begin at multiples of their length since 1970 (UTC)',
+      }),
+    ),
+    per: Type.Optional(
+      Type.Enum(['rule', 'principal', 'action', 'resource'], {
+        description: 'each of what has a budget of its own; default rule: one for all',
+      }),
+    ),
+    scope: Type.Optional(
+      Type.Enum(['host', 'fleet'], {
+        description:
+          'host (default): each host has the whole budget; fleet: control lends hosts parts of one budget, which is never overspent',
+      }),
+    ),
+  },
+  { ...closed, description: 'how much of this work is admitted' },
+);
+
+const ApprovalRuleSchema = Type.Object(
+  {
+    required: Type.Integer({ minimum: 1, maximum: 10, description: 'approvers, all different' }),
+    from: Type.String({
+      pattern: '^role:[a-z][a-z0-9-]*$',
+      description: 'who may approve, as role:security',
+    }),
+    ttl: Type.Optional({ ...duration, description: 'how long it may be waited for; default 30m' }),
+    onControlLoss: Type.Optional(
+      Type.Enum(['wait', 'fail'], {
+        description: 'of what waits for an approval while control is away; default wait',
+      }),
+    ),
+    showPayload: Type.Optional(
+      Type.Boolean({ description: 'approvers see the attributes, not only their digest' }),
+    ),
+  },
+  closed,
+);
+
+const ConfigEntrySchema = Type.Object(
+  {
+    description: Type.Optional(Type.String({ maxLength: 1_000 })),
+    value: Type.Unknown({ description: 'any JSON, at most 32 KiB' }),
+    maxStaleness: duration,
+    onExpiry: Type.Enum(['default', 'error', 'last'], {
+      description:
+        'what an app gets past maxStaleness: `default`, an error, or the last value, marked expired',
+    }),
+    default: Type.Optional(Type.Unknown()),
+  },
+  closed,
+);
+
 const ruleSettings = {
   freshness: Type.Optional(Type.Enum(['fresh', 'bounded'])),
   maxStaleness: Type.Optional(duration),
@@ -88,6 +167,11 @@ const ruleSettings = {
   maxDeadline: Type.Optional(duration),
   onControlLoss: Type.Optional(Type.Enum(['finish', 'pause', 'abort'])),
   onWorkerLoss: Type.Optional(Type.Enum(['retry', 'unknown', 'fail'])),
+  onRevoke: Type.Optional(
+    Type.Enum(['abort', 'finish', 'pause'], {
+      description: 'of accepted work whose authority is taken away; default abort',
+    }),
+  ),
   heartbeatTimeout: Type.Optional(duration),
 };
 
@@ -101,14 +185,19 @@ const RuleSchema = Type.Object(
       Type.Object(
         {
           expression,
-          message: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: '\\S' })),
+          message: Type.Optional(sentence),
         },
         closed,
       ),
       { minItems: 1, maxItems: 16, description: 'all must be true' },
     ),
     ...ruleSettings,
+    recheck: Type.Optional(
+      Type.Enum(['commit'], { description: 'control is asked again before each effect begins' }),
+    ),
     ownership: Type.Optional(OwnershipRuleSchema),
+    limits: Type.Optional(LimitsRuleSchema),
+    approval: Type.Optional(ApprovalRuleSchema),
     effects: Type.Optional(
       Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, {
         ...closed,
@@ -158,6 +247,7 @@ const PolicyTestSchema = Type.Object(
       {
         decision: Type.Enum(['permit', 'deny']),
         rule: Type.Optional(name),
+        message: Type.Optional(sentence),
         reason: Type.Optional(Type.Enum(['denied', 'no_rule', 'rule_error', 'unknown_principal'])),
       },
       closed,
@@ -180,7 +270,33 @@ export const PolicyDocumentSchema = Type.Object(
       ),
       { ...closed, minProperties: 1, maxProperties: 100_000 },
     ),
+    variables: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            name: Type.String({ pattern: '^[a-z][a-zA-Z0-9]{0,63}$' }),
+            expression: {
+              ...expression,
+              description: 'a CEL expression; may use the variables before it',
+            },
+          },
+          closed,
+        ),
+        {
+          maxItems: 100,
+          description:
+            'named expressions that rules share, as variables.NAME; computed when first used',
+        },
+      ),
+    ),
     rules: Type.Array(RuleSchema, { minItems: 1, maxItems: POLICY_RULES_MAX }),
+    config: Type.Optional(
+      Type.Record(
+        Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]*(\\.[a-z][a-zA-Z0-9_-]*)*$', maxLength: 200 }),
+        ConfigEntrySchema,
+        { ...closed, maxProperties: 1_000, description: 'values that apps read' },
+      ),
+    ),
     tests: Type.Optional(Type.Array(PolicyTestSchema, { maxItems: 1_000 })),
   },
   { ...closed, $id: 'PolicyDocument', description: 'A Holdfast policy document' },

@@ -17,7 +17,15 @@ const PERMIT: Decision = {
   rule: 'capture',
   message: '',
   warnings: [],
-  terms: { ...POLICY_DEFAULTS, freshness: 'fresh', ownership: null, effects: {} },
+  terms: {
+    ...POLICY_DEFAULTS,
+    freshness: 'fresh',
+    recheck: null,
+    ownership: null,
+    limits: null,
+    approval: null,
+    effects: {},
+  },
   leaseResource: null,
 };
 
