@@ -11,6 +11,7 @@ import { missingProgramNote } from './reporting/missing-program.ts';
 /** Where each program may be besides `PATH`; Debian keeps the servers of PostgreSQL out of it. */
 const PROGRAMS = {
   promtool: ['promtool'],
+  prometheus: ['prometheus'],
   chromium: ['chromium', 'chromium-browser', 'google-chrome'],
   postgres: ['postgres', '/usr/lib/postgresql/*/bin/postgres'],
   strace: ['strace'],
