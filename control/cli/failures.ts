@@ -16,7 +16,22 @@ export const EXIT = {
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-type Place = { readonly path: string; readonly message: string };
+export type Place = {
+  /** A JSON Pointer. */
+  readonly path: string;
+  readonly message: string;
+  /** Where it is in a file of this machine, counted from 1. */
+  readonly file?: string;
+  readonly line?: number;
+  readonly column?: number;
+};
+
+/** One line, in the form that editors and CI systems know: `FILE:LINE:COL: /path: message`. */
+export function placeText({ file, line, column, path, message }: Place): string {
+  const position = line === undefined ? [] : [String(line), String(column ?? 1)];
+  const where = file === undefined ? [] : [[file, ...position].join(':')];
+  return [...where, ...(path === '' ? [] : [path]), message].join(': ');
+}
 
 /** A failure found by the command itself. */
 export class CommandError extends Error {
@@ -41,6 +56,17 @@ export class CommandError extends Error {
     this.exitCode = options.exitCode ?? EXIT.failure;
     this.errors = options.errors ?? [];
     this.hint = options.hint ?? null;
+  }
+}
+
+/** What was printed says it already: a program that was run, or a comparison that found something. */
+export class ProgramEnded extends Error {
+  override name = 'ProgramEnded';
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode) {
+    super(`the program ended with exit code ${exitCode}`);
+    this.exitCode = exitCode;
   }
 }
 

@@ -7,7 +7,7 @@
  */
 import { styleText } from 'node:util';
 import { stringify as toYaml } from 'yaml';
-import type { Failure } from './failures.ts';
+import { placeText, type Failure } from './failures.ts';
 import type { Stream } from './surroundings.ts';
 
 export const OUTPUT_FORMATS = ['table', 'json', 'yaml', 'name'] as const;
@@ -142,9 +142,7 @@ export class Output {
       ? styleText('red', 'error:', { validateStream: false })
       : 'error:';
     stderr.write(`${label} ${inert(failure.detail)} (${inert(failure.code)})\n`);
-    const places = failure.errors.map(({ path, message }) =>
-      path === '' ? message : `${path}: ${message}`,
-    );
+    const places = failure.errors.map(placeText);
     // A daemon that has found one thing says it in the detail as well.
     if (places.length !== 1 || places[0] !== failure.detail) {
       for (const place of places) stderr.write(`  ${inert(place)}\n`);

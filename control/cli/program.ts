@@ -11,7 +11,7 @@ import { addCompletionCommands } from './commands/completion.ts';
 import { addDevCommand } from './commands/dev.ts';
 import { addHealthCommands } from './commands/health.ts';
 import { addHostCommands } from './commands/host.ts';
-import { ProgramEnded, addJournalCommand } from './commands/journal.ts';
+import { addJournalCommand } from './commands/journal.ts';
 import { addLeaseCommands } from './commands/lease.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addOperatorCommands } from './commands/operator.ts';
@@ -20,7 +20,7 @@ import { addPolicyCommands } from './commands/policy.ts';
 import { addRefusalCommands } from './commands/refusal.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addVersionCommand } from './commands/version.ts';
-import { EXIT, failureOf, type ExitCode } from './failures.ts';
+import { EXIT, ProgramEnded, failureOf, type ExitCode } from './failures.ts';
 import { Output, OUTPUT_FORMATS, type OutputFormat } from './output.ts';
 import type { Surroundings } from './surroundings.ts';
 

@@ -30,12 +30,14 @@ export type PolicyFormat = 'json' | 'yaml';
 
 export type PolicyCheck =
   | { readonly ok: true; readonly document: PolicyDocument; readonly compiled: CompiledPolicy }
-  | {
-      readonly ok: false;
-      /** The code of `shared/wire/problem.ts` under which it is refused. */
-      readonly code: 'body_too_large' | 'invalid_json' | 'invalid_yaml' | 'policy_invalid';
-      readonly problems: readonly PolicyProblem[];
-    };
+  | PolicyFault;
+
+export type PolicyFault = {
+  readonly ok: false;
+  /** The code of `shared/wire/problem.ts` under which it is refused. */
+  readonly code: 'body_too_large' | 'invalid_json' | 'invalid_yaml' | 'policy_invalid';
+  readonly problems: readonly PolicyProblem[];
+};
 
 const PROBLEMS_MAX = 100;
 const DEPTH_MAX = 32;
@@ -44,6 +46,15 @@ const ALIASES_MAX = 100;
 const documentChecker = Compile(PolicyDocumentSchema);
 
 export function checkPolicy(bytes: string | Uint8Array, format: PolicyFormat): PolicyCheck {
+  const parsed = parsePolicy(bytes, format);
+  return parsed.ok ? checkPolicyValue(parsed.value) : parsed;
+}
+
+/** The gates before the schema: size, encoding, syntax, keys that differ. */
+export function parsePolicy(
+  bytes: string | Uint8Array,
+  format: PolicyFormat,
+): { readonly ok: true; readonly value: unknown } | PolicyFault {
   const sizeBytes = typeof bytes === 'string' ? Buffer.byteLength(bytes) : bytes.byteLength;
   if (sizeBytes > POLICY_BYTES_MAX) {
     const message = `${sizeBytes} bytes are over the bound of ${POLICY_BYTES_MAX}: split the policy by product`;
@@ -54,7 +65,7 @@ export function checkPolicy(bytes: string | Uint8Array, format: PolicyFormat): P
     const code = format === 'json' ? 'invalid_json' : 'invalid_yaml';
     return { ok: false, code, problems: parsed.problems };
   }
-  return checkPolicyValue(parsed.value);
+  return parsed;
 }
 
 /** The gates after parsing, for a document that is a value already. */
@@ -62,19 +73,29 @@ export function checkPolicyValue(
   value: unknown,
   compile: ExpressionCompiler = compileCel,
 ): PolicyCheck {
-  const invalid = (problems: readonly PolicyProblem[]): PolicyCheck => ({
-    ok: false,
-    code: 'policy_invalid',
-    problems: problems.slice(0, PROBLEMS_MAX),
-  });
+  const checked = checkBeforeTests(value, compile);
+  if (!checked.ok) return checked;
+  const failedTests = runPolicyTests(checked.document, checked.compiled);
+  return failedTests.length > 0 ? invalid(failedTests) : checked;
+}
+
+const invalid = (problems: readonly PolicyProblem[]): PolicyFault => ({
+  ok: false,
+  code: 'policy_invalid',
+  problems: problems.slice(0, PROBLEMS_MAX),
+});
+
+/** All but the last gate, for who runs the tests one by one and says more about each. */
+export function checkBeforeTests(
+  value: unknown,
+  compile: ExpressionCompiler = compileCel,
+): PolicyCheck {
   const shape = checkShape(value);
   if (shape.length > 0) return invalid(shape);
   if (!documentChecker.Check(value)) return invalid(schemaProblems(value));
   const compiled = compilePolicy(value, compile);
   const problems = [...(compiled.ok ? [] : compiled.problems), ...lintPolicy(value)];
   if (!compiled.ok || problems.length > 0) return invalid(problems);
-  const failedTests = runPolicyTests(value, compiled.policy);
-  if (failedTests.length > 0) return invalid(failedTests);
   return { ok: true, document: value, compiled: compiled.policy };
 }
 

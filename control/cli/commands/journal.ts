@@ -5,20 +5,9 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { EXIT, type ExitCode } from '../failures.ts';
+import { EXIT, ProgramEnded } from '../failures.ts';
 
 const SIDECAR = fileURLToPath(new URL('../../../dataplane/main.ts', import.meta.url));
-
-/** The program has said everything already. */
-export class ProgramEnded extends Error {
-  override name = 'ProgramEnded';
-  readonly exitCode: ExitCode;
-
-  constructor(exitCode: ExitCode) {
-    super(`the program ended with exit code ${exitCode}`);
-    this.exitCode = exitCode;
-  }
-}
 
 export function addJournalCommand(program: Command): void {
   program

@@ -1,15 +1,17 @@
-import { readFileSync } from 'node:fs';
-import { extname, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { stringify as toYaml } from 'yaml';
 import { ProblemError } from '../../../shared/client/index.ts';
-import type { PolicyFormat } from '../../../shared/platform/policy-gate.ts';
 import type { PolicyRevision, PublishAnswer } from '../../../shared/wire/control-api.ts';
 import { collectPages, type CommandContext } from '../command-context.ts';
-import { CommandError } from '../failures.ts';
 import type { View } from '../output.ts';
+import { readSource } from '../policy/policy-source.ts';
 import { timeText } from '../time-text.ts';
 import { parseRevision, withPageFlags, type PageFlags } from './options.ts';
+import { addPolicyDiff } from './policy-diff.ts';
+import { addPolicyFormat } from './policy-fmt.ts';
+import { addPolicySchema } from './policy-schema.ts';
+import { addPolicyTest } from './policy-test.ts';
+import { addPolicyValidate } from './policy-validate.ts';
 
 export function addPolicyCommands(program: Command, context: CommandContext): void {
   const policy = program.command('policy').description('read, check and publish policy');
@@ -41,10 +43,11 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
       revisionView(context),
     );
   });
-  policy
-    .command('validate <file>')
-    .description('check a policy document here, as control would, without talking to it')
-    .action((file: string) => validatePolicy(context, file));
+  addPolicyValidate(policy, context);
+  addPolicyTest(policy, context);
+  addPolicyDiff(policy, context);
+  addPolicyFormat(policy, context);
+  addPolicySchema(policy, context);
 }
 
 type ApplyFlags = {
@@ -58,7 +61,8 @@ async function applyPolicy(
   file: string,
   flags: ApplyFlags,
 ): Promise<void> {
-  const { text, format } = readDocument(context, file);
+  const { bytes, format } = readSource(context.surroundings.cwd, file);
+  const text = bytes.toString('utf8');
   const replaces = flags.ifRevision ?? (await revisionInForce(context));
   const answer = await context.control.publishPolicy(text, {
     format,
@@ -120,43 +124,6 @@ async function getPolicy(context: CommandContext, revision: number | undefined):
       `revision ${facts.policyRevision}, published ${timeText(facts.publishedAtMs)} by ${facts.publishedBy}`,
     );
   }
-}
-
-async function validatePolicy(context: CommandContext, file: string): Promise<void> {
-  const { text, format } = readDocument(context, file);
-  // Loaded only here: compiling schemas and expressions takes longer than most commands.
-  const { checkPolicy } = await import('../../../shared/platform/policy-gate.ts');
-  const checked = checkPolicy(text, format);
-  if (!checked.ok) {
-    const count = checked.problems.length;
-    throw new CommandError(
-      checked.code,
-      `${file} does not validate: ${count} ${count === 1 ? 'problem' : 'problems'}`,
-      {
-        errors: checked.problems,
-      },
-    );
-  }
-  const { rules, tests = [] } = checked.document;
-  const answer = { valid: true, rules: rules.length, tests: tests.length };
-  const sentence = `${file} is valid (rules: ${answer.rules}, tests passed: ${answer.tests})`;
-  context.output.done(answer, { sentence, name: file });
-}
-
-function readDocument(
-  context: CommandContext,
-  file: string,
-): { text: string; format: PolicyFormat } {
-  try {
-    const text = readFileSync(file === '-' ? 0 : resolve(context.surroundings.cwd, file), 'utf8');
-    if (text.trim() !== '') return { text, format: extname(file) === '.json' ? 'json' : 'yaml' };
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new CommandError('file_unreadable', `cannot read ${file}: ${code ?? message}`, {
-      cause: error,
-    });
-  }
-  throw new CommandError('policy_invalid', `${file}: the document is empty`);
 }
 
 function revisionView(context: CommandContext): View<PolicyRevision> {

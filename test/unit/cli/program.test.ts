@@ -246,8 +246,8 @@ describe('policy validate', () => {
     const { exitCode, err } = await run('policy', 'validate', 'policy.yaml');
 
     expect(exitCode).toBe(1);
-    expect(err).toMatch(/^ {2}\/rules: /m);
-    expect(err).toMatch(/^ {2}\/extra: unknown field/m);
+    expect(err).toMatch(/^ {2}policy\.yaml:4:1: \/rules: /m);
+    expect(err).toMatch(/^ {2}policy\.yaml:5:1: \/extra: unknown field/m);
   });
 
   test('the sample policy passes, with its own tests', async () => {
