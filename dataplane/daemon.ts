@@ -20,6 +20,7 @@ import type { RunningDaemon } from '../shared/platform/shutdown.ts';
 import { runTasks, type Task } from '../shared/platform/task-group.ts';
 import type { Transport } from '../shared/client/transport.ts';
 import { sidecarSettings, type SidecarConfig, type SidecarSettings } from './config.ts';
+import { ConfigValues } from './authority/config-values.ts';
 import { loadAppTokens, type AppTokens } from './http/app-tokens.ts';
 import { closeListeners, openListeners, type Listeners } from './http/listeners.ts';
 import type { Parts } from './http/route-parts.ts';
@@ -248,6 +249,11 @@ function buildParts(
     }),
     journal,
     leases,
+    config: new ConfigValues({
+      policy: upstream.policy,
+      clock,
+      onRead: (outcome) => metrics.add('holdfast_config_reads_total', { outcome }),
+    }),
     clock,
     random,
     logger,
@@ -256,6 +262,10 @@ function buildParts(
     budget: () => view.budget(),
     status: () => view.status(),
     health: () => view.health(),
+    onConfigStream: ({ open, cut }) => {
+      metrics.set('holdfast_config_streams', open);
+      if (cut !== undefined) metrics.add('holdfast_config_streams_cut_total', { reason: cut });
+    },
     onResponse: ({ seconds, ...labels }) =>
       metrics.observe('holdfast_http_request_duration_seconds', seconds, labels),
   };

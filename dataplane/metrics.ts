@@ -89,6 +89,17 @@ export const SIDECAR_METRICS = {
     help: 'Requests refused before they were read, by reason',
     labels: ['reason'],
   },
+  holdfast_config_reads_total: {
+    kind: 'counter',
+    help: 'Reads of a config value by what was served: its value, its default, the last one, or none',
+    labels: ['outcome'],
+  },
+  holdfast_config_streams: { kind: 'gauge', help: 'Open streams of config values' },
+  holdfast_config_streams_cut_total: {
+    kind: 'counter',
+    help: 'Streams of config values that the sidecar ended, by reason',
+    labels: ['reason'],
+  },
   holdfast_outage_budget_seconds: {
     kind: 'gauge',
     help: 'How long the rule keeps admitting if control is lost now',

@@ -8,6 +8,7 @@ import { VERSION } from '../../shared/core/version.ts';
 import { CommandContext, type GlobalFlags } from './command-context.ts';
 import { addAuditCommands } from './commands/audit.ts';
 import { addCompletionCommands } from './commands/completion.ts';
+import { addConfigCommands } from './commands/config.ts';
 import { addDevCommand } from './commands/dev.ts';
 import { addHealthCommands } from './commands/health.ts';
 import { addHostCommands } from './commands/host.ts';
@@ -116,6 +117,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addStatusCommand(program, context);
   addHealthCommands(program, context);
   addPolicyCommands(program, context);
+  addConfigCommands(program, context);
   addOperationCommands(program, context);
   addRefusalCommands(program, context);
   addLeaseCommands(program, context);

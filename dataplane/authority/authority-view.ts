@@ -22,6 +22,8 @@ export type PolicyAuthority = {
   stalenessMs(now: Instant): number | null;
   /** Control answered that this host has no authority any more (not: could not be reached). */
   revoked(): { readonly reason: string } | null;
+  /** After each change of any of these that is not the mere passing of time. */
+  onChange(listener: () => void): void;
 };
 
 export type LeaseStatus = {

@@ -82,6 +82,7 @@ export class PolicyKeeper implements PolicyAuthority {
   #marks: readonly ActivationMark[] = [];
   #confirmations: readonly Confirmation[] = [];
   #revoked: { readonly reason: string } | null = null;
+  readonly #listeners: (() => void)[] = [];
 
   constructor(options: PolicyKeeperOptions) {
     this.#options = options;
@@ -102,6 +103,10 @@ export class PolicyKeeper implements PolicyAuthority {
 
   revoked(): { readonly reason: string } | null {
     return this.#revoked;
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   stalenessMs(now: Instant): number | null {
@@ -151,7 +156,7 @@ export class PolicyKeeper implements PolicyAuthority {
         'no policy on disk could be used; nothing is admitted until control gives one',
       );
     }
-    this.#showGauges();
+    this.#changed();
   }
 
   /** A bundle that control sent, with its ETag. */
@@ -195,7 +200,7 @@ export class PolicyKeeper implements PolicyAuthority {
     this.#revoked = null;
     this.#storeConfirmed({ durably: wasRevoked });
     if (wasRevoked) this.#options.logger.info('control gives this host authority again');
-    this.#showGauges();
+    this.#changed();
   }
 
   /** Control answered, and said that this host has no authority. */
@@ -207,7 +212,7 @@ export class PolicyKeeper implements PolicyAuthority {
       'control has withdrawn the authority of this host; new work is refused',
     );
     this.#storeConfirmed({ durably: true });
-    this.#showGauges();
+    this.#changed();
   }
 
   async #activate(
@@ -310,7 +315,7 @@ export class PolicyKeeper implements PolicyAuthority {
     const { policyRevision, policyDigest, activatedAtMs, etag } = generation;
     this.#active = { policyRevision, policyDigest, activatedAtMs, document, compiled };
     this.#etag = etag;
-    this.#showGauges();
+    this.#changed();
   }
 
   #refuseStatement(failed: Extract<Verified<SignedBundle>, { ok: false }>): Offer {
@@ -354,7 +359,7 @@ export class PolicyKeeper implements PolicyAuthority {
       'policy revision rejected; the last known good one stays',
     );
     await this.#journal(() => feed.recordPolicy('policy_rejected', { policyRevision, reason }));
-    this.#showGauges();
+    this.#changed();
   }
 
   /** The entry is for people; whether a policy is in force does not hang on it. */
@@ -411,6 +416,11 @@ export class PolicyKeeper implements PolicyAuthority {
         'the time of the last confirmation could not be stored',
       );
     }
+  }
+
+  #changed(): void {
+    this.#showGauges();
+    for (const listener of this.#listeners) listener();
   }
 
   #showGauges(): void {

@@ -9,10 +9,11 @@ import {
 } from '../../shared/wire/sidecar-api.ts';
 import { ResourceSchema } from '../../shared/wire/statements.ts';
 import { ERRORS, HoldfastError } from '../../shared/wire/problem.ts';
-import { parseDurationMs, type Instant } from '../../shared/core/time.ts';
+import type { Instant } from '../../shared/core/time.ts';
 import type { LeaseStatus } from '../authority/authority-view.ts';
 import { requireOperator } from './guards.ts';
 import { problems } from './problem-responses.ts';
+import { readWaitMs } from './wait-query.ts';
 import type { Parts } from './route-parts.ts';
 
 const WAIT_MS_MAX = durationMs('30s');
@@ -49,7 +50,13 @@ export function installAuthorityRoutes(app: App, { executions, leases, clock }: 
       requireOperator(request);
       const { resource } = request.params;
       leases.want(resource);
-      return viewOf(await leases.settled(resource, readWaitMs(request.query.wait)), clock.now());
+      return viewOf(
+        await leases.settled(
+          resource,
+          readWaitMs(request.query.wait, { standardMs: WAIT_MS_DEFAULT, maxMs: WAIT_MS_MAX }),
+        ),
+        clock.now(),
+      );
     },
   );
 
@@ -99,17 +106,6 @@ export function installAuthorityRoutes(app: App, { executions, leases, clock }: 
       }
       return { resource, highestEpoch, accepted };
     },
-  );
-}
-
-function readWaitMs(text: string | undefined): number {
-  if (text === undefined) return WAIT_MS_DEFAULT;
-  const waitMs = parseDurationMs(text);
-  if (waitMs !== null && waitMs <= WAIT_MS_MAX) return waitMs;
-  throw new HoldfastError(
-    'invalid_request',
-    `wait=${text} is not a duration up to 30s: write it as 500ms or 5s`,
-    { errors: [{ path: 'query:wait', message: 'must be a duration up to 30s' }] },
   );
 }
 

@@ -5,7 +5,9 @@ import type { Logger } from '../../shared/platform/logger.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import type { Health } from '../../shared/wire/health.ts';
 import type { OutageBudget, SidecarStatus } from '../../shared/wire/sidecar-api.ts';
+import type { ConfigStreamEnd } from '../../shared/wire/config-value.ts';
 import type { LeaseAuthority } from '../authority/authority-view.ts';
+import type { ConfigValues } from '../authority/config-values.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Admissions } from '../operations/admissions.ts';
 import type { Executions } from '../operations/executions.ts';
@@ -15,6 +17,7 @@ export type Parts = {
   readonly executions: Executions;
   readonly journal: Journal;
   readonly leases: LeaseAuthority;
+  readonly config: ConfigValues;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -23,6 +26,7 @@ export type Parts = {
   readonly budget: () => OutageBudget;
   readonly health: () => Health;
   readonly status: () => SidecarStatus;
+  readonly onConfigStream: (fact: { open: number; cut?: ConfigStreamEnd }) => void;
   readonly onResponse: (fact: {
     method: string;
     route: string;

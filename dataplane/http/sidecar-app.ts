@@ -7,6 +7,7 @@ import { installOperationsRoutes } from '../../shared/platform/http/operations-r
 import type { App } from '../../shared/platform/http/app.ts';
 import { buildServer } from '../../shared/platform/http/server.ts';
 import { addSharedSchemas } from '../../shared/platform/http/shared-schemas.ts';
+import { ConfigListSchema, ConfigValueSchema } from '../../shared/wire/config-value.ts';
 import { HealthSchema } from '../../shared/wire/health.ts';
 import {
   EffectSchema,
@@ -33,6 +34,7 @@ import {
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
 import { installBatchRoutes } from './batch-routes.ts';
+import { installConfigRoutes } from './config-routes.ts';
 import { quarantined } from '../journal/journal.ts';
 import { requestCheck, type GuardOptions } from './guards.ts';
 import { installOperationRoutes } from './operation-routes.ts';
@@ -44,6 +46,8 @@ const SHARED_SCHEMAS = [
   BatchItemSchema,
   BatchVerdictSchema,
   BatchVerdictsSchema,
+  ConfigListSchema,
+  ConfigValueSchema,
   EffectAnswerSchema,
   EffectSchema,
   ExplanationSchema,
@@ -106,6 +110,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installBatchRoutes(routes, parts);
     installAttemptRoutes(routes, parts);
     installAuthorityRoutes(routes, parts);
+    installConfigRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);
   });
   return app;

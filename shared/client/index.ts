@@ -15,6 +15,9 @@ export type {
   SidecarAddress,
   SidecarClientOptions,
 } from './sidecar-client.ts';
+export { ConfigClient } from './config-client.ts';
+export type { ConfigChange, ConfigWatchOptions } from './config-client.ts';
+export type { ConfigList, ConfigValue } from '../wire/config-value.ts';
 export { ProblemError } from './problem-error.ts';
 export { UnreachableError } from './transport.ts';
 export type { Transport, TransportRequest, TransportResponse } from './transport.ts';

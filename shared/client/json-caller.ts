@@ -67,7 +67,10 @@ export class JsonCaller {
       ...(call.signal === undefined ? {} : { signal: call.signal }),
     });
     const what = `${call.method} ${call.path}`;
-    if (response.status < 200 || response.status > 299) throw errorOfAnswer(response, what);
+    // Asked for by an If-None-Match, and without a body.
+    const isUnchanged = response.status === 304;
+    if (!isUnchanged && (response.status < 200 || response.status > 299))
+      throw errorOfAnswer(response, what);
     return {
       status: response.status,
       headers: response.headers,

@@ -33,6 +33,7 @@ import type {
   Recovery,
   SidecarStatus,
 } from '../wire/sidecar-api.ts';
+import { ConfigClient } from './config-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { ProblemError } from './problem-error.ts';
 import { UndiciTransport, UnreachableError, type Transport } from './transport.ts';
@@ -119,6 +120,7 @@ export function openSidecar(address: SidecarAddress): SidecarClient {
 }
 
 export class SidecarClient {
+  readonly config: ConfigClient;
   readonly #caller: JsonCaller;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -132,6 +134,8 @@ export class SidecarClient {
       headers: { [REQUEST_HEADER]: '1' },
       timeoutMs: options.timeoutMs,
     });
+    const { clock, random } = options;
+    this.config = new ConfigClient({ caller: this.#caller, clock, random });
   }
 
   /**

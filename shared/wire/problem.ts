@@ -52,6 +52,10 @@ export const ERRORS = {
   control_rejected: row(503, 'Fresh authority is required and control refused to give it'),
   lease_absent: row(503, 'This host does not hold the lease of the resource', true),
   lease_expired: row(503, 'The lease of the resource has ended on this host', true),
+  approval_required: row(403, 'The rule asks for an approval, which cannot be given here'),
+  recheck_refused: row(403, 'Control was asked again before the effect, and refuses it'),
+  config_not_found: row(404, 'The policy in force has no such config value'),
+  config_expired: row(503, 'The config value is older than its policy allows', true),
 
   // The life of an accepted operation.
   attempt_in_progress: row(409, 'Another attempt is executing', true),

@@ -80,6 +80,7 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
   outage: Outage | null = null;
   outOfReach: number | null = null;
   readonly held = new Map<string, HeldLease>();
+  readonly #listeners: (() => void)[] = [];
   readonly wanted: string[] = [];
   readonly noted: { resource: string; epoch: number }[] = [];
 
@@ -97,6 +98,15 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
 
   revoked(): { reason: string } | null {
     return this.revocation;
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** As the keeper says it, once the test has set something. */
+  changed(): void {
+    for (const listener of this.#listeners) listener();
   }
 
   decide(input: DecisionInput): Promise<FreshAnswer> {

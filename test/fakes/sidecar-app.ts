@@ -7,6 +7,7 @@ import type { App } from '../../shared/platform/http/app.ts';
 import { createLogger } from '../../shared/platform/logger.ts';
 import { SystemRandom } from '../../shared/platform/random.ts';
 import { sidecarHealth } from '../../dataplane/health.ts';
+import { ConfigValues } from '../../dataplane/authority/config-values.ts';
 import type { GuardOptions } from '../../dataplane/http/guards.ts';
 import type { Parts } from '../../dataplane/http/route-parts.ts';
 import { buildSidecarApp } from '../../dataplane/http/sidecar-app.ts';
@@ -71,6 +72,7 @@ export async function openTestSidecar(
     executions,
     journal,
     leases: authority.leases,
+    config: new ConfigValues({ policy: authority, clock, onRead: () => undefined }),
     clock,
     random,
     logger,
@@ -97,6 +99,7 @@ export async function openTestSidecar(
         nowMs: clock.now().wallMs,
       }),
     status,
+    onConfigStream: () => undefined,
     onResponse: () => undefined,
   };
   const rejected: string[] = [];
