@@ -25,6 +25,7 @@ import { loadAppTokens, type AppTokens } from './http/app-tokens.ts';
 import { closeListeners, openListeners, type Listeners } from './http/listeners.ts';
 import type { Parts } from './http/route-parts.ts';
 import { buildSidecarApp } from './http/sidecar-app.ts';
+import { limitedRules } from './core/active-policy.ts';
 import { DiskWatch } from './journal/disk-watch.ts';
 import type { ReadDiskSpace } from './journal/disk-space.ts';
 import { journalFiles } from './journal/journal-files.ts';
@@ -35,6 +36,7 @@ import { Admissions } from './operations/admissions.ts';
 import { Custodian } from './operations/custodian.ts';
 import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
+import { NO_ALLOTMENTS, openLimits } from './operations/open-limits.ts';
 import { Retention } from './operations/retention.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
@@ -223,8 +225,10 @@ function buildParts(
       heartbeats.follow(operation, clock.now().bootMs);
   }
   const executions = new Executions({ journal, leases, heartbeats, clock });
+  const limiting = openLimits({ journal, clock, random, logger, fleet: NO_ALLOTMENTS });
   const admissions = new Admissions({
     journal,
+    ...limiting,
     policy: upstream.policy,
     fresh: upstream.fresh,
     leases,
@@ -233,6 +237,7 @@ function buildParts(
     random,
     hostId: () => upstream.identity()?.hostId ?? '',
     onDecision: (fact) => metrics.add('holdfast_admissions_total', fact),
+    onLimited: (limit) => metrics.add('holdfast_limit_refusals_total', limit),
   });
   const { controlLossAfterMs } = settings;
   return {
@@ -260,6 +265,7 @@ function buildParts(
     version: VERSION,
     operations: view.routes(),
     budget: () => view.budget(),
+    limits: () => limiting.limits.limits(limitedRules(upstream.policy.activePolicy())),
     status: () => view.status(),
     health: () => view.health(),
     onConfigStream: ({ open, cut }) => {

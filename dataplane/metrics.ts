@@ -17,6 +17,11 @@ export const SIDECAR_METRICS = {
     help: 'Admission requests by decision, reason and basis',
     labels: ['decision', 'reason', 'basis'],
   },
+  holdfast_limit_refusals_total: {
+    kind: 'counter',
+    help: 'Admissions refused by a limit, by rule and kind of limit; also those that share a record',
+    labels: ['rule', 'kind'],
+  },
   holdfast_operations: {
     kind: 'gauge',
     help: 'Operations in the journal by state',

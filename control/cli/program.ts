@@ -14,6 +14,7 @@ import { addHealthCommands } from './commands/health.ts';
 import { addHostCommands } from './commands/host.ts';
 import { addJournalCommand } from './commands/journal.ts';
 import { addLeaseCommands } from './commands/lease.ts';
+import { addLimitsCommand } from './commands/limits.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addOperatorCommands } from './commands/operator.ts';
 import { addOutageCommands } from './commands/outage.ts';
@@ -121,6 +122,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addOperationCommands(program, context);
   addRefusalCommands(program, context);
   addLeaseCommands(program, context);
+  addLimitsCommand(program, context);
   addOutageCommands(program, context);
   addHostCommands(program, context);
   addJournalCommand(program);

@@ -1,4 +1,4 @@
-import type { CompiledPolicy } from '../../shared/core/policy.ts';
+import type { CompiledPolicy, LimitTerms } from '../../shared/core/policy.ts';
 import type { WallMs } from '../../shared/core/time.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
 
@@ -10,3 +10,12 @@ export type ActivePolicy = {
   readonly document: PolicyDocument;
   readonly compiled: CompiledPolicy;
 };
+
+/** The rules that have limits, in document order. */
+export function limitedRules(
+  active: ActivePolicy | null,
+): { readonly name: string; readonly limits: LimitTerms }[] {
+  return (active?.compiled.rules ?? []).flatMap(({ name, terms: { limits } }) =>
+    limits === null ? [] : [{ name, limits }],
+  );
+}

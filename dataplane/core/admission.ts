@@ -1,8 +1,8 @@
 /**
  * Admission, decided purely from what is at hand. Reasons in order of precedence:
  * `control_rejected`, `policy_absent`, then what policy says (`unknown_principal`, `no_rule`,
- * `rule_error`, `denied`), `policy_expired`, `lease_absent` or `lease_expired`,
- * `deadline_too_long`.
+ * `rule_error`, `denied`), `policy_expired`, what limits say (`limits.ts`), `lease_absent` or
+ * `lease_expired`, `deadline_too_long`.
  *
  * A1  A rule of class `fresh` is never decided here (I4), not even to refuse: control is asked.
  * A2  A bounded rule is decided only under authority no older than its `maxStaleness` (I5).
@@ -14,6 +14,7 @@ import { decide, type Decision, type RuleTerms } from '../../shared/core/policy.
 import { formatDurationMs, type Instant } from '../../shared/core/time.ts';
 import type { AdmitRequest } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
+import type { LimitState } from '../../shared/wire/limits.ts';
 import type { ActivePolicy } from './active-policy.ts';
 
 export type AuthorityAtHand = {
@@ -41,6 +42,8 @@ export type Refused = {
   readonly stalenessMs: number | null;
   /** The lease whose lack is the reason: it is to be asked for. */
   readonly leaseResource: string | null;
+  /** The limit whose lack of room is the reason. */
+  readonly limit?: { readonly state: LimitState; readonly retryAfterMs: number };
 };
 
 export type Plan =

@@ -40,7 +40,7 @@ function installAdmission(app: App, { admissions }: Parts): void {
         response: {
           200: Type.Ref('Operation'),
           201: Type.Ref('Operation'),
-          ...problems(400, 401, 403, 409, 422, 503, 507),
+          ...problems(400, 401, 403, 409, 422, 429, 503, 507),
         },
       },
       onResponse: (_request, _reply, done) => {

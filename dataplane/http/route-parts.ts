@@ -4,6 +4,7 @@ import type { OperationsRoutes } from '../../shared/platform/http/operations-rou
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import type { Health } from '../../shared/wire/health.ts';
+import type { Limits } from '../../shared/wire/limits.ts';
 import type { OutageBudget, SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { ConfigStreamEnd } from '../../shared/wire/config-value.ts';
 import type { LeaseAuthority } from '../authority/authority-view.ts';
@@ -25,6 +26,7 @@ export type Parts = {
   readonly operations: OperationsRoutes;
   readonly budget: () => OutageBudget;
   readonly health: () => Health;
+  readonly limits: () => Limits;
   readonly status: () => SidecarStatus;
   readonly onConfigStream: (fact: { open: number; cut?: ConfigStreamEnd }) => void;
   readonly onResponse: (fact: {

@@ -9,6 +9,7 @@ import { buildServer } from '../../shared/platform/http/server.ts';
 import { addSharedSchemas } from '../../shared/platform/http/shared-schemas.ts';
 import { ConfigListSchema, ConfigValueSchema } from '../../shared/wire/config-value.ts';
 import { HealthSchema } from '../../shared/wire/health.ts';
+import { LimitsSchema } from '../../shared/wire/limits.ts';
 import {
   EffectSchema,
   JournalEventSchema,
@@ -37,6 +38,7 @@ import { installBatchRoutes } from './batch-routes.ts';
 import { installConfigRoutes } from './config-routes.ts';
 import { quarantined } from '../journal/journal.ts';
 import { requestCheck, type GuardOptions } from './guards.ts';
+import { installLimitRoutes } from './limit-routes.ts';
 import { installOperationRoutes } from './operation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
 import type { Parts } from './route-parts.ts';
@@ -56,6 +58,7 @@ const SHARED_SCHEMAS = [
   HeartbeatSchema,
   HeldLeaseSchema,
   JournalEventSchema,
+  LimitsSchema,
   OperationSchema,
   OutageBudgetSchema,
   OutageSchema,
@@ -112,6 +115,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installAuthorityRoutes(routes, parts);
     installConfigRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);
+    installLimitRoutes(routes, parts);
   });
   return app;
 }

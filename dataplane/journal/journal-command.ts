@@ -6,6 +6,7 @@ import type { Instant } from '../../shared/core/time.ts';
 import type { Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
 import type { RetentionLimits } from '../core/retention.ts';
+import type { QuotaNote } from '../core/quota-note.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
 import type { JournalHead } from './journal-feed.ts';
 
@@ -26,6 +27,8 @@ export type JournalCommand = Context &
         readonly authorityEndsBootMs: number;
         /** The `Admission`, as `JSON.stringify` writes it: a text crosses a thread cheaply. */
         readonly admissionText: string;
+        /** Counted with it; left out where its rule has no quota. */
+        readonly quota?: QuotaNote;
         /** Why nothing new may be written; a key that is known is answered all the same. */
         readonly noRoom?: string;
       }
@@ -63,6 +66,8 @@ export type JournalAnswer =
       readonly operation: StoredOperation;
       readonly changed: boolean;
       readonly replayed: boolean;
+      /** It had not ended before. */
+      readonly ended: boolean;
     }
   | { readonly type: 'fence'; readonly accepted: boolean; readonly highestEpoch: number }
   | { readonly type: 'recorded' }

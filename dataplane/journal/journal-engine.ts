@@ -26,6 +26,7 @@ import type { ChainPlace, JournalMemory } from '../core/journal-verdict.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import {
   SETTLED_STATES,
+  hasEnded,
   type LifecycleEvent,
   type StoredOperation,
 } from '../core/operation-record.ts';
@@ -33,6 +34,7 @@ import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-comma
 import { HeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
 import { JournalPruner } from './journal-pruner.ts';
+import { QuotaLedger } from './quota-ledger.ts';
 import { JOURNAL_MIGRATIONS, fenceDigest, recordDigest } from './journal-schema.ts';
 import { KeyIndex, keyHash } from './key-index.ts';
 import { prepareStatements, type Statements } from './journal-statements.ts';
@@ -57,6 +59,7 @@ export class JournalEngine {
   readonly #hotFences = new LRUCache<string, number>({ max: HOT_FENCES_MAX });
   readonly #keys: KeyIndex;
   readonly #pruner: JournalPruner;
+  readonly #quotas: QuotaLedger;
   #seq: number;
   #hash: string;
   readonly #headFile: HeadFile;
@@ -73,6 +76,7 @@ export class JournalEngine {
     this.#statements = prepareStatements(this.#database);
     this.#keys = new KeyIndex(this.#database);
     this.#pruner = new JournalPruner(this.#database, this.#keys);
+    this.#quotas = new QuotaLedger(this.#database);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
     this.#hash = last?.hash ?? FIRST_PREVIOUS_HASH;
@@ -243,6 +247,7 @@ export class JournalEngine {
   /** J7. */
   #prune({ limits, now }: JournalCommand & { type: 'prune' }): JournalAnswer {
     const step = this.#pruner.step(limits, { ackedSeq: this.#ackedBefore.seq, now });
+    this.#quotas.forget(now);
     for (const { operationId, state } of step.removed) {
       this.#hot.delete(operationId);
       this.#count(state, -1);
@@ -289,6 +294,7 @@ export class JournalEngine {
       command.deadlineAtMs,
     );
     this.#keys.add(key, seq);
+    if (command.quota !== undefined) this.#quotas.count(command.quota, command.now);
     this.#count('accepted', 1);
     return { type: 'admitted', recorded: null };
   }
@@ -350,6 +356,7 @@ export class JournalEngine {
       operation: result.operation,
       changed: result.note !== null,
       replayed: result.replayed,
+      ended: hasEnded(result.operation) && !hasEnded(operation),
     };
   }
 

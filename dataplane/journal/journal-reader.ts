@@ -6,9 +6,12 @@
 import type { JournalEvent, Outage, OperationState, Refusal } from '../../shared/wire/operation.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
+import type { Instant } from '../../shared/core/time.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
+import type { QuotaNote, UnendedOperation } from '../core/quota-note.ts';
 import type { JournalHead } from './journal-feed.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
+import { QUOTA_ROWS, quotaOfRow } from './quota-ledger.ts';
 
 type Row = Record<string, string | number | null>;
 export type Listed<T> = { readonly items: readonly T[]; readonly count: number };
@@ -143,6 +146,29 @@ export class JournalReader {
        WHERE state IN ('accepted', 'executing') AND on_control_loss <> 'finish' ORDER BY seq LIMIT ?`,
       limit,
     );
+  }
+
+  /** What limits are counted by; also of a journal that is older than they are. */
+  *unended(): Generator<UnendedOperation> {
+    const rows = this.#database
+      .prepare(
+        `SELECT json_extract(body, '$.rule') AS rule, json_extract(body, '$.principal') AS principal,
+           json_extract(body, '$.action') AS action, json_extract(body, '$.resource.id') AS resource
+         FROM operations JOIN events ON events.seq = operations.seq
+         WHERE state IN ('accepted', 'executing', 'paused')`,
+      )
+      .iterate();
+    for (const row of rows)
+      yield {
+        rule: String(row['rule']),
+        principal: String(row['principal']),
+        action: String(row['action']),
+        resourceId: String(row['resource']),
+      };
+  }
+
+  quotas(now: Instant): QuotaNote[] {
+    return this.#all(QUOTA_ROWS).map((row) => quotaOfRow(row, now));
   }
 
   withState(state: OperationState, limit: number): StoredOperation[] {

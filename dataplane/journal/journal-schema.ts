@@ -22,6 +22,7 @@ export function fenceDigest(resource: string, epoch: number): string {
  * by. Its `record` is NULL until something befalls it; until then that entry says all.
  * `settled_seq` is the entry that ended it. `key_runs` and `key_chunks` are of the index of keys
  * (`key-index.ts`). `kept_entries` and `kept_operations` are of the retention (`journal-pruner.ts`).
+ * `quotas` are the windows that were counted last (`quota-ledger.ts`).
  */
 export const JOURNAL_MIGRATIONS: readonly Migration[] = [
   {
@@ -100,6 +101,26 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       CREATE INDEX kept_operations_by_review ON kept_operations (review_at_ms);
 
       CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    `,
+  },
+  {
+    version: 2,
+    name: 'quotas',
+    sql: `
+      CREATE TABLE quotas (
+        rule TEXT NOT NULL,
+        per TEXT NOT NULL,
+        key TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        length_ms INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        ends_wall_ms INTEGER NOT NULL,
+        ends_boot_ms INTEGER NOT NULL,
+        ends_boot_id TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (rule, per, key, scope)
+      ) STRICT, WITHOUT ROWID;
     `,
   },
 ];

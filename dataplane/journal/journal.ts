@@ -25,6 +25,7 @@ import { HoldfastError } from '../../shared/wire/problem.ts';
 import { expectedWaitMs, usualCommitMs } from '../core/commit-wait.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import { storedAsAdmitted } from '../core/new-admission.ts';
+import type { QuotaNote } from '../core/quota-note.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type {
   BatchAnswer,
@@ -54,6 +55,7 @@ type NewEntry = {
   readonly operationId: string;
   readonly admission: Admission;
   readonly authorityEndsBootMs: number;
+  readonly quota?: QuotaNote | null;
   readonly now: Instant;
 };
 type Admitted =
@@ -82,6 +84,7 @@ export class Journal implements JournalFeed {
   readonly #clock: Clock;
   readonly #onBatch: (batch: { size: number; commitMs: number }) => void;
   readonly #listeners: (() => void)[] = [];
+  #onEnd: (operation: StoredOperation) => void = () => undefined;
   /** As they were committed last: what is worked on now is asked for often. */
   readonly #hot = new LRUCache<string, StoredOperation>({ max: HOT_OPERATIONS_MAX });
   #state: BatchAnswer;
@@ -131,6 +134,11 @@ export class Journal implements JournalFeed {
     this.#outageId = outageId;
   }
 
+  /** Told of each operation that has ended, before whoever ended it is answered. */
+  onEnd(listener: (operation: StoredOperation) => void): void {
+    this.#onEnd = listener;
+  }
+
   /** G5. */
   useIntake(intake: Intake): void {
     this.#intake = intake;
@@ -156,7 +164,13 @@ export class Journal implements JournalFeed {
   }
 
   /** As `submit`, and `journal_full`; what is admitted was decided `now`. */
-  async admit({ operationId, admission, authorityEndsBootMs, now }: NewEntry): Promise<Admitted> {
+  async admit({
+    operationId,
+    admission,
+    authorityEndsBootMs,
+    quota = null,
+    now,
+  }: NewEntry): Promise<Admitted> {
     const outageId = this.#outageId();
     const answer = await this.#submit({
       type: 'admit',
@@ -170,6 +184,7 @@ export class Journal implements JournalFeed {
       deadlineAtMs: admission.deadlineAtMs,
       authorityEndsBootMs,
       admissionText: JSON.stringify(admission),
+      ...(quota === null ? {} : { quota }),
       now,
       outageId,
     });
@@ -350,8 +365,10 @@ export class Journal implements JournalFeed {
         const answer = state.answers[index];
         if (answer === undefined) return reject(new Error('the writer gave no answer'));
         // In the order of the commits: before whoever waits for this one can ask for the next.
-        if (answer.type === 'applied')
+        if (answer.type === 'applied') {
           this.#hot.set(answer.operation.operationId, answer.operation);
+          if (answer.ended) this.#onEnd(answer.operation);
+        }
         if (answer.type === 'pruned')
           for (const operationId of answer.operationIds) this.#hot.delete(operationId);
         resolve(answer);

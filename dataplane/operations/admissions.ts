@@ -4,6 +4,10 @@
  * I1  the answer comes after the journal's; I2  a known key is answered with its record, whatever
  *     policy says now;
  * I3  every record and refusal names its basis; I10  a bounded admission makes no call to control.
+ *
+ * What limits allow is taken before the journal is asked and given back where it records nothing
+ * new. So a retry under a known key holds room for a moment: whoever finds none looks once more
+ * after its own key was looked up, when all that were asked for before have been answered.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
@@ -29,6 +33,8 @@ import {
 import { newAdmission } from '../core/new-admission.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
+import type { LimitKeeper, Reservation } from './limit-keeper.ts';
+import type { LimitRefusals } from './limit-refusals.ts';
 
 /** What a retry may usefully wait for when authority is missing: about one sync. */
 const AUTHORITY_RETRY_MS = 1_000;
@@ -44,6 +50,7 @@ type Ready = {
   readonly kind: 'ready';
   readonly plan: Plan & { kind: 'decided' };
   readonly admissible: Admissible;
+  readonly reservation: Reservation;
 };
 
 export type AdmissionParts = {
@@ -52,6 +59,8 @@ export type AdmissionParts = {
   readonly leases: LeaseAuthority;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority;
+  readonly limits: LimitKeeper;
+  readonly limitRefusals: LimitRefusals;
   readonly clock: Clock;
   readonly random: Random;
   readonly hostId: () => string;
@@ -60,6 +69,7 @@ export type AdmissionParts = {
     reason: string;
     basis: string;
   }) => void;
+  readonly onLimited: (limit: { rule: string; kind: string }) => void;
 };
 
 export class Admissions {
@@ -74,46 +84,38 @@ export class Admissions {
    * refusal is recorded too.
    */
   async admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
-    const { journal, clock } = this.#parts;
+    const { journal } = this.#parts;
     const fingerprint = digestOf(request);
     const plan = this.#plan(request);
-    const local = plan.kind === 'ask_control' ? plan : this.#settle(plan, request);
+    let local = plan.kind === 'ask_control' ? plan : this.#settle(plan, request);
     if (local.kind !== 'ready') {
       // What is ready meets its key in the journal; nothing else is said of a key that is known.
       const known = await journal.operationByKey(caller.app, caller.idempotencyKey);
       if (known !== null) return this.#replay(caller, known, fingerprint);
+      if (plan.kind !== 'ask_control' && local.kind === 'refused' && local.limit !== undefined)
+        local = this.#settle(plan, request);
     }
     const verdict =
       local.kind === 'ask_control'
         ? this.#settle(await this.#askControl(local.rule, request), request)
         : local;
     if (verdict.kind !== 'ready') throw await this.#refuse(caller, request, verdict);
-    const now = clock.now();
-    const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint };
-    const { plan: decided, admissible } = verdict;
-    const admission = newAdmission(admitter, request, decided, admissible, now);
-    failpoint('admission.before_submit');
-    const answer = await journal.admit({
-      operationId: makeId('op', now.wallMs, this.#parts.random.bytes(16)),
-      admission,
-      authorityEndsBootMs: admissible.authorityEndsBootMs,
-      now,
-    });
+    const answer = await this.#record({ caller, fingerprint }, request, verdict);
     if (answer.type === 'declined') {
       if (answer.code === 'idempotency_key_reused') {
         const { operationId = '' } = answer;
         throw new HoldfastError(answer.code, answer.detail, { operationId });
       }
-      const { rule, policyRevision, basis, stalenessMs, leaseResource = null } = admission;
+      const { decision, basis } = verdict.plan;
       throw await this.#refuse(caller, request, {
         kind: 'refused',
         code: answer.code,
         detail: answer.detail,
-        leaseResource: answer.code === 'lease_expired' ? leaseResource : null,
-        rule,
-        policyRevision,
-        basis,
-        stalenessMs,
+        leaseResource: answer.code === 'lease_expired' ? decision.leaseResource : null,
+        rule: decision.rule,
+        policyRevision: basis.policyRevision,
+        basis: basis.basis,
+        stalenessMs: basis.stalenessMs,
       });
     }
     const { operation, replayed } = answer;
@@ -123,6 +125,32 @@ export class Admissions {
       basis: operation.basis,
     });
     return { operation, replayed };
+  }
+
+  /** Gives back what limits hold for it wherever nothing new is recorded. */
+  async #record(
+    { caller, fingerprint }: { caller: Caller; fingerprint: string },
+    request: AdmitRequest,
+    { plan, admissible, reservation }: Ready,
+  ): ReturnType<Journal['admit']> {
+    const { journal, clock, limits } = this.#parts;
+    const now = clock.now();
+    const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint };
+    let isNew = false;
+    try {
+      failpoint('admission.before_submit');
+      const answer = await journal.admit({
+        operationId: makeId('op', now.wallMs, this.#parts.random.bytes(16)),
+        admission: newAdmission(admitter, request, plan, admissible, now),
+        authorityEndsBootMs: admissible.authorityEndsBootMs,
+        quota: reservation.quota,
+        now,
+      });
+      isNew = answer.type === 'admitted' && !answer.replayed;
+      return answer;
+    } finally {
+      if (!isNew) limits.giveBack(reservation);
+    }
   }
 
   #replay(caller: Caller, known: StoredOperation, fingerprint: string): Admitted {
@@ -174,17 +202,31 @@ export class Admissions {
     });
   }
 
+  /** In the order of DESIGN section 4: limits, owner and epoch, deadline. */
   #settle(plan: LocalPlan, request: AdmitRequest): Ready | Refused {
     if (plan.kind === 'refused') return plan;
-    const { leaseResource } = plan.decision;
-    const lease = leaseResource === null ? undefined : this.#parts.leases.lease(leaseResource);
-    const admissible = checkAdmissible(plan, request, lease, this.#parts.clock.now());
-    return admissible.kind === 'refused' ? admissible : { kind: 'ready', plan, admissible };
+    const { decision, terms, basis } = plan;
+    const { limits, leases, clock } = this.#parts;
+    const now = clock.now();
+    // A control of before there were limits says nothing of them.
+    const taken = limits.take(decision.rule ?? '', terms.limits ?? null, request, now);
+    if (!taken.ok) {
+      const { code, detail, ...limit } = taken.refusal;
+      const { rule } = decision;
+      return { kind: 'refused', code, detail, rule, ...basis, leaseResource: null, limit };
+    }
+    const { leaseResource } = decision;
+    const lease = leaseResource === null ? undefined : leases.lease(leaseResource);
+    const admissible = checkAdmissible(plan, request, lease, now);
+    const { reservation } = taken;
+    if (admissible.kind === 'admissible') return { kind: 'ready', plan, admissible, reservation };
+    limits.giveBack(reservation);
+    return admissible;
   }
 
   /** Records the refusal and makes the error that says so; the caller throws it. */
   async #refuse(caller: Caller, request: AdmitRequest, refused: Refused): Promise<HoldfastError> {
-    const { clock, random, outages, journal } = this.#parts;
+    const { clock, random, outages } = this.#parts;
     if (refused.leaseResource !== null) this.#parts.leases.want(refused.leaseResource);
     const now = clock.now();
     const refusal: Refusal = {
@@ -202,14 +244,16 @@ export class Admissions {
       leaseEpoch: null,
       outageId: outages.current()?.outageId ?? null,
       atMs: now.wallMs,
+      ...(refused.limit === undefined ? {} : { limit: refused.limit.state }),
     };
-    await journal.submit({ type: 'refuse', refusal });
+    const refusalId = await this.#recordRefusal(refusal, refused);
     this.#parts.onDecision({
       decision: 'refused',
       reason: refused.code,
       basis: refused.basis ?? 'none',
     });
-    const { refusalId, policyRevision, rule, basis, stalenessMs, outageId } = refusal;
+    const { policyRevision, rule, basis, stalenessMs, outageId } = refusal;
+    const { state: limit, retryAfterMs = AUTHORITY_RETRY_MS } = refused.limit ?? {};
     return new HoldfastError(refused.code, refused.detail, {
       refusalId,
       policyRevision,
@@ -217,7 +261,19 @@ export class Admissions {
       basis,
       stalenessMs,
       outageId,
-      ...(ERRORS[refused.code].retryable ? { retry_after_ms: AUTHORITY_RETRY_MS } : {}),
+      ...(limit === undefined ? {} : { limit }),
+      ...(ERRORS[refused.code].retryable ? { retry_after_ms: retryAfterMs } : {}),
     });
+  }
+
+  async #recordRefusal(refusal: Refusal, { limit }: Refused): Promise<string> {
+    const { journal, limitRefusals, onLimited } = this.#parts;
+    if (limit !== undefined) {
+      const { rule, kind } = limit.state;
+      onLimited({ rule, kind });
+      return limitRefusals.add(refusal);
+    }
+    await journal.submit({ type: 'refuse', refusal });
+    return refusal.refusalId;
   }
 }

@@ -15,6 +15,7 @@ import { backoffDelayMs, type BackoffPolicy } from '../core/backoff.ts';
 import { SystemClock, type Clock } from '../platform/clock.ts';
 import { SystemRandom, type Random } from '../platform/random.ts';
 import type { Health } from '../wire/health.ts';
+import type { Limits } from '../wire/limits.ts';
 import type {
   AdmitRequest,
   Operation,
@@ -325,6 +326,11 @@ export class SidecarClient {
   /** Newest first. */
   async refusals(options: { limit?: number } = {}): Promise<readonly Refusal[]> {
     return (await this.#get<{ items: Refusal[] }>('/v1/refusals', options)).items;
+  }
+
+  /** What is left of each limit, the least remaining first. */
+  limits(): Promise<Limits> {
+    return this.#get('/v1/limits');
   }
 
   status(): Promise<SidecarStatus> {

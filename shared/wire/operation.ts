@@ -1,5 +1,6 @@
 /** Operations as both planes and every client see them. */
 import Type, { type Static } from 'typebox';
+import { LimitStateSchema } from './limits.ts';
 import { count, epoch, wallMs } from './numbers.ts';
 import { ActionSchema, DecisionInputSchema, PrincipalSchema } from './policy-document.ts';
 
@@ -189,6 +190,17 @@ export const RefusalSchema = Type.Object(
     leaseEpoch: nullable(epoch()),
     outageId: nullable(Type.String()),
     atMs: wallMs(),
+    limit: Type.Optional({
+      ...LimitStateSchema,
+      description: 'the limit that refused it, as it was then',
+    }),
+    count: Type.Optional(
+      count({
+        minimum: 1,
+        description:
+          'it stands for so many of this rule and reason within a second, itself the last; 1 where it is not said',
+      }),
+    ),
   },
   { $id: 'Refusal' },
 );

@@ -4,6 +4,7 @@
  * together.
  */
 import Type, { type Static } from 'typebox';
+import { LimitStateSchema } from './limits.ts';
 import { count } from './numbers.ts';
 
 type ErrorRow = { readonly status: number; readonly title: string; readonly retryable: boolean };
@@ -50,6 +51,10 @@ export const ERRORS = {
   policy_expired: row(503, 'Cached authority is older than the rule allows', true),
   control_unreachable: row(503, 'Fresh authority is required and control cannot be reached', true),
   control_rejected: row(503, 'Fresh authority is required and control refused to give it'),
+  allotment_absent: row(503, 'This host holds no part of a budget of the fleet', true),
+  quota_exhausted: row(429, 'The quota of this window is used', true),
+  concurrency_limited: row(429, 'As many operations as the rule allows have not ended', true),
+  rate_limited: row(429, 'More requests than the rate of the rule allows', true),
   lease_absent: row(503, 'This host does not hold the lease of the resource', true),
   lease_expired: row(503, 'The lease of the resource has ended on this host', true),
   approval_required: row(403, 'The rule asks for an approval, which cannot be given here'),
@@ -133,6 +138,7 @@ export const ProblemSchema = Type.Object(
     stalenessMs: Type.Optional(Type.Union([count(), Type.Null()])),
     leaseEpoch: Type.Optional(Type.Union([count(), Type.Null()])),
     outageId: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    limit: Type.Optional(LimitStateSchema),
   },
   { $id: 'Problem', description: 'RFC 9457 problem details' },
 );

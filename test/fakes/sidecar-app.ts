@@ -17,6 +17,9 @@ import { Admissions } from '../../dataplane/operations/admissions.ts';
 import { Custodian } from '../../dataplane/operations/custodian.ts';
 import { Executions } from '../../dataplane/operations/executions.ts';
 import { Heartbeats } from '../../dataplane/operations/heartbeats.ts';
+import { NO_ALLOTMENTS, openLimits } from '../../dataplane/operations/open-limits.ts';
+import type { FleetBudgets } from '../../dataplane/operations/limit-keeper.ts';
+import { limitedRules } from '../../dataplane/core/active-policy.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { FakeAuthority } from './fake-authority.ts';
@@ -35,9 +38,16 @@ export type TestSidecar = {
 };
 
 export async function openTestSidecar(
-  options: { guard?: Partial<GuardOptions>; clock?: Clock } = {},
+  options: {
+    guard?: Partial<GuardOptions>;
+    clock?: Clock;
+    fleet?: FleetBudgets;
+    /** Kept after the end; default: one of its own. */
+    directory?: string;
+  } = {},
 ): Promise<TestSidecar> {
-  const directory = mkdtempSync(`${tmpdir()}/sidecar-`);
+  const directory = options.directory ?? mkdtempSync(`${tmpdir()}/sidecar-`);
+  const { fleet = NO_ALLOTMENTS } = options;
   const clock = options.clock ?? new SystemClock();
   const random = new SystemRandom();
   const logger = createLogger({ name: 'test', level: 'silent' });
@@ -46,8 +56,10 @@ export async function openTestSidecar(
   journal.useOutages(() => authority.outage?.outageId ?? null);
   const heartbeats = new Heartbeats();
   const executions = new Executions({ journal, leases: authority.leases, heartbeats, clock });
+  const limiting = openLimits({ journal, clock, random, logger, fleet });
   const admissions = new Admissions({
     journal,
+    ...limiting,
     policy: authority,
     leases: authority.leases,
     fresh: authority,
@@ -56,6 +68,7 @@ export async function openTestSidecar(
     random,
     hostId: () => 'host_test',
     onDecision: () => undefined,
+    onLimited: () => undefined,
   });
   const custodian = new Custodian({
     journal,
@@ -98,6 +111,7 @@ export async function openTestSidecar(
         disk: { pressure: 'ample', detail: 'not watched here', sinceMs: null },
         nowMs: clock.now().wallMs,
       }),
+    limits: () => limiting.limits.limits(limitedRules(authority.active)),
     status,
     onConfigStream: () => undefined,
     onResponse: () => undefined,
@@ -125,7 +139,7 @@ export async function openTestSidecar(
     async close() {
       await app.close();
       await journal.close();
-      rmSync(directory, { recursive: true });
+      if (options.directory === undefined) rmSync(directory, { recursive: true });
     },
   };
 }

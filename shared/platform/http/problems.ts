@@ -15,6 +15,7 @@ import {
   type ErrorCode,
 } from '../../wire/problem.ts';
 import type { App } from './app.ts';
+import { rateLimitFields } from './rate-limit-fields.ts';
 
 /** What Fastify itself refuses, in our codes. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
@@ -79,6 +80,7 @@ function send(reply: FastifyReply, error: HoldfastError): void {
   const problem = toProblem(error);
   if (problem.retry_after_ms !== undefined)
     void reply.header('retry-after', Math.max(1, Math.ceil(problem.retry_after_ms / 1_000)));
+  if (problem.limit !== undefined) void reply.headers(rateLimitFields(problem.limit));
   if (error.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer');
   void reply
     .code(problem.status)

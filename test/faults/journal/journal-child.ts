@@ -9,8 +9,10 @@ import { parse as parseYaml } from 'yaml';
 import { Admissions } from '../../../dataplane/operations/admissions.ts';
 import { Executions } from '../../../dataplane/operations/executions.ts';
 import { Heartbeats } from '../../../dataplane/operations/heartbeats.ts';
+import { NO_ALLOTMENTS, openLimits } from '../../../dataplane/operations/open-limits.ts';
 import { openJournal } from '../../../dataplane/journal/open-journal.ts';
 import { SystemClock } from '../../../shared/platform/clock.ts';
+import { createLogger } from '../../../shared/platform/logger.ts';
 import { SystemRandom } from '../../../shared/platform/random.ts';
 import { StoreError } from '../../../shared/platform/sqlite.ts';
 import type { PolicyDocument } from '../../../shared/wire/policy-document.ts';
@@ -36,8 +38,16 @@ async function main(directory: string): Promise<void> {
     heartbeats: new Heartbeats(),
     clock,
   });
+  const limiting = openLimits({
+    journal,
+    clock,
+    random,
+    logger: createLogger({ name: 'campaign', level: 'silent' }),
+    fleet: NO_ALLOTMENTS,
+  });
   const admissions = new Admissions({
     journal,
+    ...limiting,
     policy: authority,
     leases: authority.leases,
     fresh: authority,
@@ -46,6 +56,7 @@ async function main(directory: string): Promise<void> {
     random,
     hostId: () => 'host_campaign',
     onDecision: () => undefined,
+    onLimited: () => undefined,
   });
   const perform = makePerform(admissions, executions);
   createInterface({ input: process.stdin }).on('line', (line) => {

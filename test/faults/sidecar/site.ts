@@ -25,14 +25,14 @@ export type Site = {
   readonly port: number;
 };
 
-export async function makeSite(undo: Undo): Promise<Site> {
+export async function makeSite(undo: Undo, policyFile = POLICY_FILE): Promise<Site> {
   const root = mkdtempSync(join(tmpdir(), 'holdfast-faults-'));
   undo.add(`directory ${root}`, () => rmSync(root, { recursive: true, force: true }));
   const supervisor = await Supervisor.open({
     dataDir: join(root, 'first'),
     controlPort: 0,
     sidecarPort: 0,
-    policyFile: POLICY_FILE,
+    policyFile,
     environment: process.env,
     // Every cycle copies what it leaves.
     sidecarSettings: { HOLDFAST_BALLAST: '0B' },
