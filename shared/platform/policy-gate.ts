@@ -11,6 +11,7 @@
 import { Settings } from 'typebox/system';
 import { Compile } from 'typebox/compile';
 import { LineCounter, isMap, isScalar, isSeq, parseDocument, type Document } from 'yaml';
+import { repeatedKeys } from '../core/json-keys.ts';
 import { nearestWord } from '../core/nearest-word.ts';
 import {
   compilePolicy,
@@ -42,6 +43,7 @@ export type PolicyFault = {
 const PROBLEMS_MAX = 100;
 const DEPTH_MAX = 32;
 const ALIASES_MAX = 100;
+const REPEATED = 'Map keys must be unique';
 
 const documentChecker = Compile(PolicyDocumentSchema);
 
@@ -102,7 +104,6 @@ export function checkBeforeTests(
 type Parsed = { ok: true; value: unknown } | { ok: false; problems: PolicyProblem[] };
 
 function parseText(bytes: string | Uint8Array, format: PolicyFormat): Parsed {
-  const failed = (message: string): Parsed => ({ ok: false, problems: [{ path: '', message }] });
   let text: string;
   try {
     text =
@@ -110,14 +111,31 @@ function parseText(bytes: string | Uint8Array, format: PolicyFormat): Parsed {
   } catch {
     return failed('the document is not UTF-8');
   }
-  if (format === 'json') {
-    try {
-      JSON.parse(text);
-    } catch (error) {
-      return failed(messageOf(error));
-    }
+  return format === 'json' ? parseJson(text) : parseYaml(text);
+}
+
+const failed = (message: string): Parsed => ({ ok: false, problems: [{ path: '', message }] });
+
+/** Not with the reader of YAML, which would take it too: on a long document it takes half a second. */
+function parseJson(text: string): Parsed {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return failed(messageOf(error));
   }
-  // JSON goes through the YAML reader too: `JSON.parse` silently keeps the last of two equal keys.
+  const faults = repeatedKeys(text).map(({ offset }) => ({ message: REPEATED, pos: [offset] }));
+  return faults.length > 0
+    ? faulty(faults, (offset) => placeIn(text, offset))
+    : { ok: true, value };
+}
+
+function placeIn(text: string, offset: number): { line: number; col: number } {
+  const lines = text.slice(0, offset).split('\n');
+  return { line: lines.length, col: (lines.at(-1)?.length ?? 0) + 1 };
+}
+
+function parseYaml(text: string): Parsed {
   const lineCounter = new LineCounter();
   const document = parseDocument(text, {
     version: '1.2',
@@ -128,23 +146,24 @@ function parseText(bytes: string | Uint8Array, format: PolicyFormat): Parsed {
     prettyErrors: false,
     lineCounter,
   });
-  const faults = [
-    ...(format === 'json' ? [] : [...document.errors, ...document.warnings]),
-    ...duplicateKeys(document),
-  ];
-  if (faults.length > 0) {
-    const problems = faults.slice(0, PROBLEMS_MAX).map(({ message, pos }) => {
-      const { line, col } = lineCounter.linePos(pos[0]);
-      return { path: '', message: `line ${line}, column ${col}: ${message}` };
-    });
-    return { ok: false, problems };
-  }
-  if (format === 'json') return { ok: true, value: JSON.parse(text) as unknown };
+  const faults = [...document.errors, ...document.warnings, ...duplicateKeys(document)];
+  if (faults.length > 0) return faulty(faults, (offset) => lineCounter.linePos(offset));
   try {
     return { ok: true, value: document.toJS({ maxAliasCount: ALIASES_MAX }) as unknown };
   } catch (error) {
     return failed(messageOf(error));
   }
+}
+
+function faulty(
+  faults: readonly { readonly message: string; readonly pos: readonly number[] }[],
+  placeOf: (offset: number) => { readonly line: number; readonly col: number },
+): Parsed {
+  const problems = faults.slice(0, PROBLEMS_MAX).map(({ message, pos }) => {
+    const { line, col } = placeOf(pos[0] ?? 0);
+    return { path: '', message: `line ${line}, column ${col}: ${message}` };
+  });
+  return { ok: false, problems };
 }
 
 type Fault = { readonly message: string; readonly pos: readonly [number, number] };
@@ -162,7 +181,7 @@ function duplicateKeys(document: Document.Parsed): Fault[] {
       if (!isScalar(key)) continue;
       if (seen.has(key.value)) {
         const [from, to] = key.range ?? [0, 0];
-        faults.push({ message: 'Map keys must be unique', pos: [from, to] });
+        faults.push({ message: REPEATED, pos: [from, to] });
       }
       seen.add(key.value);
     }
