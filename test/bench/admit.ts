@@ -199,7 +199,7 @@ function admission(token: string, key: string): Buffer {
   });
 }
 
-function post(
+export function post(
   path: string,
   token: string,
   body: string,

@@ -1,7 +1,8 @@
 /** Benchmarks: ratios against a baseline of the same run, on the machine at hand. */
 import { parseArgs } from 'node:util';
 import { benchAdmit } from './admit.ts';
-import { benchDecide } from './decide.ts';
+import { benchDecide, type DecideFigures } from './decide.ts';
+import { decideTable } from './decide-table.ts';
 import { benchGrowth } from './growth.ts';
 
 const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections N] [--json]
@@ -9,7 +10,8 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
   admit    admission, durable before the answer, singly and in batches, against a bare Fastify route
            with the same schemas
   growth   rate of admission and time to open as the journal grows [--sizes 10000,1000000,5000000]
-  decide   policy decisions in process [--rules 10,100,1000,10000]
+  decide   policy decisions in process beside Cedar and over HTTP beside Cerbos, and what publication
+           costs [--rules 10,100,1000,10000] [--no-rivals]; installs the two once, into a cache
 `;
 
 const { values, positionals } = parseArgs({
@@ -20,6 +22,7 @@ const { values, positionals } = parseArgs({
     connections: { type: 'string', default: '64' },
     sizes: { type: 'string', default: '10000,1000000,5000000' },
     rules: { type: 'string', default: '10,100,1000,10000' },
+    'no-rivals': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -35,7 +38,15 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
   admit: () => benchAdmit({ rounds, requests, connections, say }),
   growth: () =>
     benchGrowth({ sizes: numbers(values.sizes), requests, concurrency: connections, rounds, say }),
-  decide: () => benchDecide({ rules: numbers(values.rules), say }),
+  decide: () =>
+    benchDecide({
+      rules: numbers(values.rules),
+      rounds,
+      requests,
+      connections,
+      withRivals: !values['no-rivals'],
+      say,
+    }),
 };
 
 const [what = ''] = positionals;
@@ -52,7 +63,9 @@ if (values.help || positionals.length === 0) {
   process.exitCode = 2;
 } else {
   const figures = await benchmark();
-  if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
+  if (!values.json && what === 'decide')
+    process.stdout.write(decideTable(figures as DecideFigures));
+  else if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
   else printTable(figures);
 }
 
