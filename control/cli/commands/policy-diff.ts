@@ -2,6 +2,8 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { ProblemError } from '../../../shared/client/index.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CommandError, EXIT, ProgramEnded, usageError } from '../failures.ts';
+import type { Output } from '../output.ts';
+import type { ComparedSide, PolicyDifference } from '../policy/policy-difference.ts';
 import { readSource, type PolicySource } from '../policy/policy-source.ts';
 import { SourcePlaces } from '../policy/source-places.ts';
 import { parseRevision } from './options.ts';
@@ -25,14 +27,14 @@ export function addPolicyDiff(policy: Command, context: CommandContext): void {
     );
 }
 
+const NOTHING = 'nothing published';
+
 type DiffFlags = { readonly revision?: number; readonly context: number };
 
 function parseLines(text: string): number {
   if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
 }
-
-type Side = { readonly name: string; readonly value: unknown };
 
 async function diff(
   context: CommandContext,
@@ -49,16 +51,31 @@ async function diff(
       ? await publishedSide(context, flags.revision)
       : await fileSide(readSource(cwd, file, EXIT.usage));
   const to = await fileSide(readSource(cwd, other ?? file, EXIT.usage));
-  const { comparePolicies } = await import('../policy/policy-difference.ts');
-  const difference = comparePolicies(from, to, flags.context);
+  const { differenceOf } = await import('../policy/policy-difference.ts');
+  const difference = differenceOf(from, to, flags.context);
   const { output } = context;
   output.custom({ from: from.name, to: to.name, ...difference }, () => {
     output.raw(difference.text);
+    showChanges(output, difference);
   });
+  if (difference.invalid !== null && difference.invalid !== NOTHING) {
+    output.note(`only the texts are compared: ${difference.invalid} is no valid policy`);
+  }
   if (difference.differs) throw new ProgramEnded(EXIT.failure);
 }
 
-async function fileSide(source: PolicySource): Promise<Side> {
+/** What a reviewer asks first: does it let anything happen that could not happen before? */
+function showChanges(output: Output, { changes }: PolicyDifference): void {
+  if (changes === null || changes.length === 0) return;
+  output.line();
+  output.table(changes, [
+    { header: 'EFFECT', value: ({ kind }) => kind },
+    { header: 'WHERE', value: ({ path }) => path },
+    { header: 'WHAT', value: ({ sentence }) => sentence },
+  ]);
+}
+
+async function fileSide(source: PolicySource): Promise<ComparedSide> {
   const { parsePolicy } = await import('../../../shared/platform/policy-gate.ts');
   const parsed = parsePolicy(source.bytes, source.format);
   if (parsed.ok) return { name: source.file, value: parsed.value };
@@ -73,7 +90,7 @@ async function fileSide(source: PolicySource): Promise<Side> {
 async function publishedSide(
   { control }: CommandContext,
   revision: number | undefined,
-): Promise<Side> {
+): Promise<ComparedSide> {
   try {
     const { policyRevision, policy } =
       revision === undefined ? await control.policy() : await control.policyRevision(revision);
@@ -81,6 +98,6 @@ async function publishedSide(
   } catch (error) {
     const isNothing = error instanceof ProblemError && error.status === 404;
     if (!isNothing || revision !== undefined) throw error;
-    return { name: 'nothing published', value: {} };
+    return { name: NOTHING, value: {} };
   }
 }

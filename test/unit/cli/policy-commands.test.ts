@@ -343,6 +343,29 @@ describe('policy diff', () => {
     expect(out).toContain('+      - expression: attributes.amount <= 900\n');
   });
 
+  test('says what got looser and what tighter, and of an invalid document only its text', async () => {
+    file('a.yaml', POLICY);
+    file(
+      'b.yaml',
+      POLICY.replace('[agent]', '[agent, boss]').replace(
+        '- name: other',
+        '$&\n    maxStaleness: 1m',
+      ),
+    );
+    file('bad.yaml', POLICY.replace('name: other', 'nam: other'));
+
+    const { out } = await run('diff', 'a.yaml', 'b.yaml');
+    expect(out).toMatch(
+      /^looser {2,}\/principals\/agent:a\/roles {2,}principal agent:a gets boss$/m,
+    );
+    expect(out).toMatch(/^tighter {2,}\/rules\/1\/maxStaleness {2,}rule other: .*/m);
+
+    const invalid = await run('diff', 'a.yaml', 'bad.yaml');
+    expect(invalid.exitCode).toBe(1);
+    expect(invalid.out).not.toContain('EFFECT');
+    expect(invalid.err).toContain('only the texts are compared: bad.yaml is no valid policy');
+  });
+
   test('of one document is against what is in force on control, or an earlier revision', async () => {
     await publishing(parse(POLICY));
     file('same.yaml', POLICY);
@@ -376,7 +399,13 @@ describe('policy diff', () => {
     file('a.yaml', POLICY);
     file('b.yaml', POLICY.replaceAll('500', '900'));
     const { out } = await run('diff', 'a.yaml', 'b.yaml', '-o', 'json');
-    expect(JSON.parse(out)).toMatchObject({ from: 'a.yaml', to: 'b.yaml', differs: true });
+    expect(JSON.parse(out)).toMatchObject({
+      from: 'a.yaml',
+      to: 'b.yaml',
+      differs: true,
+      mayLoosen: true,
+      changes: [{ path: '/rules/0/permit', kind: 'changed' }],
+    });
   });
 });
 
