@@ -224,7 +224,13 @@ function buildParts(
     for (const operation of journal.reader.withState('executing', EXECUTING_AT_START_MAX))
       heartbeats.follow(operation, clock.now().bootMs);
   }
-  const executions = new Executions({ journal, leases, heartbeats, clock });
+  const executions = new Executions({
+    journal,
+    leases,
+    fresh: upstream.fresh,
+    heartbeats,
+    clock,
+  });
   const limiting = openLimits({ journal, clock, random, logger, fleet: NO_ALLOTMENTS });
   const admissions = new Admissions({
     journal,
@@ -248,6 +254,7 @@ function buildParts(
       executions,
       heartbeats,
       outages,
+      policy: upstream.policy,
       clock,
       logger,
       controlLossAfterMs,

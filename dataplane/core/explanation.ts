@@ -48,6 +48,12 @@ function explainEvent(event: JournalEvent, operation: StoredOperation): string[]
       return [
         `${after} attempt ${effect?.attempt} began effect ${effect?.name}${effect?.leaseEpoch ? ` with fencing token ${effect.leaseEpoch}` : ''}${away}.`,
       ];
+    case 'effect_refused': {
+      const refusal = event.body['refusal'] as { effect?: string; message?: string } | undefined;
+      return [
+        `${after} effect ${refusal?.effect} did not begin${away}: control was asked again, and ${refusal?.message}.`,
+      ];
+    }
     case 'effect_settled':
       return [`${after} effect ${effect?.name} was reported as ${effect?.state}${away}.`];
     case 'worker_lost':
@@ -55,9 +61,17 @@ function explainEvent(event: JournalEvent, operation: StoredOperation): string[]
         `${after} the worker missed its heartbeats; the rule says onWorkerLoss: ${operation.onWorkerLoss}.`,
       ];
     case 'paused':
-      return [`${after} it was paused, because control was lost${away}.`];
+      return [
+        event.body['reason'] === 'authority_revoked'
+          ? `${after} it was paused, because control withdrew the authority of this host.`
+          : `${after} it was paused, because control was lost${away}.`,
+      ];
     case 'resumed':
-      return [`${after} it was released, because control was back.`];
+      return [
+        event.body['reason'] === 'authority_regained'
+          ? `${after} it was released, because control gave authority again.`
+          : `${after} it was released, because control was back.`,
+      ];
     default:
       return [];
   }

@@ -12,7 +12,7 @@ export type Admitter = {
   readonly fingerprint: string;
 };
 
-/** A3. */
+/** A4. */
 export function newAdmission(
   by: Admitter,
   request: AdmitRequest,
@@ -56,6 +56,8 @@ function optionalFacts(
   if (decision.warnings.length > 0) facts.warnings = [...decision.warnings];
   if (terms.onControlLoss !== UNSAID.onControlLoss) facts.onControlLoss = terms.onControlLoss;
   if (terms.onWorkerLoss !== UNSAID.onWorkerLoss) facts.onWorkerLoss = terms.onWorkerLoss;
+  if (terms.onRevoke !== UNSAID.onRevoke) facts.onRevoke = terms.onRevoke;
+  if (terms.recheck !== UNSAID.recheck) facts.recheck = terms.recheck;
   if (terms.heartbeatTimeoutMs !== UNSAID.heartbeatTimeoutMs)
     facts.heartbeatTimeoutMs = terms.heartbeatTimeoutMs;
   if (terms.ownership !== null) facts.ownershipMode = terms.ownership.mode;

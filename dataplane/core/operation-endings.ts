@@ -58,6 +58,24 @@ export function loseControl(operation: StoredOperation, now: Instant): Lifecycle
   return moved(operation, { state: 'cancelled', reason: 'control_lost' }, 'cancelled', now);
 }
 
+/** O8: at once, and also what was paused while control could not be reached. */
+export function revokeAuthority(operation: StoredOperation, now: Instant): LifecycleResult {
+  if (hasEnded(operation) || operation.onRevoke === 'finish') return unchanged(operation);
+  if (operation.onRevoke === 'pause') {
+    if (operation.state === 'paused') return unchanged(operation);
+    return moved(operation, { state: 'paused', reason: 'authority_revoked' }, 'paused', now);
+  }
+  if (mayHaveActed(operation)) return becomesUnknown(operation, 'aborted_on_revocation', now);
+  return moved(operation, { state: 'cancelled', reason: 'authority_revoked' }, 'cancelled', now);
+}
+
+export function regainControl(operation: StoredOperation, now: Instant): LifecycleResult {
+  if (operation.state !== 'paused') return unchanged(operation);
+  const reason =
+    operation.reason === 'authority_revoked' ? 'authority_regained' : 'control_regained';
+  return moved(operation, { state: 'accepted', reason }, 'resumed', now);
+}
+
 export function passDeadline(operation: StoredOperation, now: Instant): LifecycleResult {
   if (hasEnded(operation) || !deadlinePassed(operation, now)) return unchanged(operation);
   if (mayHaveActed(operation)) return becomesUnknown(operation, 'deadline_passed', now);

@@ -12,20 +12,27 @@
  *     `unknown` (I8).
  * O5  A new effect needs the lease under which the attempt began, at the same epoch (I6).
  * O6  After the deadline nothing new begins (I8).
+ * O7  Where the rule says `recheck: commit`, no effect begins without control's permit for it, given
+ *     for this very effect and moments ago (I4). That it was refused, or not to be had, is recorded.
+ * O8  When control withdraws the authority of the host, accepted work goes as `onRevoke` said at its
+ *     admission, and nothing that was paused is released before control gives authority again.
  */
 import { assertNever } from '../../shared/core/assert.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { OperationState } from '../../shared/wire/operation.ts';
-import { cancel, loseControl, loseWorker, passDeadline, resolve } from './operation-endings.ts';
 import {
-  type LifecycleEvent,
-  type LifecycleResult,
-  type StoredOperation,
-  moved,
-  unchanged,
-} from './operation-record.ts';
+  cancel,
+  loseControl,
+  loseWorker,
+  passDeadline,
+  regainControl,
+  resolve,
+  revokeAuthority,
+} from './operation-endings.ts';
+import type { LifecycleEvent, LifecycleResult, StoredOperation } from './operation-record.ts';
 import {
   beginEffect,
+  refuseEffect,
   reportOutcome,
   saveCheckpoint,
   settleEffect,
@@ -48,23 +55,27 @@ export const TRANSITIONS: Readonly<
     report_outcome: ['succeeded', 'failed', 'unknown'],
     cancel: ['cancelled'],
     lose_control: ['paused', 'cancelled', 'unknown'],
+    revoke_authority: ['paused', 'cancelled', 'unknown'],
     pass_deadline: ['expired', 'unknown'],
   },
   executing: {
     start_attempt: ['executing'],
     begin_effect: ['executing'],
+    refuse_effect: ['executing'],
     settle_effect: ['executing'],
     save_checkpoint: ['executing'],
     report_outcome: ['succeeded', 'failed', 'unknown'],
     cancel: ['cancelled'],
     lose_worker: ['accepted', 'failed', 'unknown'],
     lose_control: ['paused', 'cancelled', 'unknown'],
+    revoke_authority: ['paused', 'cancelled', 'unknown'],
     pass_deadline: ['expired', 'unknown'],
   },
   paused: {
     settle_effect: ['paused'],
     report_outcome: ['succeeded', 'failed', 'unknown'],
     cancel: ['cancelled'],
+    revoke_authority: ['cancelled', 'unknown'],
     regain_control: ['accepted'],
     pass_deadline: ['expired', 'unknown'],
   },
@@ -89,6 +100,8 @@ export function applyLifecycleEvent(
       return startAttempt(operation, event, now);
     case 'begin_effect':
       return beginEffect(operation, event, now);
+    case 'refuse_effect':
+      return refuseEffect(operation, event, now);
     case 'settle_effect':
       return settleEffect(operation, event, now);
     case 'save_checkpoint':
@@ -101,9 +114,10 @@ export function applyLifecycleEvent(
       return loseWorker(operation, event.attempt, now);
     case 'lose_control':
       return loseControl(operation, now);
+    case 'revoke_authority':
+      return revokeAuthority(operation, now);
     case 'regain_control':
-      if (operation.state !== 'paused') return unchanged(operation);
-      return moved(operation, { state: 'accepted', reason: 'control_regained' }, 'resumed', now);
+      return regainControl(operation, now);
     case 'pass_deadline':
       return passDeadline(operation, now);
     case 'resolve':

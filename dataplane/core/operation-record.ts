@@ -21,6 +21,22 @@ export type StoredOperation = Omit<Operation, 'effects'> & {
   readonly deadlineBoot: { readonly bootId: string; readonly bootMs: number };
 };
 
+/** That control permitted an effect when it was asked again (`recheck: commit`). */
+export type RecheckProof = {
+  readonly policyRevision: number;
+  readonly stalenessMs: number;
+  /** On the boot clock: an answer holds for a moment only. */
+  readonly endsBootMs: number;
+};
+
+/** Why control's word for an effect was not to be had. */
+export type EffectRefusal = {
+  readonly code: 'recheck_refused' | 'control_unreachable' | 'control_rejected';
+  readonly message: string;
+  readonly policyRevision: number | null;
+  readonly rule: string | null;
+};
+
 export type LifecycleEvent =
   | {
       readonly kind: 'start_attempt';
@@ -34,6 +50,14 @@ export type LifecycleEvent =
       readonly name: string;
       readonly key: string | null;
       readonly ownership: OwnershipVerdict | null;
+      /** Control's permit for this very effect; `null` where it was not asked. */
+      readonly recheck: RecheckProof | null;
+    }
+  | {
+      readonly kind: 'refuse_effect';
+      readonly attempt: number;
+      readonly name: string;
+      readonly refusal: EffectRefusal;
     }
   | {
       readonly kind: 'settle_effect';
@@ -53,6 +77,7 @@ export type LifecycleEvent =
   | { readonly kind: 'cancel'; readonly reason: string }
   | { readonly kind: 'lose_worker'; readonly attempt: number }
   | { readonly kind: 'lose_control' }
+  | { readonly kind: 'revoke_authority' }
   | { readonly kind: 'regain_control' }
   | { readonly kind: 'pass_deadline' }
   | {

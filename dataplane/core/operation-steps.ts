@@ -1,10 +1,11 @@
-/** What a worker does to an operation: O1 to O6 of `operation-lifecycle.ts`. */
+/** What a worker does to an operation: O1 to O7 of `operation-lifecycle.ts`. */
 import { canonicalJson } from '../../shared/core/canonical-json.ts';
 import type { OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import {
   type LifecycleEvent,
   type LifecycleResult,
+  type RecheckProof,
   SETTLED_STATES,
   type StoredEffect,
   type StoredOperation,
@@ -127,6 +128,11 @@ export function beginEffect(
   }
   const repeat = mayBeginAgain(existing, terms.idempotent, event.attempt);
   if (repeat !== null) return repeat;
+  if (operation.recheck === 'commit' && event.recheck === null)
+    return refused(
+      'control_unreachable',
+      `rule ${operation.rule} says recheck: commit, and control was not asked about effect ${event.name}`,
+    );
   const effect: StoredEffect = {
     name: event.name,
     state: 'begun',
@@ -139,9 +145,33 @@ export function beginEffect(
     result: null,
     beginKey: event.key,
   };
-  return moved(operation, { effects: withEffect(operation, effect) }, 'effect_begun', now, {
+  // A refusal of before is over.
+  const change = { effects: withEffect(operation, effect), reason: null };
+  return moved(operation, change, 'effect_begun', now, {
     effect: shown(effect),
+    ...recheckFact(operation, event.recheck),
   });
+}
+
+function recheckFact(
+  operation: StoredOperation,
+  proof: RecheckProof | null,
+): Readonly<Record<string, unknown>> {
+  if (operation.recheck === null || proof === null) return {};
+  const { policyRevision, stalenessMs } = proof;
+  return { recheck: { policyRevision, stalenessMs } };
+}
+
+/** O7: the effect has not begun; that it was asked for, and what was said, is a fact. */
+export function refuseEffect(
+  operation: StoredOperation,
+  event: LifecycleEvent & { kind: 'refuse_effect' },
+  now: Instant,
+): LifecycleResult {
+  const stale = staleAttempt(operation, event.attempt) ?? notExecuting(operation);
+  if (stale !== null) return stale;
+  const refusal = { effect: event.name, ...event.refusal };
+  return moved(operation, { reason: event.refusal.code }, 'effect_refused', now, { refusal });
 }
 
 /** O2. */

@@ -326,7 +326,7 @@ export class JournalEngine {
       };
     }
     const { operation } = found;
-    const stale = this.#staleOwner(operation, command.event);
+    const stale = this.#staleOwner(operation, command.event) ?? this.#recheckOver(command.event);
     if (stale !== null) return stale;
     const result = applyLifecycleEvent(operation, command.event, command.now);
     if (!result.ok) return { type: 'declined', code: result.code, detail: result.detail };
@@ -358,6 +358,14 @@ export class JournalEngine {
       replayed: result.replayed,
       ended: hasEnded(result.operation) && !hasEnded(operation),
     };
+  }
+
+  /** I4: control's word for an effect may have waited in the queue past the moment it was for. */
+  #recheckOver(event: LifecycleEvent): JournalAnswer | null {
+    if (event.kind !== 'begin_effect' || event.recheck === null) return null;
+    if (this.#clock.now().bootMs <= event.recheck.endsBootMs) return null;
+    const detail = `control's permit for effect ${event.name} got too old while it waited for the journal: begin it again`;
+    return { type: 'declined', code: 'control_unreachable', detail };
   }
 
   /** I6: a step of a guarded operation under an epoch below the highest seen here is refused. */

@@ -171,6 +171,24 @@ export class JournalReader {
     return this.#all(QUOTA_ROWS).map((row) => quotaOfRow(row, now));
   }
 
+  /** What may still go on, in the order of admission, after that place in it. */
+  unendedAfter(seq: number, limit: number): { seq: number; operation: StoredOperation }[] {
+    // By state, so that the index of it is used: what has ended is most of what there is.
+    return (['accepted', 'executing', 'paused'] as const)
+      .flatMap((state) =>
+        this.#all(
+          `SELECT seq, ${OPERATION_COLUMNS} FROM operation_records
+           WHERE state = ? AND seq > ? ORDER BY seq LIMIT ?`,
+          state,
+          seq,
+          limit,
+        ),
+      )
+      .map((row) => ({ seq: Number(row['seq']), operation: operationOfRow(row) }))
+      .toSorted((a, b) => a.seq - b.seq)
+      .slice(0, limit);
+  }
+
   withState(state: OperationState, limit: number): StoredOperation[] {
     return this.#operations('WHERE state = ? ORDER BY seq LIMIT ?', state, limit);
   }

@@ -97,7 +97,7 @@ export class Admissions {
     }
     const verdict =
       local.kind === 'ask_control'
-        ? this.#settle(await this.#askControl(local.rule, request), request)
+        ? this.#settle(await this.#askControl(local, request), request)
         : local;
     if (verdict.kind !== 'ready') throw await this.#refuse(caller, request, verdict);
     const answer = await this.#record({ caller, fingerprint }, request, verdict);
@@ -179,7 +179,10 @@ export class Admissions {
     );
   }
 
-  async #askControl(rule: string, request: AdmitRequest): Promise<LocalPlan> {
+  async #askControl(
+    { rule, policyRevision }: Plan & { kind: 'ask_control' },
+    request: AdmitRequest,
+  ): Promise<LocalPlan> {
     const { policy, fresh, clock } = this.#parts;
     const { deadlineMs: _, ...input } = request;
     const answer = await fresh.decide(input);
@@ -189,7 +192,7 @@ export class Admissions {
         code: answer.reason,
         detail: `rule ${rule} needs fresh authority: ${answer.detail}`,
         rule,
-        policyRevision: policy.activePolicy()?.policyRevision ?? null,
+        policyRevision,
         basis: null,
         stalenessMs: policy.stalenessMs(clock.now()),
         leaseResource: null,

@@ -7,7 +7,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import type { OutageAuthority } from '../authority/authority-view.ts';
+import type { OutageAuthority, PolicyAuthority } from '../authority/authority-view.ts';
 import type { LifecycleEvent } from '../core/operation-record.ts';
 import { FIRST_DEADLINE, type DeadlineCursor } from '../journal/journal-reader.ts';
 import type { Journal } from '../journal/journal.ts';
@@ -25,6 +25,7 @@ export type CustodianParts = {
   readonly executions: Executions;
   readonly heartbeats: Heartbeats;
   readonly outages: OutageAuthority;
+  readonly policy: Pick<PolicyAuthority, 'revoked'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /**
@@ -38,6 +39,7 @@ export class Custodian {
   /** Wall time as it would be had the wall clock not been set back since start. */
   readonly #started;
   #deadlinesSeen: DeadlineCursor = FIRST_DEADLINE;
+  #revokedSeenSeq = 0;
 
   constructor(parts: CustodianParts) {
     this.#parts = parts;
@@ -57,7 +59,7 @@ export class Custodian {
   }
 
   async round(): Promise<void> {
-    const { journal, heartbeats, outages, clock } = this.#parts;
+    const { journal, heartbeats, outages, policy, clock } = this.#parts;
     const now = clock.now();
     const steadyWallMs = Math.max(
       now.wallMs,
@@ -76,7 +78,10 @@ export class Custodian {
     for (const { operationId, attempt } of heartbeats.missed(now.bootMs, ROUND_OPERATIONS_MAX))
       proposals.push([operationId, { kind: 'lose_worker', attempt }]);
     const outOfReachMs = outages.outOfReachMs(now);
-    if (outOfReachMs === null) {
+    if (policy.revoked() !== null) {
+      for (const operationId of this.#underRevokedAuthority())
+        proposals.push([operationId, { kind: 'revoke_authority' }]);
+    } else if (outOfReachMs === null) {
       for (const { operationId } of journal.reader.withState('paused', RESUMED_PER_ROUND_MAX))
         proposals.push([operationId, { kind: 'regain_control' }]);
     } else if (outOfReachMs >= this.#parts.controlLossAfterMs) {
@@ -84,6 +89,18 @@ export class Custodian {
         proposals.push([operationId, { kind: 'lose_control' }]);
     }
     await Promise.all(proposals.map(([operationId, event]) => this.#propose(operationId, event)));
+  }
+
+  /** The next of what has not ended: what is to finish all the same must not hold up the rest. */
+  #underRevokedAuthority(): string[] {
+    const rows = this.#parts.journal.reader.unendedAfter(
+      this.#revokedSeenSeq,
+      ROUND_OPERATIONS_MAX,
+    );
+    this.#revokedSeenSeq = rows.length < ROUND_OPERATIONS_MAX ? 0 : (rows.at(-1)?.seq ?? 0);
+    return rows
+      .filter(({ operation }) => operation.onRevoke !== 'finish')
+      .map(({ operation }) => operation.operationId);
   }
 
   async #propose(operationId: string, event: LifecycleEvent): Promise<void> {

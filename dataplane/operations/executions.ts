@@ -1,17 +1,18 @@
 /**
- * The shell around the execution of accepted operations. None of it calls control (I10): ownership
- * is looked up in the leases at hand, and every decision is made by the writer on the record in its
- * transaction.
+ * The shell around the execution of accepted operations. None of it calls control (I10), but for an
+ * effect whose rule says `recheck: commit`: ownership is looked up in the leases at hand, and every
+ * decision is made by the writer on the record in its transaction.
  */
 import { ownershipAt, type OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import type { LeaseAuthority } from '../authority/authority-view.ts';
+import type { FreshAuthority, LeaseAuthority } from '../authority/authority-view.ts';
 import { notExecuting, staleAttempt } from '../core/operation-steps.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
 import type { JournalAnswer } from '../journal/journal-command.ts';
 import type { Journal } from '../journal/journal.ts';
+import { EffectRecheck, refusedEffect } from './effect-recheck.ts';
 import type { Heartbeats } from './heartbeats.ts';
 
 const CONFLICT_RETRY_MS = 500;
@@ -25,17 +26,20 @@ export type Applied = {
 export class Executions {
   readonly #journal: Journal;
   readonly #leases: LeaseAuthority;
+  readonly #recheck: EffectRecheck;
   readonly #heartbeats: Heartbeats;
   readonly #clock: Clock;
 
   constructor(parts: {
     journal: Journal;
     leases: LeaseAuthority;
+    fresh: FreshAuthority;
     heartbeats: Heartbeats;
     clock: Clock;
   }) {
     this.#journal = parts.journal;
     this.#leases = parts.leases;
+    this.#recheck = new EffectRecheck(parts);
     this.#heartbeats = parts.heartbeats;
     this.#clock = parts.clock;
   }
@@ -66,11 +70,22 @@ export class Executions {
     request: { attempt: number; name: string; key: string | null },
   ): Promise<Applied> {
     const operation = this.find(operationId, app);
-    return this.apply(operationId, app, {
-      kind: 'begin_effect',
+    const asked = {
+      kind: 'begin_effect' as const,
       ...request,
       ownership: this.#ownership(operation, false),
-    });
+    };
+    const answer = await this.#recheck.ask(operation, asked);
+    if (answer.kind === 'permitted') {
+      const ownership = this.#ownership(operation, false);
+      return this.apply(operationId, app, { ...asked, ownership, recheck: answer.proof });
+    }
+    if (answer.kind === 'not_needed')
+      return this.apply(operationId, app, { ...asked, recheck: null });
+    const { refusal } = answer;
+    const { attempt, name } = request;
+    await this.apply(operationId, app, { kind: 'refuse_effect', attempt, name, refusal });
+    throw refusedEffect(operation, name, refusal);
   }
 
   /** Not journaled, unless there is a checkpoint to save. */

@@ -31,6 +31,17 @@ const TermsSchema = Type.Object({
   onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
   onWorkerLoss: Type.Enum(['retry', 'unknown', 'fail']),
   heartbeatTimeoutMs: Type.Integer({ minimum: 0 }),
+  onRevoke: Type.Enum(['abort', 'finish', 'pause']),
+  recheck: nullable(Type.Enum(['commit'])),
+  approval: nullable(
+    Type.Object({
+      required: Type.Integer({ minimum: 1 }),
+      role: Type.String(),
+      ttlMs: Type.Integer({ minimum: 0 }),
+      onControlLoss: Type.Enum(['wait', 'fail']),
+      showPayload: Type.Boolean(),
+    }),
+  ),
   ownership: nullable(
     Type.Object({
       lease: Type.String(),

@@ -22,6 +22,8 @@ export const UNSAID = {
   leaseInGrace: false,
   onControlLoss: 'finish',
   onWorkerLoss: 'unknown',
+  onRevoke: 'abort',
+  recheck: null,
   heartbeatTimeoutMs: 30_000,
   ownershipMode: null,
   ownershipGraceMs: 0,

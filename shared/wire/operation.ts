@@ -91,6 +91,12 @@ export const OperationSchema = Type.Object(
 
     onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
     onWorkerLoss: Type.Enum(['retry', 'unknown', 'fail']),
+    onRevoke: Type.Enum(['abort', 'finish', 'pause'], {
+      description: 'what becomes of it when control withdraws the authority of its host',
+    }),
+    recheck: nullable(
+      Type.Enum(['commit'], { description: 'control is asked again before each effect begins' }),
+    ),
     heartbeatTimeoutMs: count(),
     ownershipMode: nullable(Type.Enum(['strict', 'fenced'])),
     ownershipGraceMs: count(),
@@ -143,6 +149,8 @@ export const AdmissionSchema = Type.Object(
     warnings: Type.Optional(facts.warnings),
     onControlLoss: Type.Optional(facts.onControlLoss),
     onWorkerLoss: Type.Optional(facts.onWorkerLoss),
+    onRevoke: Type.Optional(facts.onRevoke),
+    recheck: Type.Optional(facts.recheck),
     heartbeatTimeoutMs: Type.Optional(facts.heartbeatTimeoutMs),
     ownershipMode: Type.Optional(facts.ownershipMode),
     ownershipGraceMs: Type.Optional(facts.ownershipGraceMs),
@@ -211,6 +219,7 @@ export const EVENT_KINDS = [
   'refused',
   'attempt_started',
   'effect_begun',
+  'effect_refused',
   'effect_settled',
   'checkpoint_saved',
   'worker_lost',
@@ -237,7 +246,8 @@ export type EventKind = (typeof EVENT_KINDS)[number];
  *
  * Bodies: `admitted` has the `Admission`, `refused` has `{ refusal: Refusal }`; every
  * other event of an operation has `{ state, reason, attempt }` after it, and `effect`, `outcome`,
- * `checkpoint` or `effects` where they changed; outage events have `{ outage: Outage }`.
+ * `checkpoint` or `effects` where they changed; `effect_begun` has `recheck` and
+ * `effect_refused` has `refusal` where control was asked again; outage events have `{ outage: Outage }`.
  */
 export const JournalEventSchema = Type.Object(
   {

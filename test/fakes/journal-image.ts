@@ -98,7 +98,7 @@ export async function work(journal: Journal, from: number, rounds: number): Prom
     });
     await journal.submit({
       ...apply,
-      event: { kind: 'begin_effect', ...step, key: null, ownership: null },
+      event: { kind: 'begin_effect', ...step, key: null, ownership: null, recheck: null },
     });
     if (round % 2 === 0) {
       await journal.submit({

@@ -55,7 +55,13 @@ export async function openTestSidecar(
   const journal = await openJournal(directory, clock);
   journal.useOutages(() => authority.outage?.outageId ?? null);
   const heartbeats = new Heartbeats();
-  const executions = new Executions({ journal, leases: authority.leases, heartbeats, clock });
+  const executions = new Executions({
+    journal,
+    leases: authority.leases,
+    fresh: authority,
+    heartbeats,
+    clock,
+  });
   const limiting = openLimits({ journal, clock, random, logger, fleet });
   const admissions = new Admissions({
     journal,
@@ -75,6 +81,7 @@ export async function openTestSidecar(
     executions,
     heartbeats,
     outages: authority.outages,
+    policy: authority,
     clock,
     logger,
     controlLossAfterMs: 1_000,

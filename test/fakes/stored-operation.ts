@@ -33,6 +33,8 @@ export function operation(change: Partial<StoredOperation> = {}): StoredOperatio
     warnings: [],
     onControlLoss: 'finish',
     onWorkerLoss: 'unknown',
+    onRevoke: 'abort',
+    recheck: null,
     heartbeatTimeoutMs: 30_000,
     ownershipMode: null,
     ownershipGraceMs: 0,
@@ -91,6 +93,7 @@ export const begin = (
   name: 'charge',
   key: null,
   ownership: null,
+  recheck: null,
   ...change,
 });
 export const settle = (

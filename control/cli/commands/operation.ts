@@ -195,6 +195,8 @@ export function operationView(context: CommandContext): View<Operation> {
       ['attributes', ({ attributes }) => JSON.stringify(attributes)],
       ['on control loss', ({ onControlLoss }) => onControlLoss],
       ['on worker loss', ({ onWorkerLoss }) => onWorkerLoss],
+      ['on revoke', ({ onRevoke }) => onRevoke],
+      ['recheck', ({ recheck }) => recheck],
       [
         'checkpoint',
         ({ checkpoint }) =>

@@ -35,6 +35,7 @@ async function main(directory: string): Promise<void> {
   const executions = new Executions({
     journal,
     leases: authority.leases,
+    fresh: authority,
     heartbeats: new Heartbeats(),
     clock,
   });

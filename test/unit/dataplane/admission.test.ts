@@ -73,10 +73,15 @@ describe('reasons, in order of precedence', () => {
       action: 'payments.refund',
       attributes: { amount: 20 },
     };
-    expect(planAdmission(authority(), refund)).toEqual({ kind: 'ask_control', rule: 'refund' });
+    expect(planAdmission(authority(), refund)).toEqual({
+      kind: 'ask_control',
+      rule: 'refund',
+      policyRevision: 1,
+    });
     expect(planAdmission(authority(), { ...refund, attributes: { amount: 5_000 } })).toEqual({
       kind: 'ask_control',
       rule: 'refund',
+      policyRevision: 1,
     });
     expect(planAdmission(authority({ stalenessMs: null }), refund).kind).toBe('ask_control');
   });

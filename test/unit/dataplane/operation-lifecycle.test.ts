@@ -42,7 +42,14 @@ describe('the transition table', () => {
     { kind: 'cancel', reason: 'asked' },
     { kind: 'lose_worker', attempt: 1 },
     { kind: 'lose_control' },
+    { kind: 'revoke_authority' },
     { kind: 'regain_control' },
+    {
+      kind: 'refuse_effect',
+      attempt: 1,
+      name: 'charge',
+      refusal: { code: 'recheck_refused', message: 'no', policyRevision: 2, rule: 'r' },
+    },
     { kind: 'pass_deadline' },
     {
       kind: 'resolve',
@@ -57,6 +64,7 @@ describe('the transition table', () => {
   for (const attempt of [0, 1]) {
     for (const onWorkerLoss of ['retry', 'unknown', 'fail'] as const) {
       for (const onControlLoss of ['finish', 'pause', 'abort'] as const) {
+        const onRevoke = onControlLoss;
         for (const effects of [
           [],
           [effect()],
@@ -65,7 +73,14 @@ describe('the transition table', () => {
           [effect({ name: 'send', idempotent: true })],
         ]) {
           for (const effectTerms of [operation().effectTerms, {}])
-            variants.push({ attempt, onWorkerLoss, onControlLoss, effects, effectTerms });
+            variants.push({
+              attempt,
+              onWorkerLoss,
+              onControlLoss,
+              onRevoke,
+              effects,
+              effectTerms,
+            });
         }
       }
     }
@@ -283,6 +298,29 @@ describe('losing control', () => {
     expect(codeOf(paused, start())).toBe('operation_paused');
     expect(codeOf(paused, begin({ name: 'send' }))).toBe('operation_paused');
     expect(after(paused, settle()).effects).toMatchObject([{ state: 'succeeded' }]);
+  });
+});
+
+describe('I4: recheck: commit', () => {
+  const recheck = { policyRevision: 4, stalenessMs: 5, endsBootMs: NOW.bootMs + 5_000 };
+
+  test('no effect begins without control having been asked, whoever asks the writer', () => {
+    const record = executing({ recheck: 'commit' });
+    expect(codeOf(record, begin())).toBe('control_unreachable');
+    expect(codeOf(record, begin({ name: 'send' }))).toBe('control_unreachable');
+    expect(codeOf(record, begin({ recheck }))).toBeNull();
+  });
+
+  test('a refusal of an attempt that has been taken over, or is over, is not recorded', () => {
+    const refusal = {
+      code: 'recheck_refused',
+      message: 'no',
+      policyRevision: 4,
+      rule: 'r',
+    } as const;
+    const event = { kind: 'refuse_effect', attempt: 1, name: 'charge', refusal } as const;
+    expect(codeOf(executing({ attempt: 2 }), event)).toBe('attempt_stale');
+    expect(codeOf(executing({ state: 'cancelled' }), event)).toBe('operation_settled');
   });
 });
 
