@@ -26,7 +26,9 @@ import { HostAuthenticator } from './hosts/host-authenticator.ts';
 import { HostSync } from './hosts/host-sync.ts';
 import { buildApp } from './http/app.ts';
 import type { RouteAccess } from './http/access.ts';
+import { AssignmentTable } from './leases/assignment-table.ts';
 import { FloorKeeper } from './leases/floor-keeper.ts';
+import { LeaseDesk } from './leases/lease-desk.ts';
 import { Lessor } from './leases/lessor.ts';
 import { CONTROL_METRICS } from './metrics.ts';
 import { OperatorRegistry } from './operators/operator-registry.ts';
@@ -101,13 +103,16 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     floors,
   };
   const feed = new BundleFeed({ clock, waitersMax: config.bundleWaitersMax });
-  const lessor = new Lessor({ ...base, store: store.leases }, start);
+  const assignments = new AssignmentTable();
+  const lessor = new Lessor({ ...base, store: store.leases, assignments }, start);
+  const leaseDesk = new LeaseDesk({ ...base, store, lessor, assignments });
   const publisher = new PolicyPublisher({ ...base, store, feed, lessor });
   const { app, routes } = await buildApp({
     ...base,
     store,
     operators,
     lessor,
+    leaseDesk,
     publisher,
     feed,
     version,

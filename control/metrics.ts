@@ -54,6 +54,11 @@ export const CONTROL_METRICS = {
     help: 'What syncs did to leases',
     labels: ['transition'],
   },
+  holdfast_control_lease_orders_total: {
+    kind: 'counter',
+    help: 'Orders of operators and of placement about leases',
+    labels: ['order'],
+  },
   holdfast_control_highest_epoch: {
     kind: 'gauge',
     help: 'Highest fencing token granted; no grant will have it or a lower one',

@@ -34,6 +34,7 @@ import { isReadOnly } from './journal/open-journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
 import { Admissions } from './operations/admissions.ts';
 import { Custodian } from './operations/custodian.ts';
+import { Drains } from './operations/drains.ts';
 import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
 import { NO_ALLOTMENTS, openLimits } from './operations/open-limits.ts';
@@ -117,10 +118,11 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
 
   const stop = new AbortController();
   const { retention: limits } = settings;
+  const drains = new Drains({ journal, leases: upstream.leases, clock, logger });
   const retention = new Retention({ journal, limits, clock, logger, metrics });
   const tasks =
     journal.quarantine === null
-      ? [...upstream.tasks, parts.custodian.task(), disk.task(), retention.task()]
+      ? [...upstream.tasks, parts.custodian.task(), disk.task(), retention.task(), drains.task()]
       : [journal.isReadOnly ? untilWritable(`${config.dataDir}/journal`, clock) : untilStopped];
   const running = runTasks(tasks, stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {

@@ -20,12 +20,15 @@
  *     rollback (`heldSinceMs`), until a term has passed or every host has been heard; known holders
  *     renew at once.
  *
+ * A hand-over (`lease-handover.ts`) rides on a record through all of this.
+ *
  * The grantor counts from the moment it decides, which is after the holder sent its request; the
  * holder counts from the sending. So the holder's end is the earlier one, however long the commit
  * and the answer take.
  */
 import { grantorEndMs } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
+import { currentHandover, handoverEndMs, reservedAfter, type Handover } from './lease-handover.ts';
 
 export type Holder = { readonly hostId: string; readonly hostEpoch: number };
 
@@ -45,6 +48,7 @@ export type LeaseRecord = {
   readonly grantedAtMs: number;
   readonly renewedAtMs: number;
   readonly transitions: number;
+  readonly handover: Handover | null;
   /** Raised by every write; a write names the one that it replaces. */
   readonly version: number;
 };
@@ -68,17 +72,24 @@ export type Lessor = {
 
 export type Claim = { readonly resource: string; readonly epoch: number; readonly holder: Holder };
 
-export type LostReason = 'superseded' | 'expired' | 'unknown';
+export type LostReason = 'superseded' | 'expired' | 'unknown' | 'revoked';
 export type Pending = {
   readonly kind: 'pending';
-  readonly reason: 'held' | 'lock_delay' | 'recovering' | 'limit';
+  readonly reason:
+    | 'held'
+    | 'lock_delay'
+    | 'recovering'
+    | 'limit'
+    | 'reserved'
+    | 'revoked'
+    | 'placed';
   readonly holder: string | null;
   readonly retryAfterMs: number;
 };
 
 export type RenewOutcome =
   | { readonly kind: 'renewed'; readonly record: LeaseRecord }
-  | { readonly kind: 'lost'; readonly reason: LostReason }
+  | { readonly kind: 'lost'; readonly reason: LostReason; readonly record: LeaseRecord | null }
   | Pending;
 export type AcquireOutcome = { readonly kind: 'granted'; readonly record: LeaseRecord } | Pending;
 export type ReleaseOutcome =
@@ -109,15 +120,19 @@ export type LeaseView = {
   readonly state: 'held' | 'released' | 'expired';
   /** Until another host may have it. */
   readonly remainingMs: number;
+  /** As it is by now. */
+  readonly handover: Handover | null;
 };
 
 export function viewLease(record: LeaseRecord, lessor: Lessor): LeaseView {
   const endMs = leaseEndMs(record, lessor);
   const nowMs = lessor.now.bootMs;
   const freeMs = record.state === 'released' ? 0 : endMs + lessor.lockDelayMs;
-  const remainingMs = Math.max(0, Math.max(freeMs, grantsFromMs(lessor)) - nowMs);
-  if (record.state === 'released') return { state: 'released', remainingMs };
-  return { state: nowMs < endMs ? 'held' : 'expired', remainingMs };
+  const handover = currentHandover(record.handover, lessor);
+  const reservedMs = handover?.mode === 'reserved' ? (handoverEndMs(handover, lessor) ?? 0) : 0;
+  const remainingMs = Math.max(0, Math.max(freeMs, reservedMs, grantsFromMs(lessor)) - nowMs);
+  if (record.state === 'released') return { state: 'released', remainingMs, handover };
+  return { state: nowMs < endMs ? 'held' : 'expired', remainingMs, handover };
 }
 
 export function renewLease(
@@ -125,16 +140,21 @@ export function renewLease(
   claim: Claim,
   lessor: Lessor,
 ): RenewOutcome {
-  if (record === undefined || record.epoch < claim.epoch)
-    return { kind: 'lost', reason: 'unknown' };
-  if (record.epoch > claim.epoch) return { kind: 'lost', reason: 'superseded' };
-  if (!sameHolder(record.holder, claim.holder)) return { kind: 'lost', reason: 'unknown' };
-  if (record.state === 'released') return { kind: 'lost', reason: 'expired' };
+  if (record === undefined || record.epoch < claim.epoch) return lost('unknown');
+  if (record.epoch > claim.epoch) return lost('superseded');
+  if (!sameHolder(record.holder, claim.holder)) return lost('unknown');
+  if (record.state === 'released') return lost('expired');
   if (record.epoch <= lessor.disownedEpoch) {
     const waitMs = grantsFromMs(lessor) - lessor.now.bootMs;
     // T4. It is not told that the lease is lost while it may still be in time: it ends by its own
     // clock.
-    return waitMs > 0 ? pending('recovering', null, waitMs) : { kind: 'lost', reason: 'expired' };
+    return waitMs > 0 ? pending('recovering', null, waitMs) : lost('expired');
+  }
+  const handover = currentHandover(record.handover, lessor);
+  if (handover?.mode === 'stop') {
+    // Kept where it was a drain until now: a restart must not begin the drain anew.
+    const isNews = record.handover?.mode !== 'stop';
+    return lost('revoked', isNews ? { ...record, handover, version: record.version + 1 } : null);
   }
   // Also when it has expired: nobody had the resource in between, so no higher token exists, and
   // work that goes on in its grace keeps the token under which it began. A write in between would
@@ -149,6 +169,7 @@ export function renewLease(
       endsBootMs: now.bootMs + termMs,
       termMs,
       renewedAtMs: now.wallMs,
+      handover,
       version: record.version + 1,
     },
   };
@@ -179,6 +200,15 @@ export function acquireLease(
   }
   // Its own, too: the store may be a copy of a time before it gave it up.
   if (waitMs > 0) return pending('recovering', null, waitMs);
+  const handover = currentHandover(record?.handover ?? null, lessor);
+  const isOwn = record?.state === 'held' && nowMs < leaseEndMs(record, lessor);
+  if (record !== undefined && isOwn && handover?.mode === 'stop') {
+    return pending('revoked', null, leaseEndMs(record, lessor) - nowMs);
+  }
+  if (handover?.mode === 'reserved' && handover.toHostId !== asked.holder.hostId) {
+    const endMs = handoverEndMs(handover, lessor) ?? nowMs;
+    return pending('reserved', handover.toHostId, endMs - nowMs);
+  }
   const termMs = grantorTermMs(lessor);
   const changesHands = record !== undefined && record.holder.hostId !== asked.holder.hostId;
   return {
@@ -194,6 +224,8 @@ export function acquireLease(
       grantedAtMs: lessor.now.wallMs,
       renewedAtMs: lessor.now.wallMs,
       transitions: (record?.transitions ?? 0) + (changesHands ? 1 : 0),
+      // The holder that has lost its memory goes on draining.
+      handover: isOwn ? handover : null,
       version: (record?.version ?? 0) + 1,
     },
   };
@@ -203,16 +235,28 @@ export function acquireLease(
  * Only its holder, and only of the epoch it names: a late release must not free what was granted
  * since.
  */
-export function releaseLease(record: LeaseRecord | undefined, claim: Claim): ReleaseOutcome {
+export function releaseLease(
+  record: LeaseRecord | undefined,
+  claim: Claim,
+  lessor: Lessor,
+): ReleaseOutcome {
   const isTheirs =
     record?.state === 'held' &&
     record.epoch === claim.epoch &&
     sameHolder(record.holder, claim.holder);
   if (!isTheirs) return { kind: 'ignored' };
+  const handover = reservedAfter(currentHandover(record.handover, lessor), {
+    ...lessor,
+    reservationMs: grantorTermMs(lessor),
+  });
   return {
     kind: 'released',
-    record: { ...record, state: 'released', endsBootMs: 0, version: record.version + 1 },
+    record: { ...record, state: 'released', endsBootMs: 0, handover, version: record.version + 1 },
   };
+}
+
+function lost(reason: LostReason, record: LeaseRecord | null = null): RenewOutcome {
+  return { kind: 'lost', reason, record };
 }
 
 function pending(reason: Pending['reason'], holder: string | null, retryAfterMs: number): Pending {

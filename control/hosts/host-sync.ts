@@ -53,6 +53,7 @@ export class HostSync {
         leases: leases.leases,
         lost: leases.lost,
         pending: leases.pending,
+        ...(leases.drain === undefined || leases.drain.length === 0 ? {} : { drain: leases.drain }),
         drift: config.drift,
         ackedSeq: host.ackedSeq,
       };

@@ -10,6 +10,7 @@ import type { ControlConfig } from '../config.ts';
 import type { EnrolmentDesk } from '../hosts/enrolment.ts';
 import type { HostAuthenticator } from '../hosts/host-authenticator.ts';
 import type { HostSync } from '../hosts/host-sync.ts';
+import type { LeaseDesk } from '../leases/lease-desk.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { OperatorRegistry } from '../operators/operator-registry.ts';
@@ -21,11 +22,8 @@ import { installAccess, type RouteAccess } from './access.ts';
 import { installHealthRoutes } from './health-routes.ts';
 import { installHostRefusals } from './host-refusals.ts';
 import { installEnrolmentRoutes, installExchangeRoutes, installHostViews } from './host-routes.ts';
-import {
-  installAuditRoutes,
-  installLeaseRoutes,
-  installOperatorRoutes,
-} from './operator-routes.ts';
+import { installLeaseRoutes } from './lease-routes.ts';
+import { installAuditRoutes, installOperatorRoutes } from './operator-routes.ts';
 import { installBundleRoutes, installPolicyRoutes } from './policy-routes.ts';
 import { installRawBody } from './raw-body.ts';
 import { installReportRoutes } from './report-routes.ts';
@@ -43,6 +41,7 @@ export type AppPorts = {
   readonly desk: EnrolmentDesk;
   readonly sync: HostSync;
   readonly lessor: Lessor;
+  readonly leaseDesk: LeaseDesk;
   readonly publisher: PolicyPublisher;
   readonly feed: BundleFeed;
   readonly intake: ReportIntake;

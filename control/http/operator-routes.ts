@@ -2,15 +2,12 @@ import Type from 'typebox';
 import type { App } from '../../shared/platform/http/app.ts';
 import {
   AuditEntrySchema,
-  ControlLeaseSchema,
   OperatorNameSchema,
   OperatorRequestSchema,
   OperatorSchema,
   OperatorTokenSchema,
   PageQuerySchema,
-  type ControlLease,
 } from '../../shared/wire/control-api.ts';
-import type { Lessor } from '../leases/lessor.ts';
 import type { OperatorRegistry } from '../operators/operator-registry.ts';
 import type { ControlStore } from '../store/control-store.ts';
 import { actorOf } from './access.ts';
@@ -60,44 +57,6 @@ export function installOperatorRoutes(app: App, ports: { operators: OperatorRegi
     async (request, reply) => {
       await operators.remove(request.params.name, actorOf(request.caller));
       return reply.code(204).send();
-    },
-  );
-}
-
-export function installLeaseRoutes(app: App, ports: { store: ControlStore; lessor: Lessor }): void {
-  const { store, lessor } = ports;
-  app.get(
-    '/v1/leases',
-    {
-      config: viewer,
-      schema: {
-        summary: 'Leases, by resource',
-        querystring: PageQuerySchema,
-        response: { 200: pageOf(ControlLeaseSchema), ...PROBLEMS },
-      },
-    },
-    async (request) => {
-      const { items, nextCursor } = await store.leases.list(pageRequest(request.query));
-      const names = new Map<string, string | null>();
-      for (const hostId of new Set(items.map(({ holder }) => holder.hostId))) {
-        names.set(hostId, (await store.hosts.fetch(hostId))?.hostName ?? null);
-      }
-      const views = items.map((record): ControlLease => {
-        const { resource, epoch, holder, grantedAtMs, renewedAtMs, transitions } = record;
-        const view = lessor.view(record);
-        const isHeld = view.state === 'held';
-        return {
-          resource,
-          epoch,
-          ...view,
-          holder: isHeld ? holder.hostId : null,
-          holderName: isHeld ? (names.get(holder.hostId) ?? null) : null,
-          grantedAtMs,
-          renewedAtMs,
-          transitions,
-        };
-      });
-      return { items: views, nextCursor };
     },
   );
 }

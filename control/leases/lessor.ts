@@ -29,10 +29,12 @@ import {
 } from '../core/lease-transition.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { AuditDraft, LeaseStore, SyncedHost } from '../store/control-store.ts';
+import type { AssignmentTable } from './assignment-table.ts';
 import type { FloorKeeper } from './floor-keeper.ts';
 
 type Ports = {
   readonly store: LeaseStore;
+  readonly assignments: AssignmentTable;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
   readonly metrics: Metrics<ControlMetrics>;
@@ -61,6 +63,8 @@ export class Lessor {
   readonly #start: Start;
   /** Host epochs by host. */
   readonly #unheard: Map<string, number>;
+  /** What holders last said is left to end of a lease that they drain. */
+  readonly #unfinished = new Map<string, number>();
   #recovery: Recovery;
   #rollbackSinceMs: number;
 
@@ -118,25 +122,24 @@ export class Lessor {
     return Math.max(0, this.#rollbackSinceMs + longestTermMs - now.bootMs);
   }
 
-  view(record: LeaseRecord): LeaseView {
-    return viewLease(record, this.terms());
+  view(record: LeaseRecord): LeaseView & { readonly unfinished: number | null } {
+    const unfinished = this.#unfinished.get(record.resource) ?? null;
+    const view = viewLease(record, this.terms());
+    return { ...view, unfinished: view.handover?.mode === 'drain' ? unfinished : null };
   }
 
   /** `host_epoch_stale` where the host was enrolled again since it spoke. */
   async sync(
     host: SyncedHost,
     asked: SyncRequest['leases'],
-  ): Promise<Pick<SyncAnswer, 'leases' | 'lost' | 'pending'>> {
-    const { store, floors, metrics, config } = this.#ports;
+  ): Promise<Pick<SyncAnswer, 'leases' | 'lost' | 'pending' | 'drain'>> {
+    const { store, floors, config, assignments } = this.#ports;
     const holder: Holder = { hostId: host.hostId, hostEpoch: host.hostEpoch };
-    const resources = [
-      ...asked.acquire,
-      ...asked.renew.map(({ resource }) => resource),
-      ...asked.release.map(({ resource }) => resource),
-    ];
+    const assigned = assignments.assignedTo(host.hostId);
+    const resources = new Set([...namedIn(asked), ...assigned]);
     if (this.#recovery.kind === 'rollback' && this.recovery.isOver) floors.endRecovery();
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-      const before = await store.forSync(host.hostId, resources, this.terms());
+      const before = await store.forSync(host.hostId, [...resources], this.terms());
       const seen = this.#seenEpoch(host, before.highestEpoch);
       const decision = decideLeaseSync(
         before.leases,
@@ -146,6 +149,8 @@ export class Lessor {
           heldCount: before.heldCount,
           heldMax: config.leasesPerHostMax,
           highestEpoch: Math.max(before.highestEpoch, floors.epochAtStart, seen),
+          assigned,
+          placed: assignments.placedOf(asked.acquire),
         },
         this.terms(holder),
       );
@@ -163,9 +168,7 @@ export class Lessor {
       }
       if (outcome === 'conflict') continue;
       if (this.#isAwaited(holder)) this.#unheard.delete(holder.hostId);
-      for (const { kind } of decision.transitions) {
-        metrics.add('holdfast_control_lease_transitions_total', { transition: kind });
-      }
+      this.#account(asked, decision);
       return decision;
     }
     throw new HoldfastError(
@@ -175,6 +178,20 @@ export class Lessor {
         retry_after_ms: 1_000,
       },
     );
+  }
+
+  #account(asked: SyncRequest['leases'], decision: LeaseSync): void {
+    const { metrics, assignments } = this.#ports;
+    for (const { resource, unfinished } of asked.draining ?? []) {
+      this.#unfinished.set(resource, unfinished);
+    }
+    for (const { kind, resource } of decision.transitions) {
+      metrics.add('holdfast_control_lease_transitions_total', { transition: kind });
+      if (kind !== 'renewed' && kind !== 'pending') {
+        this.#unfinished.delete(resource);
+        assignments.ownersChanged();
+      }
+    }
   }
 
   /**
@@ -217,13 +234,24 @@ export class Lessor {
   }
 }
 
+function namedIn({ acquire, renew, release }: SyncRequest['leases']): string[] {
+  return [...acquire, ...[...renew, ...release].map(({ resource }) => resource)];
+}
+
+const AUDITED: ReadonlySet<string> = new Set([
+  'granted',
+  'released',
+  'revoked',
+  'transfer_given_up',
+] satisfies LeaseSync['transitions'][number]['kind'][]);
+
 /**
  * Renewals are not in the trail: they change no right, and there is one for each lease every few
  * seconds.
  */
 function auditOf(decision: LeaseSync, host: SyncedHost): AuditDraft[] {
   return decision.transitions.flatMap(({ kind, resource, epoch, replaces }) => {
-    if (kind !== 'granted' && kind !== 'released') return [];
+    if (!AUDITED.has(kind)) return [];
     const { atMs, hostId } = host;
     const detail = { epoch, replaces, hostEpoch: host.hostEpoch };
     return [{ atMs, actor: `host:${hostId}`, action: `lease.${kind}`, target: resource, detail }];

@@ -143,7 +143,10 @@ export type SyncWrite = {
 };
 
 export interface LeaseStore {
-  /** What one sync of a host is decided on. A lease that has expired is not held. */
+  /**
+   * What one sync of a host is decided on: the leases that it names, and those that are to be handed
+   * over to it. A lease that has expired is not held.
+   */
   forSync(
     hostId: string,
     resources: readonly string[],
@@ -155,6 +158,9 @@ export interface LeaseStore {
   }>;
   /** `host_changed` where the host is no longer at the epoch under which it spoke. */
   applySync(write: SyncWrite): Promise<WriteOutcome | 'host_changed'>;
+  /** One record, by order of somebody who is no host of it. */
+  change(write: { readonly lease: LeaseWrite; readonly audit: AuditDraft }): Promise<WriteOutcome>;
+  fetch(resource: string): Promise<LeaseRecord | null>;
   /** In the order of their resources. */
   list(page: PageRequest): Promise<Page<LeaseRecord>>;
   all(): Promise<readonly LeaseRecord[]>;

@@ -151,4 +151,28 @@ CREATE TABLE outages (
 ) STRICT;
 `,
   },
+  {
+    version: 4,
+    name: 'hand-overs of leases, placement groups and settings of hosts',
+    sql: `
+ALTER TABLE leases ADD COLUMN handover TEXT;
+ALTER TABLE leases ADD COLUMN handover_to TEXT;
+CREATE INDEX leases_by_handover ON leases (handover_to) WHERE handover_to IS NOT NULL;
+
+CREATE TABLE placement_groups (
+  name TEXT PRIMARY KEY,
+  revision INTEGER NOT NULL,
+  spec TEXT,
+  updated_at_ms INTEGER NOT NULL,
+  updated_by TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE host_settings (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (host_id),
+  version INTEGER NOT NULL,
+  labels TEXT NOT NULL,
+  drain TEXT
+) STRICT;
+`,
+  },
 ];

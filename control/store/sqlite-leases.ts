@@ -7,10 +7,13 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
   return {
     forSync: (hostId, resources, { now, run, recovery }) =>
       connection.read(() => {
-        const rows = connection.all(
-          'SELECT * FROM leases WHERE resource IN (SELECT value FROM json_each(?))',
-          [JSON.stringify(resources)],
-        );
+        const rows = [
+          ...connection.all(
+            'SELECT * FROM leases WHERE resource IN (SELECT value FROM json_each(?))',
+            [JSON.stringify(resources)],
+          ),
+          ...connection.all('SELECT * FROM leases WHERE handover_to = ?', [hostId]),
+        ];
         const held = connection.get(
           // The end of a lease is that of `leaseEndMs` in core/lease-transition.ts.
           `SELECT count(*) AS held FROM leases WHERE host_id = ? AND state = 'held'
@@ -39,6 +42,16 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
       });
       return isKnown ? outcome : 'host_changed';
     },
+    change: ({ lease, audit }) =>
+      connection.write(() => {
+        writeLease(connection, lease);
+        connection.appendAudit([audit]);
+      }),
+    fetch: (resource) =>
+      connection.read(() => {
+        const row = connection.get('SELECT * FROM leases WHERE resource = ?', [resource]);
+        return row === undefined ? null : readLease(row);
+      }),
     list: (page) =>
       connection.read(() =>
         toPage(
@@ -73,17 +86,21 @@ function writeLease(connection: SqliteConnection, { record, replacesVersion }: L
     record.renewedAtMs,
     record.transitions,
     record.version,
+    record.handover === null ? null : JSON.stringify(record.handover),
+    record.handover?.toHostId ?? null,
   ];
   if (replacesVersion === null) {
     connection.changeOne(
-      'INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (resource) DO NOTHING',
+      `INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (resource) DO NOTHING`,
       [record.resource, ...values],
     );
     return;
   }
   connection.changeOne(
     `UPDATE leases SET epoch = ?, state = ?, host_id = ?, host_epoch = ?, run = ?, ends_boot_ms = ?,
-       term_ms = ?, granted_at_ms = ?, renewed_at_ms = ?, transitions = ?, version = ?
+       term_ms = ?, granted_at_ms = ?, renewed_at_ms = ?, transitions = ?, version = ?,
+       handover = ?, handover_to = ?
      WHERE resource = ? AND version = ?`,
     [...values, record.resource, replacesVersion],
   );
@@ -101,6 +118,10 @@ function readLease(row: Row): LeaseRecord {
     grantedAtMs: numberOf(row, 'granted_at_ms'),
     renewedAtMs: numberOf(row, 'renewed_at_ms'),
     transitions: numberOf(row, 'transitions'),
+    handover:
+      row['handover'] === null
+        ? null
+        : (JSON.parse(textOf(row, 'handover')) as LeaseRecord['handover']),
     version: numberOf(row, 'version'),
   };
 }

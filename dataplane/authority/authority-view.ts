@@ -39,6 +39,9 @@ export type LeaseAuthority = {
   statuses(): readonly LeaseStatus[];
   /** Asks for it with the next sync, which is made to come soon; returns at once. */
   want(resource: string): void;
+  /** Those that control has asked to be handed over. */
+  draining(): readonly HeldLease[];
+  noteUnfinished(unfinished: ReadonlyMap<string, number>): void;
   /** Gives it up now on this host, and to control with the next sync. */
   release(resource: string): void;
   /** A fencing token was seen at a guarded write; control must never grant one below it. */

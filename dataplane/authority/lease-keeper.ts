@@ -37,6 +37,7 @@ const LeasesSchema = Type.Object({
       ...ref,
       bootId: Type.String(),
       endsBootMs: Type.Number(),
+      drainEndsBootMs: Type.Optional(Type.Number()),
       ttlMs: Type.Integer(),
     }),
   ),
@@ -142,6 +143,15 @@ export class LeaseKeeper implements LeaseAuthority {
     return this.#book.highestEpoch();
   }
 
+  draining(): readonly HeldLease[] {
+    return this.#book.draining();
+  }
+
+  /** Operations under leases that drain, for control to see. */
+  noteUnfinished(unfinished: ReadonlyMap<string, number>): void {
+    this.#book.noteUnfinished(unfinished);
+  }
+
   shortestTtlMs(): number | null {
     return this.#book.shortestTtlMs(this.#look());
   }
@@ -154,7 +164,11 @@ export class LeaseKeeper implements LeaseAuthority {
   apply(answer: SyncAnswer, asked: LeaseRequest, sentAt: Instant): void {
     const { logger, metrics } = this.#options;
     const now = this.#look();
+    const drainedBefore = new Set(this.#book.draining().map(({ resource }) => resource));
     const changes = this.#book.apply(answer, asked, { sentAt, now });
+    for (const { resource, epoch } of this.#book.draining()) {
+      if (!drainedBefore.has(resource)) logger.info({ resource, epoch }, 'lease is to be drained');
+    }
     // H3, for what happened while the answer was on its way.
     if (isDiverged(sentAt, now)) this.#book.endAll(now);
     for (const refused of changes.refused) {
@@ -165,6 +179,8 @@ export class LeaseKeeper implements LeaseAuthority {
       metrics.add('holdfast_lease_losses_total', { reason });
       logger.warn({ resource, epoch, reason }, 'lease lost');
     }
+    // Control waits for the word that this host has stopped.
+    if (changes.lost.some(({ reason }) => reason === 'revoked')) this.#kick();
     // H1.
     const isIdle = !changes.mustBeDurable && answer.leases.length === 0;
     const isStored = isIdle || this.#store({ durably: changes.mustBeDurable });

@@ -2,7 +2,7 @@
  * Admission, decided purely from what is at hand. Reasons in order of precedence:
  * `control_rejected`, `policy_absent`, then what policy says (`unknown_principal`, `no_rule`,
  * `rule_error`, `denied`), `approval_required`, `policy_expired`, what limits say (`limits.ts`),
- * `lease_absent` or `lease_expired`, `deadline_too_long`.
+ * `lease_absent` or `lease_expired`, `lease_draining`, `deadline_too_long`.
  *
  * A1  A rule of class `fresh` is never decided here (I4), not even to refuse: control is asked.
  * A2  A bounded rule is decided only under authority no older than its `maxStaleness` (I5).
@@ -221,6 +221,14 @@ export function checkAdmissible(
         detail: `this host ${what} the lease of ${decision.leaseResource}; it has been asked for`,
         ...at,
         leaseResource: decision.leaseResource,
+      };
+    }
+    if (lease?.drainEndsBootMs !== undefined) {
+      return {
+        kind: 'refused',
+        code: 'lease_draining',
+        detail: `the lease of ${decision.leaseResource} is being handed over to another host: ask there, or again when it is done`,
+        ...at,
       };
     }
     ownership = verdict;

@@ -12,11 +12,13 @@
  * L4  A lease that has ended stays in the book until control says what became of it: renewing it
  *     keeps the epoch, and `fenced` ownership needs the epoch for its grace. Every reader compares
  *     the end with its own `now`.
+ *     What control revoked is not asked for again; its release, which follows, is this host's word that
+ *     nothing is begun under it any more.
  * L5  Leases of another boot are not taken over; the boot clock that measured them is gone.
  */
 import { holderEndMs, type HeldLease } from '../../shared/core/lease.ts';
 import type { BootMs, Instant } from '../../shared/core/time.ts';
-import type { SyncAnswer } from '../../shared/wire/statements.ts';
+import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
 
 export type BookedLease = HeldLease & { readonly ttlMs: number };
 
@@ -37,6 +39,8 @@ export type LeaseRequest = {
   readonly renew: readonly LeaseRef[];
   readonly acquire: readonly string[];
   readonly release: readonly LeaseRef[];
+  /** Those of `renew` that are being handed over. */
+  readonly draining: NonNullable<SyncRequest['leases']['draining']>;
 };
 
 export type LeaseLoss = LeaseRef & { readonly reason: string };
@@ -62,6 +66,8 @@ export class LeaseBook {
   readonly #releasing = new Map<string, number>();
   readonly #cancelled = new Set<string>();
   readonly #epochs = new Map<string, number>();
+  /** Of leases that drain: operations under them that have not ended, as last counted. */
+  #unfinished: ReadonlyMap<string, number> = new Map();
   #highestEpoch = 0;
 
   /** L5. */
@@ -135,6 +141,14 @@ export class LeaseBook {
     return true;
   }
 
+  draining(): readonly BookedLease[] {
+    return this.held().filter(({ drainEndsBootMs }) => drainEndsBootMs !== undefined);
+  }
+
+  noteUnfinished(unfinished: ReadonlyMap<string, number>): void {
+    this.#unfinished = unfinished;
+  }
+
   request(now: Instant): LeaseRequest {
     for (const [resource, { wantedBootMs }] of this.#wanted) {
       if (now.bootMs - wantedBootMs > WANT_PATIENCE_MS) this.#wanted.delete(resource);
@@ -150,11 +164,15 @@ export class LeaseBook {
         0,
         LEASES_MAX,
       ),
+      draining: this.draining().flatMap(({ resource, epoch }) => {
+        const unfinished = this.#unfinished.get(resource);
+        return unfinished === undefined ? [] : [{ resource, epoch, unfinished }];
+      }),
     };
   }
 
   apply(
-    answer: Pick<SyncAnswer, 'leases' | 'lost' | 'pending' | 'drift'>,
+    answer: Pick<SyncAnswer, 'leases' | 'lost' | 'pending' | 'drain' | 'drift'>,
     asked: LeaseRequest,
     times: { sentAt: Instant; now: Instant },
   ): LeaseChanges {
@@ -167,6 +185,7 @@ export class LeaseBook {
     const lost = answer.lost.flatMap((loss): LeaseLoss[] =>
       this.#lose(loss, times.now) ? [loss] : [],
     );
+    const drains = new Map((answer.drain ?? []).map((drain) => [drain.resource, drain]));
     for (const grant of answer.leases) {
       const { resource, epoch, ttlMs } = grant;
       const highestEpoch = this.#epochs.get(resource) ?? 0;
@@ -184,7 +203,18 @@ export class LeaseBook {
         granted.push({ resource, epoch });
         mustBeDurable = true;
       }
-      this.#held.set(resource, { resource, epoch, ttlMs, endsBootMs, bootId: times.sentAt.bootId });
+      const { bootId } = times.sentAt;
+      const drain = drains.get(resource);
+      this.#held.set(resource, {
+        resource,
+        epoch,
+        ttlMs,
+        endsBootMs,
+        bootId,
+        ...(drain?.epoch === epoch
+          ? { drainEndsBootMs: times.now.bootMs + drain.remainingMs }
+          : {}),
+      });
       this.#wanted.delete(resource);
     }
     for (const { resource, reason, holder, retryAfterMs } of answer.pending) {
@@ -234,6 +264,10 @@ export class LeaseBook {
     const lease = this.#held.get(resource);
     if (lease === undefined || lease.epoch > epoch) return false;
     this.#held.delete(resource);
+    if (reason === 'revoked') {
+      this.#releasing.set(resource, lease.epoch);
+      return true;
+    }
     if (reason !== 'superseded' && !this.#wanted.has(resource)) {
       this.#wanted.set(resource, {
         resource,

@@ -31,7 +31,13 @@ export function installAttemptRoutes(app: App, parts: Parts): void {
   installEffects(app, parts);
 }
 
-function installAttempts(app: App, { executions, clock }: Parts): void {
+function installAttempts(app: App, { executions, leases, clock }: Parts): void {
+  const drainOf = ({ leaseResource }: StoredOperation) => {
+    const endsMs =
+      leaseResource === null ? undefined : leases.lease(leaseResource)?.drainEndsBootMs;
+    const leftMs = endsMs === undefined ? null : Math.max(0, endsMs - clock.now().bootMs);
+    return { leaseDraining: endsMs !== undefined, leaseDrainRemainingMs: leftMs };
+  };
   const remainingMs = (operation: StoredOperation): number =>
     Math.max(0, operation.deadlineAtMs - clock.now().wallMs);
 
@@ -92,7 +98,8 @@ function installAttempts(app: App, { executions, clock }: Parts): void {
         attempt,
         ...checkpoint,
       });
-      return { operationId: operation.operationId, attempt, remainingMs: remainingMs(operation) };
+      const { operationId } = operation;
+      return { operationId, attempt, remainingMs: remainingMs(operation), ...drainOf(operation) };
     },
   );
 

@@ -115,7 +115,7 @@ function viewOf({ resource, lease, reason, holder }: LeaseStatus, now: Instant):
   const remainingMs = lease.bootId === now.bootId ? Math.max(0, lease.endsBootMs - now.bootMs) : 0;
   return {
     resource,
-    state: remainingMs > 0 ? 'held' : 'ended',
+    state: remainingMs <= 0 ? 'ended' : lease.drainEndsBootMs === undefined ? 'held' : 'draining',
     epoch: lease.epoch,
     remainingMs,
     reason,

@@ -189,6 +189,28 @@ export class JournalReader {
       .slice(0, limit);
   }
 
+  /**
+   * How many of the first `limit` operations that have not ended are under each lease; `isAll`: there
+   * are no others.
+   */
+  unfinishedByLease(limit: number): { counts: ReadonlyMap<string, number>; isAll: boolean } {
+    const counts = new Map<string, number>();
+    let seen = 0;
+    for (const state of ['executing', 'paused', 'accepted'] as const) {
+      const rows = this.#all(
+        `SELECT json_extract(coalesce(record, admission), '$.leaseResource') AS resource
+         FROM operation_records WHERE state = ? ORDER BY seq LIMIT ?`,
+        state,
+        limit - seen,
+      );
+      seen += rows.length;
+      for (const { resource } of rows) {
+        if (typeof resource === 'string') counts.set(resource, (counts.get(resource) ?? 0) + 1);
+      }
+    }
+    return { counts, isAll: seen < limit };
+  }
+
   withState(state: OperationState, limit: number): StoredOperation[] {
     return this.#operations('WHERE state = ? ORDER BY seq LIMIT ?', state, limit);
   }

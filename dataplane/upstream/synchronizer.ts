@@ -157,7 +157,12 @@ export class Synchronizer {
       policyRevision: policy.activePolicy()?.policyRevision ?? null,
       policyRejected: policy.rejectedPolicy(),
       highWater: { policyRevision: policy.highWaterRevision(), epoch: leases.highestEpoch() },
-      leases: { renew: [...asked.renew], acquire: [...asked.acquire], release: [...asked.release] },
+      leases: {
+        renew: [...asked.renew],
+        acquire: [...asked.acquire],
+        release: [...asked.release],
+        ...(asked.draining.length === 0 ? {} : { draining: [...asked.draining] }),
+      },
       journal: { seq, hash, operations: { ...feed.operationCounts() } },
     };
   }

@@ -21,6 +21,8 @@ import type {
   ReportedOperationDetail,
   ReportedOutage,
   ReportedRefusal,
+  RevokeRequest,
+  TransferRequest,
 } from '../wire/control-api.ts';
 import type { Health } from '../wire/health.ts';
 import type { OperationState } from '../wire/operation.ts';
@@ -132,6 +134,27 @@ export class ControlClient {
     return this.#get('/v1/leases', query);
   }
 
+  lease(resource: string): Promise<ControlLease> {
+    return this.#get(leasePath(resource));
+  }
+
+  /**
+   * Marks the lease: its holder drains it first. `handover_in_progress`, `host_unavailable`, or
+   * `not_found` where it cannot be.
+   */
+  transferLease(resource: string, request: TransferRequest): Promise<ControlLease> {
+    return this.#post(`${leasePath(resource)}:transfer`, request);
+  }
+
+  /** Its holder is told to stop with its next sync, and is not renewed. */
+  revokeLease(resource: string, request: RevokeRequest = {}): Promise<ControlLease> {
+    return this.#post(`${leasePath(resource)}:revoke`, request);
+  }
+
+  cancelTransfer(resource: string, request: { reason?: string } = {}): Promise<ControlLease> {
+    return this.#post(`${leasePath(resource)}:cancel-transfer`, request);
+  }
+
   /** As the hosts have reported them: an operation may be further on than control knows. */
   operations(
     query: PageQuery & { readonly host?: string; readonly state?: OperationState } = {},
@@ -182,6 +205,10 @@ export class ControlClient {
     await this.#caller.close();
   }
 
+  #post<T>(path: string, body: unknown): Promise<T> {
+    return this.#caller.body<T>({ method: 'POST', path, body });
+  }
+
   #get<T>(
     path: string,
     query: Readonly<Record<string, string | number | undefined>> = {},
@@ -189,3 +216,5 @@ export class ControlClient {
     return this.#caller.body<T>({ method: 'GET', path, query });
   }
 }
+
+const leasePath = (resource: string): string => `/v1/leases/${encodeURIComponent(resource)}`;

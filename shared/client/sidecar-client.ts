@@ -29,6 +29,7 @@ import type {
   EffectAnswer,
   Explanation,
   Fence,
+  Heartbeat,
   HeldLeaseView,
   OutageBudget,
   Recovery,
@@ -228,7 +229,7 @@ export class SidecarClient {
   heartbeat(
     { operationId, attempt }: OneAttempt,
     options: { checkpoint?: unknown } = {},
-  ): Promise<OneAttempt & { readonly remainingMs: number }> {
+  ): Promise<Heartbeat> {
     return this.#send('POST', `${attemptPath({ operationId, attempt })}/heartbeat`, options);
   }
 

@@ -31,6 +31,11 @@ export type HeldLease = {
   readonly epoch: number;
   readonly bootId: string;
   readonly endsBootMs: BootMs;
+  /**
+   * Control has asked for it: nothing new is begun under it, and it is given up when what was
+   * accepted has ended; control looks again then.
+   */
+  readonly drainEndsBootMs?: BootMs;
 };
 
 export type OwnershipVerdict =

@@ -159,10 +159,65 @@ export const ControlLeaseSchema = Type.Object(
       description: 'until control may grant it again; 0 when it is free',
     }),
     transitions: count({ description: 'how often it changed hands' }),
+    handover: nullable(
+      Type.Object({
+        mode: Type.Enum(['drain', 'stop', 'reserved'], {
+          description:
+            'drain: its holder ends what it has accepted; stop: its holder is told to stop now; reserved: free, and kept for the target',
+        }),
+        toHostId: nullable(Type.String()),
+        toHostName: nullable(Type.String()),
+        by: Type.String(),
+        reason: nullable(Type.String()),
+        sinceMs: wallMs(),
+        remainingMs: nullable(count({ description: 'until the mode ends; null: it does not' })),
+        onTimeout: Type.Enum(['give_up', 'revoke']),
+        unfinished: nullable(
+          count({ description: 'operations under it, as its holder last said' }),
+        ),
+      }),
+    ),
   },
   { $id: 'ControlLease' },
 );
 export type ControlLease = Static<typeof ControlLeaseSchema>;
+
+const OrderReasonSchema = Type.Optional(
+  Type.String({ minLength: 1, maxLength: 500, description: 'why, for the audit trail' }),
+);
+const HostRefSchema = Type.String({
+  minLength: 1,
+  maxLength: 100,
+  description: "a host's name or id",
+});
+
+export const TransferRequestSchema = Type.Object(
+  {
+    to: HostRefSchema,
+    drainTimeout: Type.Optional(
+      Type.String({ description: 'how long its holder may take to end its work; default 5m' }),
+    ),
+    onTimeout: Type.Optional(
+      Type.Enum(['give_up', 'revoke'], {
+        description: 'when the work has not ended by then; default give_up: the holder keeps it',
+      }),
+    ),
+    reason: OrderReasonSchema,
+  },
+  { ...closed, $id: 'TransferRequest' },
+);
+export type TransferRequest = Static<typeof TransferRequestSchema>;
+
+export const RevokeRequestSchema = Type.Object(
+  { to: Type.Optional(HostRefSchema), reason: OrderReasonSchema },
+  { ...closed, $id: 'RevokeRequest' },
+);
+export type RevokeRequest = Static<typeof RevokeRequestSchema>;
+
+export const CancelTransferRequestSchema = Type.Object(
+  { reason: OrderReasonSchema },
+  { ...closed, $id: 'CancelTransferRequest' },
+);
 
 /** An operation as control knows it from reports. */
 export const ReportedOperationSchema = Type.Object(

@@ -103,9 +103,21 @@ export const HeartbeatRequestSchema = Type.Object(
   { ...closed, $id: 'HeartbeatRequest' },
 );
 export const HeartbeatSchema = Type.Object(
-  { operationId: Type.String(), attempt: count(), remainingMs: leftMs() },
+  {
+    operationId: Type.String(),
+    attempt: count(),
+    remainingMs: leftMs(),
+    leaseDraining: Type.Boolean({
+      description:
+        'the lease is being handed over: end the work, or save a checkpoint and report an outcome',
+    }),
+    leaseDrainRemainingMs: nullable(
+      count({ description: 'until control gives the hand-over up, or takes the lease' }),
+    ),
+  },
   { $id: 'Heartbeat' },
 );
+export type Heartbeat = Static<typeof HeartbeatSchema>;
 
 export const EffectAnswerSchema = Type.Object(
   {
@@ -190,7 +202,7 @@ export type Fence = Static<typeof FenceSchema>;
 export const HeldLeaseSchema = Type.Object(
   {
     resource: ResourceSchema,
-    state: Type.Enum(['held', 'ended', 'wanted']),
+    state: Type.Enum(['held', 'draining', 'ended', 'wanted']),
     epoch: nullable(epoch()),
     remainingMs: leftMs({ description: 'until this host stops acting as owner (strict)' }),
     reason: nullable(Type.String({ description: 'why it is not held, as control last said' })),

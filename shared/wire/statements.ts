@@ -112,6 +112,19 @@ export const SyncRequestSchema = Type.Object(
         renew: Type.Array(LeaseRefSchema, { maxItems: SYNC_LEASES_MAX }),
         acquire: Type.Array(ResourceSchema, { maxItems: SYNC_LEASES_MAX }),
         release: Type.Array(LeaseRefSchema, { maxItems: SYNC_LEASES_MAX }),
+        /** Only where control has asked for it: an older control does not know the field. */
+        draining: Type.Optional(
+          Type.Array(
+            Type.Object(
+              {
+                ...LeaseRefSchema.properties,
+                unfinished: count({ description: 'operations under it that have not ended' }),
+              },
+              closed,
+            ),
+            { maxItems: SYNC_LEASES_MAX },
+          ),
+        ),
       },
       closed,
     ),
@@ -148,17 +161,31 @@ export const SyncAnswerSchema = Type.Object({
     Type.Object({
       resource: ResourceSchema,
       epoch: epoch(),
-      reason: Type.Enum(['superseded', 'expired', 'unknown']),
+      reason: Type.Enum(['superseded', 'expired', 'unknown', 'revoked']),
     }),
   ),
   pending: Type.Array(
     Type.Object({
       resource: ResourceSchema,
-      reason: Type.Enum(['held', 'lock_delay', 'recovering', 'limit']),
+      reason: Type.Enum([
+        'held',
+        'lock_delay',
+        'recovering',
+        'limit',
+        'reserved',
+        'revoked',
+        'placed',
+      ]),
       holder: nullable(Type.String()),
       retryAfterMs: count(),
     }),
     { description: 'asked for and not granted' },
+  ),
+  drain: Type.Optional(
+    Type.Array(Type.Object({ resource: ResourceSchema, epoch: epoch(), remainingMs: count() }), {
+      description:
+        'renewed and to be handed over: nothing new under it; release it when all has ended',
+    }),
   ),
   drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
   ackedSeq: count({

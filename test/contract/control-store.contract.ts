@@ -90,6 +90,7 @@ const record = (over: Partial<LeaseRecord> = {}): LeaseRecord => ({
   grantedAtMs: 1,
   renewedAtMs: 1,
   transitions: 0,
+  handover: null,
   version: 1,
   ...over,
 });

@@ -82,6 +82,7 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
   readonly held = new Map<string, HeldLease>();
   readonly #listeners: (() => void)[] = [];
   readonly wanted: string[] = [];
+  unfinished: ReadonlyMap<string, number> = new Map();
   readonly noted: { resource: string; epoch: number }[] = [];
 
   activePolicy(): ActivePolicy | null {
@@ -133,6 +134,11 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
       })),
     want: (resource) => void this.wanted.push(resource),
     noteEpoch: (seen) => void this.noted.push(seen),
+    draining: () =>
+      [...this.held.values()].filter(({ drainEndsBootMs }) => drainEndsBootMs !== undefined),
+    noteUnfinished: (unfinished) => {
+      this.unfinished = unfinished;
+    },
     release: (resource) => void this.held.delete(resource),
     settled: (resource) =>
       Promise.resolve({

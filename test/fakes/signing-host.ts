@@ -32,6 +32,7 @@ export type SyncParts = {
   readonly renew?: SyncRequest['leases']['renew'];
   readonly acquire?: string[];
   readonly release?: SyncRequest['leases']['release'];
+  readonly draining?: SyncRequest['leases']['draining'];
   readonly highWater?: Partial<SyncRequest['highWater']>;
   readonly policyRevision?: number | null;
 };
@@ -136,7 +137,12 @@ export class SigningHost {
       policyRevision: parts.policyRevision ?? null,
       policyRejected: null,
       highWater: { policyRevision: 0, epoch: 0, ...parts.highWater },
-      leases: { renew, acquire, release },
+      leases: {
+        renew,
+        acquire,
+        release,
+        ...(parts.draining === undefined ? {} : { draining: parts.draining }),
+      },
       journal: {
         seq: this.#journal.length,
         hash: this.#journal.at(-1)?.hash ?? FIRST_PREVIOUS_HASH,

@@ -1,15 +1,16 @@
 import type { Command } from 'commander';
-import type { ControlLease } from '../../../shared/wire/control-api.ts';
 import type { HeldLeaseView } from '../../../shared/wire/sidecar-api.ts';
 import { collectPages, durationFlag, type CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
-import { CommandError, EXIT, usageError } from '../failures.ts';
-import type { View } from '../output.ts';
-import { durationText } from '../time-text.ts';
+import { CommandError, EXIT } from '../failures.ts';
+import { addLeaseOrders } from './lease-orders.ts';
+import { HELD_LEASE_VIEW, checkResource, controlLeaseView } from './lease-views.ts';
 import { fromFlag, withPageFlags, type PageFlags } from './options.ts';
 
 export function addLeaseCommands(program: Command, context: CommandContext): void {
-  const lease = program.command('lease').description('look at ownership, ask for it, give it up');
+  const lease = program
+    .command('lease')
+    .description('look at ownership, ask for it, give it up, hand it over');
   withPageFlags(lease.command('list').description('list leases'))
     .addOption(fromFlag('sidecar'))
     .action(async (flags: PageFlags & { from: DaemonName }) => {
@@ -49,10 +50,7 @@ export function addLeaseCommands(program: Command, context: CommandContext): voi
       const released = await context.sidecar.releaseLease(resource);
       context.output.done(released, { sentence: `lease of ${resource} given up`, name: resource });
     });
-}
-
-function checkResource(resource: string): void {
-  if (resource.trim() === '') throw usageError('<resource> is empty: name what the lease is of');
+  addLeaseOrders(lease, context);
 }
 
 function notHeld({ resource, reason, holder }: HeldLeaseView, wait: string): CommandError {
@@ -60,33 +58,4 @@ function notHeld({ resource, reason, holder }: HeldLeaseView, wait: string): Com
   const detail = `${resource} is not held after ${wait}: ${reason ?? 'control has not answered'}${who}`;
   const hint = 'the sidecar goes on asking: `holdfast lease list` shows when it is held';
   return new CommandError('lease_absent', detail, { exitCode: EXIT.unavailable, hint });
-}
-
-const HELD_LEASE_VIEW: View<HeldLeaseView> = {
-  noun: 'leases',
-  name: ({ resource }) => resource,
-  columns: [
-    { header: 'RESOURCE', value: ({ resource }) => resource },
-    { header: 'STATE', value: ({ state }) => state },
-    { header: 'EPOCH', value: ({ epoch }) => (epoch === null ? '' : String(epoch)) },
-    { header: 'REMAINING', value: ({ remainingMs }) => durationText(remainingMs) },
-    { header: 'HOLDER', value: ({ holder }) => holder ?? '' },
-    { header: 'REASON', value: ({ reason }) => reason ?? '' },
-  ],
-};
-
-function controlLeaseView(context: CommandContext): View<ControlLease> {
-  return {
-    noun: 'leases',
-    name: ({ resource }) => resource,
-    columns: [
-      { header: 'RESOURCE', value: ({ resource }) => resource },
-      { header: 'STATE', value: ({ state }) => state },
-      { header: 'EPOCH', value: ({ epoch }) => String(epoch) },
-      { header: 'HOLDER', value: ({ holder, holderName }) => holderName ?? holder ?? '' },
-      { header: 'REMAINING', value: ({ remainingMs }) => durationText(remainingMs) },
-      { header: 'TRANSITIONS', value: ({ transitions }) => String(transitions) },
-      { header: 'AGE', value: ({ grantedAtMs }) => context.age(grantedAtMs) },
-    ],
-  };
 }

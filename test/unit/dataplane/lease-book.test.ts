@@ -4,7 +4,7 @@ import { LEASES_MAX, LeaseBook, type LeaseRequest } from '../../../dataplane/cor
 import { grantorEndMs, ownershipAt } from '../../../shared/core/lease.ts';
 import type { Instant } from '../../../shared/core/time.ts';
 
-const NONE: LeaseRequest = { renew: [], acquire: [], release: [] };
+const NONE: LeaseRequest = { renew: [], acquire: [], release: [], draining: [] };
 const at = (bootMs: number, bootId = 'boot-1'): Instant => ({
   wallMs: 1_000_000 + bootMs,
   bootMs,
@@ -206,6 +206,43 @@ describe('losing and releasing', () => {
     book.renounce([{ resource: 'orders/7', epoch: 5 }]);
     expect(book.heldLease('orders/7')).toBeUndefined();
     expect(book.request(at(1)).release).toEqual([{ resource: 'orders/7', epoch: 5 }]);
+  });
+});
+
+describe('handing over', () => {
+  const lease = { resource: 'orders/7', epoch: 5, ttlMs: 10_000 };
+  const drain = [{ resource: 'orders/7', epoch: 5, remainingMs: 7_000 }];
+
+  test('a lease that is to be drained is held as before, and marked until control no longer says so', () => {
+    const book = holding(5);
+    book.apply(answer({ leases: [lease], drain }), NONE, { sentAt: at(1), now: at(2) });
+    expect(book.heldLease('orders/7')).toMatchObject({ epoch: 5, drainEndsBootMs: 7_002 });
+    expect(book.request(at(3))).toMatchObject({ renew: [{ epoch: 5 }], draining: [] });
+    book.noteUnfinished(new Map([['orders/7', 2]]));
+    expect(book.request(at(3)).draining).toEqual([
+      { resource: 'orders/7', epoch: 5, unfinished: 2 },
+    ]);
+    book.apply(answer({ leases: [lease] }), NONE, { sentAt: at(4), now: at(5) });
+    expect(book.draining()).toEqual([]);
+  });
+
+  test('a drain of another epoch is none', () => {
+    const book = holding(5);
+    const older = [{ resource: 'orders/7', epoch: 4, remainingMs: 7_000 }];
+    book.apply(answer({ leases: [lease], drain: older }), NONE, { sentAt: at(1), now: at(2) });
+    expect(book.draining()).toEqual([]);
+  });
+
+  test('what was revoked is gone at once, confirmed with the next sync, and not asked for again', () => {
+    const book = holding(5);
+    const lost = [{ resource: 'orders/7', epoch: 5, reason: 'revoked' as const }];
+    book.apply(answer({ lost }), NONE, { sentAt: at(1), now: at(2) });
+    expect(book.heldLease('orders/7')).toBeUndefined();
+    expect(book.request(at(3))).toMatchObject({
+      renew: [],
+      acquire: [],
+      release: [{ resource: 'orders/7', epoch: 5 }],
+    });
   });
 });
 
