@@ -25,6 +25,8 @@ const NDJSON = 'application/x-ndjson';
 const BATCH_BYTES_MAX = 16 * 1024 * 1024;
 /** As for one admission by itself. */
 const ITEM_BYTES_MAX = 64 * 1024;
+/** Of one batch: enough for a commit, and what is in the making is a part of the batch. */
+const ITEMS_AT_ONCE = 256;
 
 const itemChecker = Compile(BatchItemSchema);
 /** Has no form of its own: what is not an item gets a verdict that says so. */
@@ -62,14 +64,28 @@ export function installBatchRoutes(app: App, { admissions }: Parts): void {
       },
       async (request, reply) => {
         const caller = callerOf(request);
-        // Lines have been measured as they came.
-        const items = isNdjson(request) ? request.body : request.body.map(boundedItem);
-        const verdicts = await Promise.all(items.map((item, index) => judge(item, index, caller)));
-        if (!isNdjson(request)) return { items: verdicts };
-        const lines = verdicts.map((verdict) => `${JSON.stringify(verdict)}\n`).join('');
-        return reply.header('content-type', NDJSON).serializer(String).send(lines);
+        const { body } = request;
+        if (!isNdjson(request))
+          return { items: await inOrder(body, (item, at) => judge(boundedItem(item), at, caller)) };
+        const lines = await inOrder(body, async (line, at) => {
+          const verdict = await judge(itemOfLine(String(line), request), at, caller);
+          return `${JSON.stringify(verdict)}\n`;
+        });
+        return reply.header('content-type', NDJSON).serializer(String).send(lines.join(''));
       },
     );
+
+    const parseJson = routes.getDefaultJsonParser('error', 'error');
+    function itemOfLine(line: string, request: FastifyRequest): unknown {
+      if (line.length > ITEM_BYTES_MAX) return tooLarge();
+      const problem = jsonTextProblem(line);
+      if (problem !== null) return new UnreadableItem(new HoldfastError('invalid_json', problem));
+      let item: unknown;
+      void parseJson(request, line, (error, value) => {
+        item = error === null ? value : unreadable(error);
+      });
+      return item;
+    }
   });
 
   async function judge(item: unknown, index: number, caller: CallingApp): Promise<BatchVerdict> {
@@ -95,6 +111,20 @@ export function installBatchRoutes(app: App, { admissions }: Parts): void {
     requireMaySpeakFor(caller, request.principal);
     return admissions.admit({ app: caller.name, idempotencyKey }, request);
   }
+}
+
+/** Begun in the order of the items, `ITEMS_AT_ONCE` at a time. */
+async function inOrder<T>(
+  items: readonly unknown[],
+  answer: (item: unknown, index: number) => Promise<T>,
+): Promise<T[]> {
+  const answers: T[] = [];
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    for (let at = next++; at < items.length; at = next++) answers[at] = await answer(items[at], at);
+  };
+  await Promise.all(Array.from({ length: Math.min(ITEMS_AT_ONCE, items.length) }, lane));
+  return answers;
 }
 
 function accepted(index: number, { operation, replayed }: Admitted): BatchVerdict {
@@ -140,9 +170,9 @@ function isNdjson(request: FastifyRequest): boolean {
   return request.headers['content-type']?.startsWith(NDJSON) === true;
 }
 
+/** Into its lines, of which each is parsed when its turn comes. */
 function parseNdjson(routes: App): void {
-  const parseJson = routes.getDefaultJsonParser('error', 'error');
-  routes.addContentTypeParser(NDJSON, { parseAs: 'string' }, (request, body, done) => {
+  routes.addContentTypeParser(NDJSON, { parseAs: 'string' }, (_request, body, done) => {
     const lines = body
       .toString()
       .split('\n')
@@ -152,17 +182,7 @@ function parseNdjson(routes: App): void {
       const detail = `a batch may have ${BATCH_ITEMS_MAX} lines and this has ${lines.length}: send several`;
       return done(new HoldfastError('invalid_request', detail));
     }
-    const items = lines.map((line): unknown => {
-      if (line.length > ITEM_BYTES_MAX) return tooLarge();
-      const problem = jsonTextProblem(line);
-      if (problem !== null) return new UnreadableItem(new HoldfastError('invalid_json', problem));
-      let item: unknown;
-      void parseJson(request, line, (error, value) => {
-        item = error === null ? value : unreadable(error);
-      });
-      return item;
-    });
-    done(null, items);
+    done(null, lines);
   });
 }
 
