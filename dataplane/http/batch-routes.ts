@@ -26,7 +26,7 @@ const BATCH_BYTES_MAX = 16 * 1024 * 1024;
 /** As for one admission by itself. */
 const ITEM_BYTES_MAX = 64 * 1024;
 /** Of one batch: enough for a commit, and what is in the making is a part of the batch. */
-const ITEMS_AT_ONCE = 256;
+const ITEMS_AT_ONCE = 128;
 
 const itemChecker = Compile(BatchItemSchema);
 /** Has no form of its own: what is not an item gets a verdict that says so. */

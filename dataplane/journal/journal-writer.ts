@@ -8,6 +8,8 @@ import type { FromWriter, ToWriter } from './writer-thread.ts';
 
 /** A disk that hangs this long is as good as gone: callers are told, and the start looks anew. */
 const BATCH_BOUND_MS = 30_000;
+/** What a batch leaves is dead with its answer: more would only be more memory. */
+const WRITER_YOUNG_MB = 6;
 
 type Waiter = {
   /** How many of the answers are its own. */
@@ -46,6 +48,7 @@ export class ThreadWriter implements JournalWriter {
       new Worker(new URL('./writer-thread.ts', import.meta.url), {
         workerData: files,
         name: 'journal-writer',
+        resourceLimits: { maxYoungGenerationSizeMb: WRITER_YOUNG_MB },
       }),
       clock,
     );

@@ -76,6 +76,7 @@ export class Supervisor {
     this.files = devFiles(options.dataDir);
     const { controlDir, sidecarDir, socketPath, joinTokenFile, appsFile } = this.files;
     const common = {
+      ...SMALL_MEMORY,
       ...inherited(options.environment),
       HOLDFAST_LOG_LEVEL: options.logLevel ?? 'info',
     };
@@ -262,6 +263,13 @@ async function revisionInForce(control: ControlClient): Promise<number | null> {
     throw error;
   }
 }
+
+/** As the container image and the systemd unit set it: see "Memory" in dataplane/DESIGN.md. */
+const SMALL_MEMORY = {
+  NODE_OPTIONS: '--max-semi-space-size=8',
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+} as const;
 
 /**
  * Settings of the user's shell are for other daemons than these two, and an unknown one would stop

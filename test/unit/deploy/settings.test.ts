@@ -7,6 +7,13 @@ const CONFIGURATIONS: Readonly<Record<string, string>> = {
   'dataplane/main.ts': 'dataplane/config.ts',
 };
 
+/** Read by Node and by libc: they keep the memory small ("Memory" in dataplane/DESIGN.md). */
+const OF_THE_RUNTIME: Readonly<Record<string, string>> = {
+  NODE_OPTIONS: '--max-semi-space-size=8',
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+};
+
 /**
  * Which daemon a file starts, and the variables that it gives it. A daemon refuses any it does not
  * know.
@@ -66,7 +73,16 @@ test('each daemon is set up by the image, a unit, compose and Kubernetes', () =>
 test.for(settings())('$where: $program knows each variable', ({ program, variables }) => {
   const configuration = readText(CONFIGURATIONS[program] ?? '');
   expect(variables.length).toBeGreaterThan(0);
-  for (const variable of variables) {
+  for (const variable of variables.filter((name) => !(name in OF_THE_RUNTIME))) {
     expect(configuration, variable).toMatch(new RegExp(`\\b${keyOf(variable)}\\s*:`));
   }
 });
+
+test.for(['Dockerfile', 'deploy/systemd/holdfast-sidecar.service'])(
+  '%s keeps the memory of a sidecar small',
+  (where) => {
+    const words = readText(where).split(/\s|^Environment=/m);
+    for (const [name, value] of Object.entries(OF_THE_RUNTIME))
+      expect(words).toContain(`${name}=${value}`);
+  },
+);
