@@ -8,6 +8,9 @@
  * P3  An expression that fails while it runs refuses (`rule_error`); it never permits, whatever the
  *     rule's `enforcement` says.
  * P4  Cost does not grow with rules for other actions: exact actions are indexed.
+ * P5  A variable is computed at most once in a decision, when an expression first comes to it. One
+ *     that fails makes every expression that comes to it fail, so it refuses (P3).
+ * P6  There is one evaluation: a trace is this one, watched.
  */
 import type {
   DecisionInput,
@@ -16,6 +19,7 @@ import type {
   PolicyRule,
 } from '../wire/policy-document.ts';
 import type { OwnershipMode } from './lease.ts';
+import { fillLeaseTemplate, parseLeaseTemplate, type LeaseTemplate } from './lease-template.ts';
 import { parseRate, type Rate } from './rate.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS, parseDurationMs } from './time.ts';
 
@@ -37,15 +41,30 @@ export const POLICY_DEFAULTS = {
   approvalTtlMs: 30 * MINUTE_MS,
 } as const;
 
+export type Evaluation =
+  | { readonly ok: true; readonly value: boolean }
+  | { readonly ok: false; readonly problem: string };
+
 export type CompiledExpression = {
   readonly source: string;
+  /** As the language names it. */
+  readonly type: string;
+  /** What it gives for every request, where that is known. */
+  readonly constant: boolean | null;
+  /** The variables it names itself, not those that these name. */
+  readonly uses: readonly string[];
   /** `ok: false` when it failed at run time or gave something other than a bool. */
-  evaluate(
-    context: ExpressionContext,
-  ):
-    | { readonly ok: true; readonly value: boolean }
-    | { readonly ok: false; readonly problem: string };
+  evaluate(context: ExpressionContext): Evaluation;
+  /** Of a variable: what it gave in the latest decision; `null` where that did not come to it. */
+  shownIn(context: ExpressionContext): ShownValue | null;
 };
+
+/** A value as JSON text, cut where it is long. */
+export type ShownValue =
+  | { readonly ok: true; readonly text: string; readonly isCut: boolean }
+  | { readonly ok: false; readonly problem: string };
+
+export type CompiledVariable = { readonly name: string; readonly expression: CompiledExpression };
 
 export type ExpressionContext = {
   readonly principal: { readonly id: string; readonly roles: readonly string[] };
@@ -60,9 +79,19 @@ export type ExpressionContext = {
 /** The port to the expression language; its adapter is in `shared/platform/cel.ts`. */
 export type ExpressionCompiler = (
   source: string,
+  scope?: ExpressionScope,
 ) =>
   | { readonly ok: true; readonly expression: CompiledExpression }
   | { readonly ok: false; readonly problem: string };
+
+export type ExpressionScope = {
+  /** What it may name as `variables.NAME`, each as this compiler gave it. */
+  readonly variables: readonly CompiledVariable[];
+  /** Names that the document has and that cannot be used here, each with the reason and way out. */
+  readonly unusable: ReadonlyMap<string, string>;
+  /** A condition gives a bool; a variable gives anything. */
+  readonly gives: 'bool' | 'any';
+};
 
 export type EffectTerms = { readonly idempotent: boolean; readonly fencing: FencingStrength };
 
@@ -110,6 +139,8 @@ export type RuleTerms = {
 export type CompiledRule = {
   readonly name: string;
   readonly position: number;
+  /** As the document has it. */
+  readonly source: PolicyRule;
   readonly actions: readonly string[];
   readonly match: readonly CompiledExpression[];
   readonly permit: readonly {
@@ -122,18 +153,10 @@ export type CompiledRule = {
   readonly lease: LeaseTemplate | null;
 };
 
-/** A text, then for each placeholder its path and the text after it. */
-type LeaseTemplate = {
-  readonly start: string;
-  readonly placeholders: readonly {
-    readonly path: string;
-    readonly keys: readonly string[];
-    readonly after: string;
-  }[];
-};
-
 export type CompiledPolicy = {
   readonly principals: ReadonlyMap<string, readonly string[]>;
+  readonly defaults: PolicyDocument['defaults'];
+  readonly variables: readonly CompiledVariable[];
   readonly rules: readonly CompiledRule[];
   rulesFor(action: string): readonly CompiledRule[];
 };
@@ -207,8 +230,10 @@ export function compilePolicy(
   compile: ExpressionCompiler,
 ): CompileResult {
   const problems: PolicyProblem[] = [];
+  const { variables, unusable } = compileVariables(document, compile, problems);
+  const scope: ExpressionScope = { variables, unusable, gives: 'bool' };
   const compileAt = (path: string, source: string): CompiledExpression | null => {
-    const result = compile(source);
+    const result = compile(source, scope);
     if (result.ok) return result.expression;
     problems.push({ path, message: result.problem });
     return null;
@@ -225,6 +250,7 @@ export function compilePolicy(
     return {
       name: rule.name,
       position,
+      source: rule,
       actions: rule.actions,
       match: match.filter((expression) => expression !== null),
       permit: permit.flatMap(({ expression, message }) =>
@@ -239,7 +265,38 @@ export function compilePolicy(
   const principals = new Map(
     Object.entries(document.principals).map(([id, { roles }]) => [id, roles]),
   );
-  return { ok: true, policy: { principals, rules, rulesFor: indexByAction(rules) } };
+  const { defaults } = document;
+  const rulesFor = indexByAction(rules);
+  return { ok: true, policy: { principals, defaults, variables, rules, rulesFor } };
+}
+
+/** In document order: each may use those before it, so there are no cycles. */
+function compileVariables(
+  document: PolicyDocument,
+  compile: ExpressionCompiler,
+  problems: PolicyProblem[],
+): Pick<ExpressionScope, 'variables' | 'unusable'> {
+  const declared = document.variables ?? [];
+  const variables: CompiledVariable[] = [];
+  const unusable = new Map(
+    declared.map(({ name }, index) => [
+      name,
+      `variables.${name} is declared at /variables/${index}, not before this: move it up`,
+    ]),
+  );
+  declared.forEach(({ name, expression: source }, index) => {
+    const scope = { variables: [...variables], unusable: new Map(unusable), gives: 'any' } as const;
+    const compiled = compile(source, scope);
+    if (compiled.ok) {
+      variables.push({ name, expression: compiled.expression });
+      unusable.delete(name);
+      return;
+    }
+    const place = `/variables/${index}`;
+    problems.push({ path: `${place}/expression`, message: compiled.problem });
+    unusable.set(name, `variables.${name} does not compile itself: mend ${place} first`);
+  });
+  return { variables, unusable };
 }
 
 /**
@@ -295,7 +352,17 @@ export type Decision = {
   readonly leaseResource: string | null;
 };
 
-export function decide(policy: CompiledPolicy, input: DecisionInput): Decision {
+/** Told of each step of a decision as it is made (P6). */
+export type DecisionWatcher = {
+  begins(context: ExpressionContext): void;
+  evaluated(rule: CompiledRule, part: 'match' | 'permit', index: number, result: Evaluation): void;
+};
+
+export function decide(
+  policy: CompiledPolicy,
+  input: DecisionInput,
+  watcher: DecisionWatcher | null = null,
+): Decision {
   const roles = policy.principals.get(input.principal);
   if (roles === undefined) {
     return refusal('unknown_principal', null, `principal ${input.principal} is not in the policy`);
@@ -306,19 +373,27 @@ export function decide(policy: CompiledPolicy, input: DecisionInput): Decision {
     resource: { id: input.resource?.id ?? '', attributes: input.resource?.attributes ?? {} },
     attributes: input.attributes ?? {},
   };
+  watcher?.begins(context);
   for (const rule of policy.rulesFor(input.action)) {
-    const fits = allTrue(rule.match, context);
+    const fits = matches(rule, context, watcher);
     if (!fits.ok)
       return refusal('rule_error', rule, `match of rule ${rule.name} failed: ${fits.problem}`);
-    if (fits.value) return decideByRule(rule, context);
+    if (fits.value) return decideByRule(rule, context, watcher);
   }
   return refusal('no_rule', null, `no rule of the policy matches action ${input.action}`);
 }
 
-function decideByRule(rule: CompiledRule, context: ExpressionContext): Decision {
+function decideByRule(
+  rule: CompiledRule,
+  context: ExpressionContext,
+  watcher: DecisionWatcher | null,
+): Decision {
   let failed: string | null = null;
+  let index = 0;
   for (const { expression, message } of rule.permit) {
     const result = expression.evaluate(context);
+    watcher?.evaluated(rule, 'permit', index, result);
+    index += 1;
     if (!result.ok)
       return refusal('rule_error', rule, `permit of rule ${rule.name} failed: ${result.problem}`);
     if (!result.value) {
@@ -352,55 +427,17 @@ function refusal(reason: DecisionReason, rule: CompiledRule | null, message: str
   };
 }
 
-function allTrue(
-  expressions: readonly CompiledExpression[],
+function matches(
+  rule: CompiledRule,
   context: ExpressionContext,
-): { ok: true; value: boolean } | { ok: false; problem: string } {
-  for (const expression of expressions) {
+  watcher: DecisionWatcher | null,
+): Evaluation {
+  let index = 0;
+  for (const expression of rule.match) {
     const result = expression.evaluate(context);
+    watcher?.evaluated(rule, 'match', index, result);
+    index += 1;
     if (!result.ok || !result.value) return result;
   }
   return { ok: true, value: true };
-}
-
-const LEASE_PATH = /\{([A-Za-z0-9_.]+)\}/;
-const RESOURCE_VALUE = /^[A-Za-z0-9._-]{1,100}$/;
-
-/** `orders/{resource.attributes.shard}`, taken apart when the policy is compiled. */
-function parseLeaseTemplate(template: string): LeaseTemplate {
-  // With a group, split gives the texts and in turns what the group matched.
-  const parts = template.split(LEASE_PATH);
-  const placeholders = [];
-  for (let index = 1; index < parts.length; index += 2) {
-    const path = parts[index] ?? '';
-    placeholders.push({ path, keys: path.split('.'), after: parts[index + 1] ?? '' });
-  }
-  return { start: parts[0] ?? '', placeholders };
-}
-
-/** Each value must be a plain word or an integer, or it fits nothing. */
-function fillLeaseTemplate(
-  template: LeaseTemplate | null,
-  context: ExpressionContext,
-): { ok: true; resource: string | null } | { ok: false; problem: string } {
-  if (template === null) return { ok: true, resource: null };
-  let problem: string | null = null;
-  let resource = template.start;
-  for (const { path, keys, after } of template.placeholders) {
-    const value = valueAt(keys, context);
-    const text = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
-    if (typeof text === 'string' && RESOURCE_VALUE.test(text)) resource += text + after;
-    else
-      problem = `{${path}} must be a word of letters, digits, dot, hyphen or underscore, or an integer`;
-  }
-  return problem === null ? { ok: true, resource } : { ok: false, problem };
-}
-
-function valueAt(keys: readonly string[], context: ExpressionContext): unknown {
-  let value: unknown = context;
-  for (const key of keys) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
-    value = (value as Record<string, unknown>)[key];
-  }
-  return value;
 }

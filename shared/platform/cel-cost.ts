@@ -11,11 +11,20 @@ import type { ASTNode } from '@marcbachmann/cel-js';
 /** Of a context: its longest list or map, and its values with each 64 characters as one more. */
 export type ContextSize = { readonly longest: number; readonly values: number };
 
+/** Of one expression, without what its variables cost, which is paid once in a decision. */
+export type Cost = {
+  readonly steps: (size: ContextSize) => number;
+  /** Of its value, for the expressions that use it as a variable. */
+  readonly extent: Extent;
+  /** Its value could be a longer list than any of the request. */
+  readonly grows: boolean;
+};
+
 /** `count * longest ** power * values ** sized`. */
 type Term = { readonly count: number; readonly power: number; readonly sized: 0 | 1 | 2 };
 
 export type CostCheck =
-  | { readonly ok: true; readonly steps: (size: ContextSize) => number }
+  | { readonly ok: true; readonly cost: Cost }
   | { readonly ok: false; readonly problem: string };
 
 const LOOPS = new Set(['all', 'exists', 'exists_one', 'filter']);
@@ -51,35 +60,43 @@ const REFUSED: Readonly<Record<string, string>> = {
   join: 'compare the elements with exists or all',
 };
 
-/** How much of the request a value can be: a fixed part, the elements of loops, or anything. */
-type Extent = {
+/**
+ * How much of the request a value can be: a fixed part, the elements of loops, and so many times
+ * the whole of it.
+ */
+export type Extent = {
   readonly fixed: number;
   readonly loops: number;
-  readonly context: boolean;
+  readonly context: number;
 };
+type Variables = ReadonlyMap<string, Pick<Cost, 'extent' | 'grows'>>;
 type Scope = {
   readonly count: number;
   readonly power: number;
   readonly depth: number;
-  readonly variables: ReadonlyMap<string, Extent>;
+  /** Of the loops that it is in. */
+  readonly elements: ReadonlyMap<string, Extent>;
+  readonly variables: Variables;
 };
 
 class Refused extends Error {}
 
-const nothing: Extent = { fixed: 1, loops: 0, context: false };
-const everything: Extent = { fixed: 1, loops: 0, context: true };
+const nothing: Extent = { fixed: 1, loops: 0, context: 0 };
+const everything: Extent = { fixed: 1, loops: 0, context: 1 };
 /** Ids, an action and roles: bounded by their schemas. */
-const short: Extent = { fixed: 128, loops: 0, context: false };
+const short: Extent = { fixed: 128, loops: 0, context: 0 };
 
-export function checkCost(ast: ASTNode): CostCheck {
+export function checkCost(ast: ASTNode, variables: Variables = new Map()): CostCheck {
   const terms: Term[] = [];
+  let extent: Extent;
   try {
-    visit(ast, { count: 1, power: 0, depth: 0, variables: new Map() }, terms);
+    extent = visit(ast, { count: 1, power: 0, depth: 0, elements: new Map(), variables }, terms);
   } catch (error) {
     if (error instanceof Refused) return { ok: false, problem: error.message };
     throw error;
   }
-  return { ok: true, steps: summed(terms) };
+  const cost = { steps: summed(terms), extent, grows: grows(ast, variables) };
+  return { ok: true, cost };
 }
 
 /**
@@ -113,14 +130,17 @@ function visit(node: ASTNode, scope: Scope, terms: Term[]): Extent {
       return { ...nothing, fixed: 1 + Math.ceil(String(node.args).length / 64) };
     case 'id':
       return (
-        scope.variables.get(node.args) ??
+        scope.elements.get(node.args) ??
         (node.args === 'principal' || node.args === 'action' ? short : everything)
       );
     case '.':
     case '.?': {
       const [owner, field] = node.args;
       const extent = visited(owner);
-      const ofRequest = owner.op === 'id' && !scope.variables.has(owner.args);
+      const ofRequest = owner.op === 'id' && !scope.elements.has(owner.args);
+      if (ofRequest && owner.args === 'variables') {
+        return scope.variables.get(field)?.extent ?? everything;
+      }
       return ofRequest && owner.args === 'resource' && field === 'id' ? short : extent;
     }
     case '[]':
@@ -200,19 +220,20 @@ function loop(
       `${name}() is nested in ${LOOP_DEPTH_MAX} others, which is as deep as they go: send what it looks for as an attribute, or split the condition over several expressions`,
     );
   }
-  if (grows(iterable)) {
+  if (grows(iterable, scope.variables)) {
     throw new Refused(`${name}() cannot go over what + has put together: use one for each part`);
   }
   if (variable?.op !== 'id' || body === undefined) return list;
-  const ofRequest = list.context || list.loops > 0;
-  const element: Extent = ofRequest ? { fixed: 1, loops: 1, context: false } : list;
+  const ofRequest = list.context > 0 || list.loops > 0;
+  const element: Extent = ofRequest ? { fixed: 1, loops: 1, context: 0 } : list;
   const turns = ofRequest
     ? { count: scope.count, power: scope.power + 1 }
     : { count: scope.count * list.fixed, power: scope.power };
   const inner: Scope = {
     ...turns,
     depth: scope.depth + 1,
-    variables: new Map([...scope.variables, [variable.args, element]]),
+    elements: new Map([...scope.elements, [variable.args, element]]),
+    variables: scope.variables,
   };
   visit(body, inner, terms);
   if (!isBool(body)) {
@@ -235,12 +256,21 @@ function isLoop(node: ASTNode): boolean {
   return node.op === 'rcall' && LOOPS.has(node.args[0]) && node.args[0] !== 'filter';
 }
 
-function grows(node: ASTNode): boolean {
+function grows(node: ASTNode, variables: Variables): boolean {
   if (node.op === '+') return true;
-  return childrenOf(node).some(grows);
+  const name = variableNamed(node);
+  if (name !== null) return variables.get(name)?.grows ?? true;
+  return childrenOf(node).some((child) => grows(child, variables));
 }
 
-function childrenOf(value: unknown): ASTNode[] {
+/** The NAME of `variables.NAME`. */
+export function variableNamed(node: ASTNode): string | null {
+  if (node.op !== '.') return null;
+  const [owner, name] = node.args;
+  return owner.op === 'id' && owner.args === 'variables' ? name : null;
+}
+
+export function childrenOf(value: unknown): ASTNode[] {
   const args: unknown = isNode(value) ? value.args : value;
   if (isNode(args)) return [args];
   return Array.isArray(args)
@@ -266,21 +296,21 @@ function together(extents: readonly Extent[]): Extent {
   return {
     fixed: extents.reduce((sum, { fixed }) => sum + fixed, 0),
     loops: extents.reduce((sum, { loops }) => sum + loops, 0),
-    context: extents.some(({ context }) => context),
+    context: extents.reduce((sum, { context }) => sum + context, 0),
   };
 }
 
 /** A comparison looks at no more than the smaller side. */
 function smaller(one: Extent, other: Extent): Extent {
-  const rank = ({ context, loops }: Extent): number => (context ? Infinity : loops);
-  if (rank(one) === rank(other)) return one.fixed <= other.fixed ? one : other;
-  return rank(one) < rank(other) ? one : other;
+  if (one.context !== other.context) return one.context < other.context ? one : other;
+  if (one.loops !== other.loops) return one.loops < other.loops ? one : other;
+  return one.fixed <= other.fixed ? one : other;
 }
 
 /** The elements of a loop are together no larger than the request, so one factor falls away. */
 function charge(extent: Extent, { count, power }: Scope, terms: Term[]): void {
   terms.push({ count: count * extent.fixed, power, sized: 0 });
-  if (extent.context) terms.push({ count, power, sized: 1 });
+  if (extent.context > 0) terms.push({ count: count * extent.context, power, sized: 1 });
   if (extent.loops > 0) {
     terms.push({ count: count * extent.loops, power: Math.max(power - 1, 0), sized: 1 });
   }
@@ -289,9 +319,17 @@ function charge(extent: Extent, { count, power }: Scope, terms: Term[]): void {
 function chargeSearch(extents: readonly Extent[], scope: Scope, terms: Term[]): void {
   const [text, sought] = extents;
   if (text === undefined || sought === undefined) return;
-  const written = [text, sought].find(({ context, loops }) => !context && loops === 0);
+  const written = [text, sought].find(({ context, loops }) => context + loops === 0);
   if (written === undefined) {
-    terms.push({ count: scope.count * SEARCH_STEPS, power: scope.power, sized: 2 });
+    const count = scope.count * SEARCH_STEPS;
+    const times = (text.context + text.loops) * (sought.context + sought.loops);
+    const mixed =
+      text.fixed * (sought.context + sought.loops) + sought.fixed * (text.context + text.loops);
+    terms.push(
+      { count: count * times, power: scope.power, sized: 2 },
+      { count: count * mixed, power: scope.power, sized: 1 },
+      { count: count * text.fixed * sought.fixed, power: scope.power, sized: 0 },
+    );
     return;
   }
   const other = written === text ? sought : text;

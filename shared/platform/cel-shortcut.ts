@@ -13,67 +13,79 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { ExpressionContext } from '../core/policy.ts';
 
-type Part = (context: ExpressionContext) => unknown;
+/** `undefined` is no answer. */
+export type Part = (context: ExpressionContext) => unknown;
+type VariableParts = ReadonlyMap<string, Part>;
 type Scalar = string | number | boolean | null;
 
 const unsure: Part = () => undefined;
+const NONE: VariableParts = new Map();
 
-/** The syntax tree must be of an expression that the library has checked. */
-export function compileShortcut(ast: ASTNode): (context: ExpressionContext) => boolean | undefined {
-  const part = compile(ast);
+/** The syntax tree must be of an expression that the library accepts. */
+export function compileShortcut(
+  ast: ASTNode,
+  variables: VariableParts = NONE,
+): (context: ExpressionContext) => boolean | undefined {
+  const part = compile(ast, variables);
   return (context) => {
     const value = part(context);
     return typeof value === 'boolean' ? value : undefined;
   };
 }
 
-function compile(node: ASTNode): Part {
+/** Of a variable, whose value may be anything: numbers are as in the request (C3). */
+export function compileShortcutValue(ast: ASTNode, variables: VariableParts): Part {
+  return compile(ast, variables);
+}
+
+function compile(node: ASTNode, variables: VariableParts): Part {
+  const compiled = (child: ASTNode): Part => compile(child, variables);
   switch (node.op) {
     case 'value':
       return constant(node.args);
     case 'id':
       return root(node.args);
     case '.':
-      return field(node.args[0], node.args[1]);
+      return field(node.args[0], node.args[1], variables);
     case '[]': {
       const [owner, index] = node.args;
       const key: unknown = index.op === 'value' ? index.args : undefined;
-      return typeof key === 'string' ? field(owner, key) : unsure;
+      return typeof key === 'string' ? field(owner, key, variables) : unsure;
     }
     case '-_': {
-      const inner = compile(node.args);
+      const inner = compiled(node.args);
       return (context) => {
         const value = inner(context);
         return typeof value === 'number' ? -value : undefined;
       };
     }
     case '!_': {
-      const inner = compile(node.args);
+      const inner = compiled(node.args);
       return (context) => {
         const value = inner(context);
         return typeof value === 'boolean' ? !value : undefined;
       };
     }
     case '&&':
-      return logical(node.args, false);
+      return logical(node.args.map(compiled), false);
     case '||':
-      return logical(node.args, true);
+      return logical(node.args.map(compiled), true);
     case '?:':
-      return choice(node.args.map(compile));
+      return choice(node.args.map(compiled));
     case '==':
     case '!=':
-      return equality(node.args.map(compile), node.op === '==');
+      return equality(node.args.map(compiled), node.op === '==');
     case '<':
     case '<=':
     case '>':
     case '>=':
-      return order(node.args.map(compile), node.op);
+      return order(node.args.map(compiled), node.op);
     case 'in':
-      return membership(node.args);
+      return membership(node.args, variables);
     case 'call':
-      return call(node.args[0], node.args[1]);
+      return call(node.args[0], node.args[1], variables);
     case 'rcall':
-      return call(node.args[0], [node.args[1], ...node.args[2]]);
+      return call(node.args[0], [node.args[1], ...node.args[2]], variables);
     default:
       return unsure;
   }
@@ -90,8 +102,9 @@ function root(name: string): Part {
   return name === 'attributes' ? (context) => context.attributes : unsure;
 }
 
-function field(owner: ASTNode, key: string): Part {
+function field(owner: ASTNode, key: string, variables: VariableParts): Part {
   if (owner.op === 'id') {
+    if (owner.args === 'variables') return variables.get(key) ?? unsure;
     switch (`${owner.args}.${key}`) {
       case 'principal.id':
         return ({ principal }) => principal.id;
@@ -103,7 +116,7 @@ function field(owner: ASTNode, key: string): Part {
         return ({ resource }) => resource.attributes;
     }
   }
-  const from = compile(owner);
+  const from = compile(owner, variables);
   return (context) => own(from(context), key);
 }
 
@@ -115,9 +128,7 @@ function own(owner: unknown, key: string): unknown {
 }
 
 /** The library goes on to the right after an error on the left; here that is left to it. */
-function logical([left, right]: readonly [ASTNode, ASTNode], decides: boolean): Part {
-  const first = compile(left);
-  const second = compile(right);
+function logical([first = unsure, second = unsure]: readonly Part[], decides: boolean): Part {
   return (context) => {
     const value = first(context);
     if (value === decides) return decides;
@@ -171,11 +182,12 @@ function comparison(
   }
 }
 
-function membership([item, list]: readonly [ASTNode, ASTNode]): Part {
-  const sought = compile(item);
-  const written = list.op === 'list' ? list.args.map(compile) : null;
+function membership([item, list]: readonly [ASTNode, ASTNode], variables: VariableParts): Part {
+  const compiled = (node: ASTNode): Part => compile(node, variables);
+  const sought = compiled(item);
+  const written = list.op === 'list' ? list.args.map(compiled) : null;
   const from: Part =
-    written === null ? compile(list) : (context) => written.map((element) => element(context));
+    written === null ? compiled(list) : (context) => written.map((element) => element(context));
   return (context) => {
     const value = sought(context);
     const elements = from(context);
@@ -185,9 +197,9 @@ function membership([item, list]: readonly [ASTNode, ASTNode]): Part {
   };
 }
 
-function call(name: string, args: readonly ASTNode[]): Part {
-  if (name === 'has') return presence(args[0]);
-  const [receiver = unsure, argument] = args.map(compile);
+function call(name: string, args: readonly ASTNode[], variables: VariableParts): Part {
+  if (name === 'has') return presence(args[0], variables);
+  const [receiver = unsure, argument] = args.map((node) => compile(node, variables));
   if (name === 'size' && argument === undefined) {
     return (context) => {
       const value = receiver(context);
@@ -211,10 +223,10 @@ const SEARCHES: ReadonlyMap<string, (text: string, sought: string) => boolean> =
   ['contains', (text: string, sought: string) => text.includes(sought)],
 ]);
 
-function presence(node: ASTNode | undefined): Part {
+function presence(node: ASTNode | undefined, variables: VariableParts): Part {
   if (node?.op !== '.') return unsure;
   const [owner, key] = node.args;
-  const from = compile(owner);
+  const from = compile(owner, variables);
   return (context) => {
     const map = from(context);
     if (!isMap(map)) return undefined;

@@ -10,11 +10,38 @@
  * Admission runs this on the one thread of the sidecar, so the library, which tells types apart
  * again at each node, is asked only where `cel-shortcut.ts` is not sure of its answer. Bounds and
  * steps are checked before, so they do not depend on who answers.
+ *
+ * Variables (P5): an expression pays for all that it names, each once in a decision, before it
+ * runs; they are computed when it comes to them. One that fails, fails the expression even where
+ * CEL would pass over an error, as to the left of `|| true`: nothing that failed is built on.
  */
-import { Environment } from '@marcbachmann/cel-js';
-import type { ExpressionCompiler, ExpressionContext } from '../core/policy.ts';
-import { checkCost, type ContextSize } from './cel-cost.ts';
-import { compileShortcut } from './cel-shortcut.ts';
+import { Environment, type ASTNode } from '@marcbachmann/cel-js';
+import { assert } from '../core/assert.ts';
+import type {
+  CompiledExpression,
+  Evaluation,
+  ExpressionCompiler,
+  ExpressionContext,
+  ExpressionScope,
+  ShownValue,
+} from '../core/policy.ts';
+import { constantTruth } from './cel-constant.ts';
+import { checkCost, type Cost } from './cel-cost.ts';
+import { firstLines, publicationProblem } from './cel-problems.ts';
+import { findReferences } from './cel-references.ts';
+import {
+  STEPS_MAX,
+  TOO_LARGE,
+  requestOf,
+  smallestSize,
+  toCelMap,
+  type ComputedVariable,
+  type Given,
+  type MeasuredRequest,
+  type RequestVariables,
+} from './cel-request.ts';
+import { compileShortcut, compileShortcutValue, type Part } from './cel-shortcut.ts';
+import { showValue } from './cel-shown.ts';
 
 export const environment = new Environment({
   limits: {
@@ -30,150 +57,222 @@ export const environment = new Environment({
   .registerVariable('resource', { schema: { id: 'string', attributes: 'map' } })
   .registerVariable('attributes', 'map');
 
-/** Of one request, as rules see it. */
-export const LIST_ELEMENTS_MAX = 256;
-export const MAP_KEYS_MAX = 256;
-export const VALUES_MAX = 4_096;
-/** Of one decision, over all its expressions. */
-export const STEPS_MAX = 2 ** 20;
+const NO_VARIABLES: ExpressionScope = { variables: [], unusable: new Map(), gives: 'bool' };
+const SMALLEST = smallestSize();
 
-const TOO_LARGE = 'the request is larger than rules may look at';
+/** All expressions of a document's rules share one scope. */
+const environments = new WeakMap<ExpressionScope, Environment>();
 
-export const compileCel: ExpressionCompiler = (source) => {
-  let evaluateSource: ReturnType<typeof environment.parse>;
-  try {
-    const checked = environment.check(source);
-    if (!checked.valid) return { ok: false, problem: firstLines(checked.error) };
-    if (checked.type !== 'bool' && checked.type !== 'dyn') {
-      return { ok: false, problem: `the expression gives a ${checked.type}, not a bool` };
-    }
-    evaluateSource = environment.parse(source);
-  } catch (error) {
-    return { ok: false, problem: firstLines(error) };
+function environmentOf(scope: ExpressionScope): Environment {
+  if (scope.variables.length === 0) return environment;
+  let extended = environments.get(scope);
+  if (extended === undefined) {
+    const types = scope.variables.map(({ name, expression }) => [name, expression.type]);
+    const schema = Object.fromEntries(types) as Record<string, string>;
+    extended = environment.clone().registerVariable('variables', { schema });
+    environments.set(scope, extended);
   }
-  const cost = checkCost(evaluateSource.ast);
+  return extended;
+}
+
+type Variables = ReadonlyMap<string, CelExpression>;
+
+export const compileCel: ExpressionCompiler = (source, scope = NO_VARIABLES) => {
+  const inScope = environmentOf(scope);
+  let parsed: ReturnType<Environment['parse']>;
+  try {
+    parsed = inScope.parse(source);
+  } catch (error) {
+    return { ok: false, problem: publicationProblem(error) };
+  }
+  const { ast } = parsed;
+  const references = findReferences(ast, scope);
+  if (!references.ok) return references;
+  const variables: Variables = new Map(
+    references.names.map((name) => [name, celExpression(scope, name)]),
+  );
+  // Before the check, which writes into the tree.
+  const cost = checkCost(
+    ast,
+    new Map([...variables].map(([name, variable]) => [name, variable.cost])),
+  );
+  const constant = constantTruth(ast, environment, variables);
+  const checked = parsed.check();
+  if (!checked.valid) return { ok: false, problem: publicationProblem(checked.error) };
+  const type = checked.type ?? 'dyn';
+  if (scope.gives === 'bool' && type !== 'bool' && type !== 'dyn') {
+    const problem = `the expression gives a ${type}, not a bool: compare it with something`;
+    return { ok: false, problem };
+  }
   if (!cost.ok) return cost;
-  const shortcut = compileShortcut(evaluateSource.ast);
-  return {
-    ok: true,
-    expression: {
-      source,
-      evaluate(context) {
-        const request = requestOf(context);
-        if (request.problem !== null) return { ok: false, problem: request.problem };
-        request.stepsLeft -= cost.steps(request.size);
-        if (request.stepsLeft < 0) {
-          const problem = `${TOO_LARGE}: ${source} could take its decision over ${STEPS_MAX} steps`;
-          return { ok: false, problem };
-        }
-        const answer = shortcut(context);
-        if (answer !== undefined) return answer ? TRUE : FALSE;
-        const { stackTraceLimit } = Error;
-        try {
-          // Elements that fail are passed over, each with an error that nobody sees.
-          Error.stackTraceLimit = 0;
-          request.variables ??= toCelMap(context);
-          const value: unknown = evaluateSource(request.variables);
-          if (typeof value === 'boolean') return value ? TRUE : FALSE;
-          return { ok: false, problem: `${source} gave a ${typeof value}, not a bool` };
-        } catch (error) {
-          return { ok: false, problem: firstLines(error) };
-        } finally {
-          Error.stackTraceLimit = stackTraceLimit;
-        }
-      },
-    },
-  };
+  const expression = new CelExpression({
+    source,
+    type,
+    constant,
+    cost: cost.cost,
+    parsed,
+    variables,
+  });
+  const stepsMin = expression.stepsOfAll(SMALLEST);
+  if (stepsMin > STEPS_MAX) {
+    const problem = `it takes more than the ${STEPS_MAX} steps of a decision for every request: split it, or have its variables build less`;
+    return { ok: false, problem };
+  }
+  return { ok: true, expression };
 };
+
+function celExpression(scope: ExpressionScope, name: string): CelExpression {
+  const expression = scope.variables.findLast((variable) => variable.name === name)?.expression;
+  assert(expression instanceof CelExpression, `variable ${name} was compiled by this compiler`);
+  return expression;
+}
 
 const TRUE = { ok: true, value: true } as const;
 const FALSE = { ok: true, value: false } as const;
 
-/** What is known of the request of one decision. */
-type MeasuredRequest = {
-  readonly context: ExpressionContext;
-  readonly problem: string | null;
-  readonly size: ContextSize;
-  stepsLeft: number;
-  /** As the library takes them; made when it is first asked. */
-  variables: Record<string, unknown> | null;
-};
+class CelExpression implements CompiledExpression {
+  readonly source: string;
+  readonly type: string;
+  readonly constant: boolean | null;
+  readonly uses: readonly string[];
+  readonly cost: Cost;
+  readonly #steps: Cost['steps'];
+  readonly #usesVariables: boolean;
+  readonly #evaluateSource: (values: Record<string, unknown>) => unknown;
+  readonly #variables: Variables;
+  /** With those that its variables use, each before what uses it. */
+  readonly #paid: readonly CelExpression[];
+  readonly #shortcut: (context: ExpressionContext) => boolean | undefined;
+  readonly #part: Part;
 
-/**
- * The expressions of a decision follow on each other, with one context and nothing between them:
- * so the latest is all that is kept: a WeakMap of them cost as much as a decision by one rule.
- */
-let latest: MeasuredRequest | null = null;
-
-function requestOf(context: ExpressionContext): MeasuredRequest {
-  if (latest?.context !== context) latest = measure(context);
-  return latest;
-}
-
-type Tally = { values: number; characters: number; longest: number };
-
-function measure(context: ExpressionContext): MeasuredRequest {
-  const tally: Tally = { values: 0, characters: 0, longest: 0 };
-  const problem = count(context, tally);
-  const size = {
-    longest: tally.longest,
-    values: tally.values + Math.ceil(tally.characters / 64),
-  };
-  return { context, problem, size, stepsLeft: STEPS_MAX, variables: null };
-}
-
-/** Adds the value to the tally; gives the first bound that it goes over, and looks no further. */
-function count(value: unknown, tally: Tally): string | null {
-  tally.values += 1;
-  if (tally.values > VALUES_MAX) return `${TOO_LARGE}: over ${VALUES_MAX} values in all`;
-  if (typeof value === 'string') {
-    tally.characters += value.length;
-    return null;
+  constructor(compiled: {
+    readonly source: string;
+    readonly type: string;
+    readonly constant: boolean | null;
+    readonly cost: Cost;
+    readonly parsed: ((values: Record<string, unknown>) => unknown) & { readonly ast: ASTNode };
+    readonly variables: Variables;
+  }) {
+    const { parsed, variables } = compiled;
+    this.source = compiled.source;
+    this.type = compiled.type;
+    this.constant = compiled.constant;
+    this.uses = [...variables.keys()];
+    this.cost = compiled.cost;
+    this.#steps = compiled.cost.steps;
+    this.#usesVariables = variables.size > 0;
+    this.#evaluateSource = parsed;
+    this.#variables = variables;
+    this.#paid = [
+      ...new Set([...variables.values()].flatMap((variable) => [...variable.#paid, variable])),
+    ];
+    const parts = new Map(
+      [...variables].map(([name, variable]): [string, Part] => [
+        name,
+        (context) => variable.#byShortcut(context),
+      ]),
+    );
+    this.#shortcut = compileShortcut(parsed.ast, parts);
+    this.#part = compileShortcutValue(parsed.ast, parts);
   }
-  if (typeof value !== 'object' || value === null) return null;
-  if (Array.isArray(value)) {
-    const { length } = value;
-    if (length > LIST_ELEMENTS_MAX) return tooLong(length, LIST_ELEMENTS_MAX, 'elements in a list');
-    tally.longest = Math.max(tally.longest, length);
-    for (const element of value) {
-      const problem = count(element, tally);
-      if (problem !== null) return problem;
+
+  evaluate(context: ExpressionContext): Evaluation {
+    const request = requestOf(context);
+    if (request.problem !== null) return { ok: false, problem: request.problem };
+    request.stepsLeft -= this.#steps(request.size);
+    if (this.#usesVariables) this.#payForVariables(request);
+    if (request.stepsLeft < 0) {
+      const problem = `${TOO_LARGE}: ${this.source} could take its decision over ${STEPS_MAX} steps`;
+      return { ok: false, problem };
     }
-    return null;
+    const answer = this.#shortcut(context);
+    if (answer !== undefined) return answer ? TRUE : FALSE;
+    const given = this.#byLibrary(request);
+    if (!given.ok) return given;
+    if (typeof given.value === 'boolean') return given.value ? TRUE : FALSE;
+    return { ok: false, problem: `${this.source} gave a ${typeof given.value}, not a bool` };
   }
-  const keys = Object.keys(value);
-  if (keys.length > MAP_KEYS_MAX) return tooLong(keys.length, MAP_KEYS_MAX, 'keys in a map');
-  tally.longest = Math.max(tally.longest, keys.length);
-  for (const key of keys) {
-    tally.characters += key.length;
-    const problem = count((value as Readonly<Record<string, unknown>>)[key], tally);
-    if (problem !== null) return problem;
+
+  shownIn(context: ExpressionContext): ShownValue | null {
+    const computed = requestOf(context).variables?.computed.get(this);
+    if (computed?.exact) {
+      const { exact } = computed;
+      return exact.ok ? showValue(exact.value) : exact;
+    }
+    const value = computed?.shortcut?.value;
+    return value === undefined ? null : showValue(value);
   }
-  return null;
-}
 
-function tooLong(length: number, max: number, noun: string): string {
-  return `${TOO_LARGE}: ${length} ${noun}, at most ${max}`;
-}
+  /** Of itself and all its variables, as if nothing had been paid. */
+  stepsOfAll(size: Parameters<Cost['steps']>[0]): number {
+    return this.#paid.reduce((sum, { cost }) => sum + cost.steps(size), this.cost.steps(size));
+  }
 
-/** For a value within the bounds. */
-function toCelValue(value: unknown): unknown {
-  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
-  if (Array.isArray(value)) return value.map(toCelValue);
-  return typeof value === 'object' && value !== null ? toCelMap(value) : value;
-}
+  #payForVariables(request: MeasuredRequest): void {
+    request.variables ??= { computed: new Map(), failure: null };
+    const { computed } = request.variables;
+    for (const variable of this.#paid) {
+      if (computed.has(variable)) continue;
+      computed.set(variable, { shortcut: null, exact: null });
+      request.stepsLeft -= variable.cost.steps(request.size);
+    }
+  }
 
-export function toCelMap(value: object): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(value).map(([key, member]) => [key, toCelValue(member)]),
-  );
-}
+  #computedIn(request: MeasuredRequest): ComputedVariable {
+    const computed = request.variables?.computed.get(this);
+    assert(computed !== undefined, 'a variable is paid for before it is computed');
+    return computed;
+  }
 
-/** The library's message, then a caret under the place: both lines help, the rest does not. */
-function firstLines(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error))
-    .split('\n')
-    .slice(0, 3)
-    .join('\n')
-    .trim();
+  #byShortcut(context: ExpressionContext): unknown {
+    const computed = this.#computedIn(requestOf(context));
+    computed.shortcut ??= { value: this.#part(context) };
+    return computed.shortcut.value;
+  }
+
+  #byLibrary(request: MeasuredRequest): Given {
+    const { stackTraceLimit } = Error;
+    try {
+      // Elements that fail are passed over, each with an error that nobody sees.
+      Error.stackTraceLimit = 0;
+      return this.#withVariables(request);
+    } catch (error) {
+      return { ok: false, problem: firstLines(error) };
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit;
+    }
+  }
+
+  #withVariables(request: MeasuredRequest): Given {
+    request.values ??= toCelMap(request.context);
+    const { values, variables } = request;
+    if (this.#variables.size === 0 || variables === null) {
+      return { ok: true, value: this.#evaluateSource(values) };
+    }
+    const outer = variables.failure;
+    variables.failure = null;
+    try {
+      const lazy = this.#lazyVariables(request, variables);
+      const value = this.#evaluateSource({ ...values, variables: lazy });
+      const problem: string | null = variables.failure;
+      return problem === null ? { ok: true, value } : { ok: false, problem };
+    } finally {
+      variables.failure = outer;
+    }
+  }
+
+  #lazyVariables(request: MeasuredRequest, variables: RequestVariables): object {
+    const lazy = {};
+    for (const [name, variable] of this.#variables) {
+      const get = (): unknown => {
+        const computed = variable.#computedIn(request);
+        computed.exact ??= variable.#byLibrary(request);
+        if (computed.exact.ok) return computed.exact.value;
+        variables.failure = `variables.${name} failed: ${computed.exact.problem}`;
+        throw new Error(variables.failure);
+      };
+      Object.defineProperty(lazy, name, { get, enumerable: true });
+    }
+    return lazy;
+  }
 }

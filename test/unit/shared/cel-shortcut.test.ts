@@ -10,7 +10,8 @@ import {
   type CompiledExpression,
   type ExpressionContext,
 } from '../../../shared/core/policy.ts';
-import { compileCel, environment, toCelMap } from '../../../shared/platform/cel.ts';
+import { compileCel, environment } from '../../../shared/platform/cel.ts';
+import { toCelMap } from '../../../shared/platform/cel-request.ts';
 import { compileShortcut } from '../../../shared/platform/cel-shortcut.ts';
 
 const KEYS = ['a', 'b', 'amount', 'constructor', '__proto__', 'toString', '5'];

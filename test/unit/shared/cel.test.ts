@@ -3,12 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ExpressionContext } from '../../../shared/core/policy.ts';
 import { checkCost } from '../../../shared/platform/cel-cost.ts';
+import { compileCel } from '../../../shared/platform/cel.ts';
 import {
   LIST_ELEMENTS_MAX,
   MAP_KEYS_MAX,
   VALUES_MAX,
-  compileCel,
-} from '../../../shared/platform/cel.ts';
+} from '../../../shared/platform/cel-request.ts';
 
 const numbers = (length: number) => Array.from({ length }, (_, index) => index);
 const contextOf = (attributes: Record<string, unknown>): ExpressionContext => ({
@@ -144,7 +144,7 @@ describe('what an expression may cost', () => {
             // What it read until it failed counts as well.
           }
           most = Math.max(most, reads);
-          expect(reads).toBeLessThanOrEqual(cost.steps({ longest, values: longest + 2 }));
+          expect(reads).toBeLessThanOrEqual(cost.cost.steps({ longest, values: longest + 2 }));
         }
       }),
       { numRuns: 500 },
