@@ -17,6 +17,7 @@ import type { Logger } from '../shared/platform/logger.ts';
 import { createMetrics } from '../shared/platform/metrics.ts';
 import type { Random } from '../shared/platform/random.ts';
 import type { RunningDaemon } from '../shared/platform/shutdown.ts';
+import { giveWay } from '../shared/platform/slices.ts';
 import { runTasks, type Task } from '../shared/platform/task-group.ts';
 import type { Transport } from '../shared/client/transport.ts';
 import { sidecarSettings, type SidecarConfig, type SidecarSettings } from './config.ts';
@@ -212,6 +213,7 @@ function openUpstream(ports: SidecarPorts, { settings, metrics, journal }: Opene
     journalFeed: journal,
     transport,
     compile,
+    pause: giveWay,
   });
 }
 

@@ -6,7 +6,8 @@
  * revision (`BUNDLE_REFUSALS`), then `digest_mismatch`, `policy_too_large`, `policy_invalid`.
  */
 import Type, { type Static } from 'typebox';
-import { canonicalJson } from '../../shared/core/canonical-json.ts';
+import { canonicalJsonSteps } from '../../shared/core/canonical-json.ts';
+import type { Steps } from '../../shared/core/steps.ts';
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import type { PolicyCheck } from '../../shared/platform/policy-gate.ts';
 import type { Verified, Verifier } from '../../shared/platform/signatures.ts';
@@ -20,7 +21,7 @@ import { BundleSchema, STATEMENT_TYPES } from '../../shared/wire/statements.ts';
 const SignedBundleSchema = Type.Object({ ...BundleSchema.properties, policy: Type.Unknown() });
 export type SignedBundle = Static<typeof SignedBundleSchema>;
 
-export type PolicyChecker = (value: unknown) => PolicyCheck;
+export type PolicyChecker = (value: unknown) => Steps<PolicyCheck>;
 
 export type Inspected =
   | Extract<PolicyCheck, { ok: true }>
@@ -39,8 +40,8 @@ export function verifyBundle(
 
 const PROBLEMS_SHOWN = 5;
 
-export function inspectPolicy(bundle: SignedBundle, checkPolicy: PolicyChecker): Inspected {
-  const canonical = canonicalJson(bundle.policy);
+export function* inspectPolicy(bundle: SignedBundle, checkPolicy: PolicyChecker): Steps<Inspected> {
+  const canonical = yield* canonicalJsonSteps(bundle.policy);
   const digest = sha256Hex(canonical);
   if (digest !== bundle.policyDigest) {
     const detail = `the document has digest ${digest} and the bundle says ${bundle.policyDigest}`;
@@ -51,7 +52,8 @@ export function inspectPolicy(bundle: SignedBundle, checkPolicy: PolicyChecker):
     const detail = `the document has ${sizeBytes} bytes, over the bound of ${POLICY_BYTES_MAX}`;
     return { ok: false, reason: 'policy_too_large', detail };
   }
-  const checked = checkPolicy(bundle.policy);
+  yield;
+  const checked = yield* checkPolicy(bundle.policy);
   if (checked.ok) return checked;
   const shown = checked.problems
     .slice(0, PROBLEMS_SHOWN)

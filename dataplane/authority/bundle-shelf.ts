@@ -83,9 +83,12 @@ export class BundleShelf {
     return readFileIfAny(this.#path(policyRevision));
   }
 
-  /** In this order: see the head of the file. */
-  putInForce(generation: Generation, statement: string): void {
-    writeDurableFile(this.#path(generation.policyRevision), statement);
+  /** Before `putInForce`: see the head of the file. */
+  keep({ policyRevision }: Generation, statement: string): void {
+    writeDurableFile(this.#path(policyRevision), statement);
+  }
+
+  putInForce(generation: Generation): void {
     const { highWater, generations } = this.#record;
     const others = generations.filter(
       ({ policyRevision }) => policyRevision !== generation.policyRevision,

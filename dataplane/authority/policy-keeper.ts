@@ -18,7 +18,9 @@ import { join } from 'node:path';
 import Type from 'typebox';
 import { elapsedMs, type Instant } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
+import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
+import { runInSlices, type Pause } from '../../shared/platform/slices.ts';
 import type { Verified } from '../../shared/platform/signatures.ts';
 import {
   beginActivation,
@@ -71,6 +73,8 @@ export type PolicyKeeperOptions = {
   readonly metrics: UpstreamMetrics;
   readonly feed: Pick<JournalFeed, 'recordPolicy'>;
   readonly checkPolicy: PolicyChecker;
+  /** Between the slices of what takes long: admissions go on. */
+  readonly pause: Pause;
 };
 
 export class PolicyKeeper implements PolicyAuthority {
@@ -219,10 +223,11 @@ export class PolicyKeeper implements PolicyAuthority {
     bundle: SignedBundle,
     offered: { statement: string; etag: string | null },
   ): Promise<Offer> {
-    const { clock, feed, logger, metrics } = this.#options;
+    const { clock, feed, logger, metrics, pause } = this.#options;
     const { policyRevision, policyDigest } = bundle;
     this.#mark(beginActivation(this.#marks, bundle));
-    const inspected = this.#inspect(bundle);
+    await pause();
+    const inspected = await this.#inspect(bundle);
     if (!inspected.ok) {
       await this.#reject(bundle, inspected);
       this.#mark(endActivation(this.#marks, bundle));
@@ -230,7 +235,11 @@ export class PolicyKeeper implements PolicyAuthority {
     }
     const activatedAtMs = clock.now().wallMs;
     const generation = { policyRevision, policyDigest, activatedAtMs, etag: offered.etag };
-    this.#shelf.putInForce(generation, offered.statement);
+    await pause();
+    this.#shelf.keep(generation, offered.statement);
+    await pause();
+    this.#shelf.putInForce(generation);
+    failpoint('policy.before_swap');
     this.#swap(generation, inspected);
     this.#mark(endActivation(this.#marks, bundle));
     metrics.add('holdfast_policy_activations_total', { source: 'control' });
@@ -279,7 +288,7 @@ export class PolicyKeeper implements PolicyAuthority {
       );
     }
     this.#mark(beginActivation(this.#marks, bundle));
-    const inspected = this.#inspect(bundle);
+    const inspected = await this.#inspect(bundle);
     this.#mark(endActivation(this.#marks, bundle));
     if (!inspected.ok) return refused(inspected.reason, inspected.detail);
     this.#swap({ ...generation, policyDigest: bundle.policyDigest }, inspected);
@@ -300,9 +309,11 @@ export class PolicyKeeper implements PolicyAuthority {
     }));
   }
 
-  #inspect(bundle: SignedBundle): Inspected {
+  async #inspect(bundle: SignedBundle): Promise<Inspected> {
+    const { checkPolicy, pause } = this.#options;
     try {
-      return inspectPolicy(bundle, this.#options.checkPolicy);
+      failpoint('policy.before_compile');
+      return await runInSlices(inspectPolicy(bundle, checkPolicy), pause);
     } catch (error) {
       // Nothing in a document may end the process (I11): a nesting that overflows the stack ends
       // here.

@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import type { Transport } from '../../shared/client/transport.ts';
 import type { ExpressionCompiler } from '../../shared/core/policy.ts';
 import type { Instant } from '../../shared/core/time.ts';
+import type { Steps } from '../../shared/core/steps.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { makeDirectory } from '../../shared/platform/durable-file.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
-import { checkPolicyValue, type PolicyCheck } from '../../shared/platform/policy-gate.ts';
+import { checkPolicySteps, type PolicyCheck } from '../../shared/platform/policy-gate.ts';
+import type { Pause } from '../../shared/platform/slices.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
@@ -51,6 +53,7 @@ export type UpstreamOptions = {
   readonly journalFeed: JournalFeed;
   readonly transport: Transport;
   readonly compile: ExpressionCompiler;
+  readonly pause: Pause;
 };
 
 export type Upstream = {
@@ -81,8 +84,9 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const identity = new HostIdentity({ dataDir: options.dataDir, hostName, logger });
   const link = new ControlLink({ transport, identity, clock, random, requestTimeoutMs });
   const reach = new Reach();
-  const checkPolicy = (value: unknown): PolicyCheck => checkPolicyValue(value, compile);
-  const policy = new PolicyKeeper({ ...base, directory, identity, feed, checkPolicy });
+  const checkPolicy = (value: unknown): Steps<PolicyCheck> => checkPolicySteps(value, compile);
+  const { pause } = options;
+  const policy = new PolicyKeeper({ ...base, directory, identity, feed, checkPolicy, pause });
   const leases = new LeaseKeeper({ ...base, directory });
   const authority = (now: Instant): AuthorityAt => ({
     policyRevision: policy.activePolicy()?.policyRevision ?? null,

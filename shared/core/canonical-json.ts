@@ -2,6 +2,8 @@
  * RFC 8785 (JCS): one text for one JSON value, so that a digest of it means the value. ECMAScript's
  * own number and string forms are the ones the RFC asks for; keys are ordered by UTF-16 code units.
  */
+import type { Steps } from './steps.ts';
+
 export type Json =
   | null
   | boolean
@@ -21,6 +23,34 @@ export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item)).join(',')}]`;
   if (typeof value === 'object') return objectText(value as Record<string, unknown>);
   throw new TypeError(`a ${typeof value} has no JSON form`);
+}
+
+/** So many items of a list between two pauses. */
+const ITEMS_BETWEEN_PAUSES = 64;
+
+/** The same text, with pauses between the members and within the lists of the value itself. */
+export function* canonicalJsonSteps(value: unknown): Steps<string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return canonicalJson(value);
+  const members: string[] = [];
+  for (const key of sortedKeys(value)) {
+    const member = (value as Readonly<Record<string, unknown>>)[key];
+    if (member === undefined) continue;
+    yield;
+    members.push(
+      `${quoted(key)}:${Array.isArray(member) ? yield* listSteps(member) : canonicalJson(member)}`,
+    );
+  }
+  return `{${members.join(',')}}`;
+}
+
+function* listSteps(items: readonly unknown[]): Steps<string> {
+  const texts: string[] = [];
+  for (const item of items) {
+    texts.push(canonicalJson(item));
+    if (texts.length % ITEMS_BETWEEN_PAUSES === 0) yield;
+  }
+  return `[${texts.join(',')}]`;
 }
 
 function objectText(value: Readonly<Record<string, unknown>>): string {

@@ -5,15 +5,25 @@
  */
 import type { PolicyDocument, PolicyRule } from '../wire/policy-document.ts';
 import { decide, ruleTerms, type CompiledPolicy, type PolicyProblem } from './policy.ts';
+import { finish, type Steps } from './steps.ts';
 import { formatDurationMs } from './time.ts';
 
+type PolicyTest = NonNullable<PolicyDocument['tests']>[number];
+
+const RULES_BETWEEN_PAUSES = 32;
 const CONTEXT_ROOTS = new Set(['principal', 'action', 'resource', 'attributes']);
 
 export function lintPolicy(document: PolicyDocument): PolicyProblem[] {
+  return finish(lintPolicySteps(document));
+}
+
+/** With a pause after each few rules. */
+export function* lintPolicySteps(document: PolicyDocument): Steps<PolicyProblem[]> {
   const problems: PolicyProblem[] = [];
   const seen = new Map<string, number>();
   const shadows = new Shadows();
-  document.rules.forEach((rule, position) => {
+  for (const [position, rule] of document.rules.entries()) {
+    if (position % RULES_BETWEEN_PAUSES === 0) yield;
     const at = `/rules/${position}`;
     const first = seen.get(rule.name);
     if (first !== undefined) {
@@ -24,7 +34,7 @@ export function lintPolicy(document: PolicyDocument): PolicyProblem[] {
     }
     seen.set(rule.name, first ?? position);
     problems.push(...lintRule(rule, at, document), ...shadows.next(rule, position));
-  });
+  }
   const testNames = new Set<string>();
   (document.tests ?? []).forEach((test, index) => {
     if (testNames.has(test.name))
@@ -140,7 +150,15 @@ class Shadows {
 
 /** Runs the document's own tests; each that fails is a problem at its place. */
 export function runPolicyTests(document: PolicyDocument, policy: CompiledPolicy): PolicyProblem[] {
-  return (document.tests ?? []).flatMap((test, index): PolicyProblem[] => {
+  return finish(runPolicyTestsSteps(document, policy));
+}
+
+/** With a pause after each: one may cost as much as a decision may. */
+export function* runPolicyTestsSteps(
+  document: PolicyDocument,
+  policy: CompiledPolicy,
+): Steps<PolicyProblem[]> {
+  const runTest = (test: PolicyTest, index: number): PolicyProblem[] => {
     const { decision, rule, reason, message } = decide(policy, test.given);
     const wrong = [
       decision === test.expect.decision
@@ -160,5 +178,11 @@ export function runPolicyTests(document: PolicyDocument, policy: CompiledPolicy)
         message: `test "${test.name}" expected ${wrong.join('; expected ')}`,
       },
     ];
-  });
+  };
+  const problems: PolicyProblem[] = [];
+  for (const [index, test] of (document.tests ?? []).entries()) {
+    problems.push(...runTest(test, index));
+    yield;
+  }
+  return problems;
 }

@@ -20,6 +20,7 @@ import type {
 } from '../wire/policy-document.ts';
 import type { OwnershipMode } from './lease.ts';
 import { fillLeaseTemplate, parseLeaseTemplate, type LeaseTemplate } from './lease-template.ts';
+import { finish, type Steps } from './steps.ts';
 import { parseRate, type Rate } from './rate.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS, parseDurationMs } from './time.ts';
 
@@ -224,11 +225,22 @@ export function ruleTerms(rule: PolicyRule, defaults: PolicyDocument['defaults']
   };
 }
 
+/** Each has up to 32 expressions. */
+const RULES_BETWEEN_PAUSES = 8;
+
 /** Compiles every expression; all problems are returned, each with its JSON Pointer. */
 export function compilePolicy(
   document: PolicyDocument,
   compile: ExpressionCompiler,
 ): CompileResult {
+  return finish(compilePolicySteps(document, compile));
+}
+
+/** With a pause after each few rules. */
+export function* compilePolicySteps(
+  document: PolicyDocument,
+  compile: ExpressionCompiler,
+): Steps<CompileResult> {
   const problems: PolicyProblem[] = [];
   const { variables, unusable } = compileVariables(document, compile, problems);
   const scope: ExpressionScope = { variables, unusable, gives: 'bool' };
@@ -238,7 +250,7 @@ export function compilePolicy(
     problems.push({ path, message: result.problem });
     return null;
   };
-  const rules = document.rules.map((rule, position): CompiledRule => {
+  const compileRule = (rule: PolicyRule, position: number): CompiledRule => {
     const at = `/rules/${position}`;
     const match = (rule.match ?? []).map((item, index) =>
       compileAt(`${at}/match/${index}/expression`, item.expression),
@@ -260,7 +272,12 @@ export function compilePolicy(
       terms: ruleTerms(rule, document.defaults),
       lease: rule.ownership ? parseLeaseTemplate(rule.ownership.lease) : null,
     };
-  });
+  };
+  const rules: CompiledRule[] = [];
+  for (const rule of document.rules) {
+    rules.push(compileRule(rule, rules.length));
+    if (rules.length % RULES_BETWEEN_PAUSES === 0) yield;
+  }
   if (problems.length > 0) return { ok: false, problems };
   const principals = new Map(
     Object.entries(document.principals).map(([id, { roles }]) => [id, roles]),

@@ -27,6 +27,9 @@ export const FAILPOINTS = {
   'journal.before_answers': 'the main thread has the answers of a batch, and nobody was answered',
   'journal.during_prune':
     'a step of the retention has deleted, and the place up to which it did is not written',
+  'policy.before_compile':
+    'a revision is marked as under way, and nobody has looked at its document',
+  'policy.before_swap': 'a revision is in force on the disk, and the old one is in memory',
   'migration.before_statement': 'one more statement of a migration is about to run',
   'migration.before_commit': 'all of a migration and its row are written, and not committed',
   'migration.after_commit': 'a migration is committed, and the next one has not begun',

@@ -14,14 +14,16 @@ import { LineCounter, isMap, isScalar, isSeq, parseDocument, type Document } fro
 import { repeatedKeys } from '../core/json-keys.ts';
 import { nearestWord } from '../core/nearest-word.ts';
 import {
-  compilePolicy,
+  compilePolicySteps,
   type CompiledPolicy,
   type ExpressionCompiler,
   type PolicyProblem,
 } from '../core/policy.ts';
-import { lintPolicy, runPolicyTests } from '../core/policy-lints.ts';
+import { lintPolicySteps, runPolicyTestsSteps } from '../core/policy-lints.ts';
+import { finish, type Steps } from '../core/steps.ts';
 import {
   POLICY_BYTES_MAX,
+  POLICY_RULES_MAX,
   PolicyDocumentSchema,
   type PolicyDocument,
 } from '../wire/policy-document.ts';
@@ -44,6 +46,8 @@ const PROBLEMS_MAX = 100;
 const DEPTH_MAX = 32;
 const ALIASES_MAX = 100;
 const REPEATED = 'Map keys must be unique';
+const RULES_AT_ONCE = 256;
+const VALUES_BETWEEN_PAUSES = 512;
 
 const documentChecker = Compile(PolicyDocumentSchema);
 
@@ -75,9 +79,17 @@ export function checkPolicyValue(
   value: unknown,
   compile: ExpressionCompiler = compileCel,
 ): PolicyCheck {
-  const checked = checkBeforeTests(value, compile);
+  return finish(checkPolicySteps(value, compile));
+}
+
+/** The same gates, for a caller that has others waiting for the thread. */
+export function* checkPolicySteps(
+  value: unknown,
+  compile: ExpressionCompiler = compileCel,
+): Steps<PolicyCheck> {
+  const checked = yield* beforeTestsSteps(value, compile);
   if (!checked.ok) return checked;
-  const failedTests = runPolicyTests(checked.document, checked.compiled);
+  const failedTests = yield* runPolicyTestsSteps(checked.document, checked.compiled);
   return failedTests.length > 0 ? invalid(failedTests) : checked;
 }
 
@@ -92,13 +104,19 @@ export function checkBeforeTests(
   value: unknown,
   compile: ExpressionCompiler = compileCel,
 ): PolicyCheck {
-  const shape = checkShape(value);
+  return finish(beforeTestsSteps(value, compile));
+}
+
+function* beforeTestsSteps(value: unknown, compile: ExpressionCompiler): Steps<PolicyCheck> {
+  const shape = yield* checkShape(value);
   if (shape.length > 0) return invalid(shape);
-  if (!documentChecker.Check(value)) return invalid(schemaProblems(value));
-  const compiled = compilePolicy(value, compile);
-  const problems = [...(compiled.ok ? [] : compiled.problems), ...lintPolicy(value)];
+  const document = yield* fitsSchema(value);
+  if (document === null) return invalid(schemaProblems(value));
+  const compiled = yield* compilePolicySteps(document, compile);
+  const lints = yield* lintPolicySteps(document);
+  const problems = [...(compiled.ok ? [] : compiled.problems), ...lints];
   if (!compiled.ok || problems.length > 0) return invalid(problems);
-  return { ok: true, document: value, compiled: compiled.policy };
+  return { ok: true, document, compiled: compiled.policy };
 }
 
 type Parsed = { ok: true; value: unknown } | { ok: false; problems: PolicyProblem[] };
@@ -193,11 +211,14 @@ function duplicateKeys(document: Document.Parsed): Fault[] {
  * What no schema can say: depth, numbers that JSON cannot hold, and the one key that is never a
  * name.
  */
-function checkShape(value: unknown): PolicyProblem[] {
+function* checkShape(value: unknown): Steps<PolicyProblem[]> {
+  let looked = 0;
   const problems: PolicyProblem[] = [];
   const rest: { path: string; value: unknown; depth: number }[] = [{ path: '', value, depth: 0 }];
   for (let at = rest.pop(); at !== undefined && problems.length < PROBLEMS_MAX; at = rest.pop()) {
     const { path, depth } = at;
+    looked += 1;
+    if (looked % VALUES_BETWEEN_PAUSES === 0) yield;
     if (typeof at.value === 'number' && !Number.isFinite(at.value)) {
       problems.push({ path, message: `${at.value} is not a number that JSON can hold` });
     }
@@ -214,6 +235,27 @@ function checkShape(value: unknown): PolicyProblem[] {
     }
   }
   return problems;
+}
+
+/**
+ * The checker looks at a value at once. A list of rules that is long is given to it in parts, each
+ * in the place of the whole in a document that is otherwise known to fit: the schema says of a rule
+ * nothing about its neighbours.
+ */
+function* fitsSchema(value: unknown): Steps<PolicyDocument | null> {
+  const rules: unknown = (value as { rules?: unknown } | null)?.rules;
+  if (!Array.isArray(rules) || rules.length <= RULES_AT_ONCE || rules.length > POLICY_RULES_MAX)
+    return documentChecker.Check(value) ? value : null;
+  if (!documentChecker.Check({ ...(value as object), rules: rules.slice(0, RULES_AT_ONCE) }))
+    return null;
+  const { apiVersion, kind } = value as PolicyDocument;
+  const principals = { 'any:one': { roles: ['any'] } };
+  for (let at = RULES_AT_ONCE; at < rules.length; at += RULES_AT_ONCE) {
+    yield;
+    const part = { apiVersion, kind, principals, rules: rules.slice(at, at + RULES_AT_ONCE) };
+    if (!documentChecker.Check(part)) return null;
+  }
+  return value as PolicyDocument;
 }
 
 type SchemaError = ReturnType<typeof documentChecker.Errors>[number];

@@ -1,5 +1,6 @@
 /** Benchmarks: ratios against a baseline of the same run, on the machine at hand. */
 import { parseArgs } from 'node:util';
+import { benchActivate } from './activate.ts';
 import { benchAdmit } from './admit.ts';
 import { benchDecide, type DecideFigures } from './decide.ts';
 import { decideTable } from './decide-table.ts';
@@ -12,6 +13,8 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
   growth   rate of admission and time to open as the journal grows [--sizes 10000,1000000,5000000]
   decide   policy decisions in process beside Cedar and over HTTP beside Cerbos, and what publication
            costs [--rules 10,100,1000,10000] [--no-rivals]; installs the two once, into a cache
+  activate a revision put in force by the sidecar: time, and longest delay of its event loop
+           [--rules 1000,10000]
 `;
 
 const { values, positionals } = parseArgs({
@@ -47,6 +50,7 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
       withRivals: !values['no-rivals'],
       say,
     }),
+  activate: () => benchActivate({ rules: numbers(values.rules), rounds, say }),
 };
 
 const [what = ''] = positionals;

@@ -9,6 +9,7 @@ import { buildUpstream, type Upstream } from '../../dataplane/upstream/build-ups
 import type { UpstreamMetrics } from '../../dataplane/upstream/upstream-metrics.ts';
 import { compileCel } from '../../shared/platform/cel.ts';
 import { createLogger, type Logger } from '../../shared/platform/logger.ts';
+import type { Pause } from '../../shared/platform/slices.ts';
 import { runTasks } from '../../shared/platform/task-group.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -50,6 +51,8 @@ export class UpstreamWorld {
   running: Promise<void> = Promise.resolve();
   joinToken: string | undefined;
   compile = compileCel;
+  /** A test lets what can go on go on; the real one would hand the clock to the test in between. */
+  pause: Pause = () => Promise.resolve();
   #seed = 1;
   #stop = new AbortController();
 
@@ -89,6 +92,7 @@ export class UpstreamWorld {
       journalFeed: this.feed,
       transport: this.control,
       compile: this.compile,
+      pause: this.pause,
     });
     await this.upstream.open();
   }

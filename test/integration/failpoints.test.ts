@@ -15,6 +15,7 @@ import {
   runFirstStartKill,
   runMigrationKill,
 } from '../faults/campaigns/failpoints-migrations.ts';
+import { POLICY_KILLS, runPolicyKill } from '../faults/campaigns/failpoints-policy.ts';
 import { makeSite, type Site } from '../faults/sidecar/site.ts';
 import { Undo } from '../faults/undo.ts';
 
@@ -58,6 +59,14 @@ describe('I1, I9: a step that was killed is done or not done, and asking again n
     expectKept(await runFailpointCase(site, undo, caseOf(step, point)), point);
   });
 });
+
+test.for(POLICY_KILLS)(
+  'I11: a revision that kills the sidecar at $point is given up by itself, and accepted work goes on',
+  { timeout: 2 * BOUND_MS },
+  async (kill) => {
+    expectKept(await runPolicyKill(kill, undo), kill.point);
+  },
+);
 
 test(
   'I1: a migration of the journal that is killed at any statement is completed by the next start',

@@ -10,6 +10,7 @@ import { FAILPOINTS, type FailpointName } from '../../../shared/platform/failpoi
 import { makeSite, type Site } from '../sidecar/site.ts';
 import { FAILPOINT_CASES, runFailpointCase, type CaseResult } from './failpoints-cases.ts';
 import type { Plane } from './failpoints-migrate.ts';
+import { POLICY_KILLS, runPolicyKill } from './failpoints-policy.ts';
 import { PRUNE_KILLS, makePrunable, runPruneKill } from './failpoints-prune.ts';
 import { migrationKills, runFirstStartKill, runMigrationKill } from './failpoints-migrations.ts';
 
@@ -19,7 +20,8 @@ const ALL = 1_000;
 export const failpoints: Campaign = {
   name: 'failpoints',
   about:
-    'kill -9 at each named point: steps of a client, statements of a migration, steps of the retention',
+    'kill -9 at each named point: steps of a client, statements of a migration, steps of the ' +
+    'retention, a revision put in force',
   cyclesAtFirst: ALL,
   needs: ['env'],
   run,
@@ -72,6 +74,8 @@ async function allKills(site: Site, { undo }: CampaignOptions): Promise<Kill[]> 
     const name = `prune ${kill.point} ${kill.at}`;
     kills.push({ name, run: () => runPruneKill(prunable, kill, { root, undo }) });
   }
+  for (const kill of POLICY_KILLS)
+    kills.push({ name: `revision ${kill.point}`, run: () => runPolicyKill(kill, undo) });
   for (const plane of PLANES) {
     for (const kill of await migrationKills(plane, root, undo)) {
       const name = `${plane} ${kill.point} ${kill.at}`;
