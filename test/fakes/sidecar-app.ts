@@ -22,6 +22,8 @@ import type { FleetBudgets } from '../../dataplane/operations/limit-keeper.ts';
 import { limitedRules } from '../../dataplane/core/active-policy.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
+import type { OutageAuthority } from '../../dataplane/authority/authority-view.ts';
+import type { Upstream } from '../../dataplane/upstream/build-upstream.ts';
 import { FakeAuthority } from './fake-authority.ts';
 
 export const APP_TOKEN = 'app-token-0123456789';
@@ -41,6 +43,7 @@ export async function openTestSidecar(
   options: {
     guard?: Partial<GuardOptions>;
     clock?: Clock;
+    upstream?: Granted;
     fleet?: FleetBudgets;
     /** Kept after the end; default: one of its own. */
     directory?: string;
@@ -52,13 +55,14 @@ export async function openTestSidecar(
   const random = new SystemRandom();
   const logger = createLogger({ name: 'test', level: 'silent' });
   const authority = new FakeAuthority();
+  const { policy, leases, fresh, outages } = options.upstream ?? grantedBy(authority);
   const journal = await openJournal(directory, clock);
-  journal.useOutages(() => authority.outage?.outageId ?? null);
+  journal.useOutages(() => outages.current()?.outageId ?? null);
   const heartbeats = new Heartbeats();
   const executions = new Executions({
     journal,
-    leases: authority.leases,
-    fresh: authority,
+    leases,
+    fresh,
     heartbeats,
     clock,
   });
@@ -66,10 +70,10 @@ export async function openTestSidecar(
   const admissions = new Admissions({
     journal,
     ...limiting,
-    policy: authority,
-    leases: authority.leases,
-    fresh: authority,
-    outages: authority.outages,
+    policy,
+    leases,
+    fresh,
+    outages,
     clock,
     random,
     hostId: () => 'host_test',
@@ -80,8 +84,8 @@ export async function openTestSidecar(
     journal,
     executions,
     heartbeats,
-    outages: authority.outages,
-    policy: authority,
+    outages,
+    policy,
     clock,
     logger,
     controlLossAfterMs: 1_000,
@@ -91,8 +95,8 @@ export async function openTestSidecar(
     admissions,
     executions,
     journal,
-    leases: authority.leases,
-    config: new ConfigValues({ policy: authority, clock, onRead: () => undefined }),
+    leases,
+    config: new ConfigValues({ policy, clock, onRead: () => undefined }),
     clock,
     random,
     logger,
@@ -149,6 +153,16 @@ export async function openTestSidecar(
       if (options.directory === undefined) rmSync(directory, { recursive: true });
     },
   };
+}
+
+/** What control has granted: as a test sets it by hand, or as the real upstream parts hold it. */
+export type Granted = Pick<Upstream, 'policy' | 'leases' | 'fresh'> & {
+  readonly outages: OutageAuthority;
+};
+
+function grantedBy(authority: FakeAuthority): Granted {
+  const { leases, outages } = authority;
+  return { policy: authority, leases, fresh: authority, outages };
 }
 
 function statusOf(journal: Journal, authority: FakeAuthority): SidecarStatus {

@@ -66,8 +66,7 @@ export class UpstreamWorld {
     this.logger = createLogger({ name: 'test', level: 'debug', destination });
   }
 
-  static async create(): Promise<UpstreamWorld> {
-    const clock = new FakeClock();
+  static async create(clock = new FakeClock()): Promise<UpstreamWorld> {
     return new UpstreamWorld(clock, await FakeControl.start(clock));
   }
 

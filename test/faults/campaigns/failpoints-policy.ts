@@ -17,19 +17,22 @@ import { armedEnvironment, readFailpointReport, type CaseResult } from './failpo
 export type PolicyKill = {
   readonly point: FailpointName;
   /** Whether the next start has it in force, or dies of it again. */
-  readonly then: 'quarantined' | 'in_force';
+  readonly outcome: 'quarantined' | 'in_force';
 };
 
 export const POLICY_KILLS: readonly PolicyKill[] = [
-  { point: 'policy.before_compile', then: 'quarantined' },
-  { point: 'policy.before_swap', then: 'in_force' },
+  { point: 'policy.before_compile', outcome: 'quarantined' },
+  { point: 'policy.before_swap', outcome: 'in_force' },
 ];
 
 const BOUND_MS = 60_000;
 const POLL_MS = 20;
 const JOB = { principal: 'agent:notify', action: 'notifications.send' };
 
-export async function runPolicyKill({ point, then }: PolicyKill, undo: Undo): Promise<CaseResult> {
+export async function runPolicyKill(
+  { point, outcome }: PolicyKill,
+  undo: Undo,
+): Promise<CaseResult> {
   const root = mkdtempSync(join(tmpdir(), 'holdfast-policy-kill-'));
   const remove = undo.add(`directory ${root}`, () =>
     rmSync(root, { recursive: true, force: true }),
@@ -63,7 +66,7 @@ export async function runPolicyKill({ point, then }: PolicyKill, undo: Undo): Pr
       control: supervisor.openControlClient(),
     };
     try {
-      await play({ supervisor, ...clients, then, problems });
+      await play({ supervisor, ...clients, outcome, problems });
     } finally {
       await clients.sidecar.close();
       await clients.control.close();
@@ -74,7 +77,7 @@ export async function runPolicyKill({ point, then }: PolicyKill, undo: Undo): Pr
   }
   const report = readFailpointReport(reportFile);
   // Each run writes its own; that of the one that ended well says what it reached.
-  if (then === 'quarantined' && report?.killedAt !== null)
+  if (outcome === 'quarantined' && report?.killedAt !== null)
     problems.push(`the run after the quarantine was killed at ${report?.killedAt}`);
   remove();
   return { problems, lies: [], report: report === null ? null : { ...report, killedAt: point } };
@@ -84,17 +87,17 @@ type Stage = {
   readonly supervisor: Supervisor;
   readonly sidecar: SidecarClient;
   readonly control: ControlClient;
-  readonly then: PolicyKill['then'];
+  readonly outcome: PolicyKill['outcome'];
   readonly problems: string[];
 };
 
-async function play({ supervisor, sidecar, control, then, problems }: Stage): Promise<void> {
+async function play({ supervisor, sidecar, control, outcome, problems }: Stage): Promise<void> {
   const { operation } = await sidecar.admit(JOB, { idempotencyKey: 'before' });
   const { policy, policyRevision: good } = await control.policy();
   const document = JSON.stringify({ ...policy, description: 'kills whoever looks at it' });
   const published = await control.publishPolicy(document, { format: 'json', replaces: good });
   const bad = published.policyRevision;
-  const deaths = then === 'quarantined' ? 2 : 1;
+  const deaths = outcome === 'quarantined' ? 2 : 1;
   for (let death = 1; death <= deaths; death += 1) {
     await until(() => !supervisor.isRunning('sidecar'), `death ${death}`);
     // One that dies at once was never ready.
@@ -102,13 +105,13 @@ async function play({ supervisor, sidecar, control, then, problems }: Stage): Pr
   }
   const { activeRevision, rejected } = await settledPolicy(
     sidecar,
-    then === 'in_force' ? bad : good,
+    outcome === 'in_force' ? bad : good,
   );
   const wanted =
-    then === 'in_force' ? activeRevision === bad : activeRevision === good && rejected !== null;
+    outcome === 'in_force' ? activeRevision === bad : activeRevision === good && rejected !== null;
   if (!wanted)
     problems.push(`I11: in force ${activeRevision}, rejected ${JSON.stringify(rejected)}`);
-  if (then === 'quarantined') {
+  if (outcome === 'quarantined') {
     if (rejected?.policyRevision !== bad || !rejected.reason.startsWith('quarantined: '))
       problems.push(`I11: rejected is ${JSON.stringify(rejected)}`);
     await until(async () => {

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { canonicalJson, canonicalJsonSteps } from '../../../shared/core/canonical-json.ts';
+import { runPolicyTests, runPolicyTestsSteps } from '../../../shared/core/policy-lints.ts';
 import { finish, type Steps } from '../../../shared/core/steps.ts';
 import { checkPolicySteps, checkPolicyValue } from '../../../shared/platform/policy-gate.ts';
 import { runInSlices } from '../../../shared/platform/slices.ts';
@@ -62,6 +63,22 @@ describe('a document whose rules are checked in parts', () => {
     const rules = Array.from({ length: 10_001 }, () => (rest['rules'] as unknown[])[0]);
     expect(checkPolicyValue({ ...rest, rules })).toMatchObject({ ok: false });
   });
+});
+
+test('the tests of a document give the same in steps, each with a pause after it', () => {
+  const document = documentOf((rule) => rule) as PolicyDocument;
+  const given = { principal: 'agent:a', action: 'a.b7' };
+  const tests = ['permit', 'deny'].map((decision) => ({
+    name: decision,
+    given,
+    expect: { decision },
+  })) as NonNullable<PolicyDocument['tests']>;
+  const check = checkPolicyValue(document);
+  if (!check.ok) throw new Error('the document is good');
+  const tested = { ...document, tests };
+  const problems = runPolicyTests(tested, check.compiled);
+  expect(problems.map(({ path }) => path)).toEqual(['/tests/1']);
+  expect(pausesOf(runPolicyTestsSteps(tested, check.compiled))).toBe(2);
 });
 
 test('the thread is given up once a slice has had its time, and only then', async () => {
