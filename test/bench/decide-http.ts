@@ -10,7 +10,7 @@ import { SystemClock } from '../../shared/platform/clock.ts';
 import { SystemRandom } from '../../shared/platform/random.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 import { post } from './admit.ts';
-import { median, type DecideOptions } from './decide.ts';
+import { median, type DecideOptions } from './decide-options.ts';
 import { holdfastPolicy, sampleRequests, timedRequest } from './equivalent-policies.ts';
 import { load, type LoadResult } from './http-load.ts';
 import { startCerbos, type CerbosServer, type Rivals } from './rivals.ts';

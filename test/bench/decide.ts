@@ -11,6 +11,7 @@ import type { DecisionInput, PolicyDocument } from '../../shared/wire/policy-doc
 import { benchPolicy } from './bench-policy.ts';
 import { benchDecideHttp, type HttpFigure } from './decide-http.ts';
 import { holdfastPolicy, sampleRequests, timedRequest } from './equivalent-policies.ts';
+import { median, type DecideOptions } from './decide-options.ts';
 import { benchPublication, threadCpuMs, type PublicationFigures } from './publication.ts';
 import { NO_RIVALS, openCedar, openRivals, type Rivals } from './rivals.ts';
 
@@ -29,15 +30,6 @@ type InProcessFigure = {
   readonly perSecond: number;
   readonly cedarPerSecond: number | null;
   readonly ratio: number | null;
-};
-
-export type DecideOptions = {
-  readonly rules: readonly number[];
-  readonly rounds: number;
-  readonly requests: number;
-  readonly connections: number;
-  readonly withRivals: boolean;
-  readonly say: (text: string) => void;
 };
 
 export async function benchDecide(options: DecideOptions): Promise<DecideFigures> {
@@ -184,11 +176,6 @@ function rateOf({ prepare }: Contestant): number {
     if (tookMs < BATCH_MS && batch < BATCH_MAX) batch = Math.min(BATCH_MAX, batch * 4);
   }
   return (decisions / spentMs) * 1_000;
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 function admissionRequest(index: number): DecisionInput {
