@@ -5,42 +5,17 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { answerPattern, readmeSteps } from './readme-steps.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CLI = join(ROOT, 'control/cli/main.ts');
-
-type Step = { readonly command: string; readonly expected: string };
-
-function tourSteps(readme: string): Step[] {
-  const tour = readme.slice(
-    readme.indexOf('<!-- tour -->'),
-    readme.indexOf('<!-- end of tour -->'),
-  );
-  const steps: { command: string; expected: string[] }[] = [];
-  for (const [, block] of tour.matchAll(/```console\n([\s\S]*?)```/g)) {
-    for (const line of (block ?? '').split('\n').slice(0, -1)) {
-      if (line.startsWith('$ ')) steps.push({ command: line.slice(2), expected: [] });
-      else steps.at(-1)?.expected.push(line);
-    }
-  }
-  return steps.map(({ command, expected }) => ({ command, expected: expected.join('\n') }));
-}
-
-/** `…` stands for anything, runs of spaces for each other. */
-function pattern(expected: string): RegExp {
-  const parts = expected
-    .trim()
-    .split('…')
-    .map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll(/ +/g, ' +'));
-  return new RegExp(`^${parts.join(String.raw`[\s\S]*?`)}$`);
-}
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -113,8 +88,8 @@ async function run(command: string): Promise<string> {
 }
 
 test('every command of the tour answers as the README says', async () => {
-  const steps = tourSteps(readFileSync(join(ROOT, 'README.md'), 'utf8'));
+  const steps = readmeSteps('tour');
   expect(steps.length).toBeGreaterThan(20);
   for (const { command, expected } of steps)
-    expect(await run(command), `$ ${command}`).toMatch(pattern(expected));
+    expect(await run(command), `$ ${command}`).toMatch(answerPattern(expected));
 }, 120_000);
