@@ -22,6 +22,10 @@ export type HttpFigure = {
   readonly cerbosPerSecond: number | null;
   readonly cerbosP99Ms: number | null;
   readonly ratio: number | null;
+  /** What a decision costs the server, all its threads together: the load of others is not in it. */
+  readonly cpuUs: number;
+  readonly cerbosCpuUs: number | null;
+  readonly cpuRatio: number | null;
 };
 
 const PATH = '/v1/decisions';
@@ -68,7 +72,7 @@ async function measureAt(
 }
 
 /** Anything that decides over HTTP on this machine. */
-type Server = Pick<CerbosServer, 'port' | 'permits' | 'request'>;
+type Server = Pick<CerbosServer, 'port' | 'pid' | 'permits' | 'request'>;
 
 async function startSidecar(dataDir: string, rules: number, { say }: DecideOptions) {
   mkdirSync(dataDir);
@@ -95,10 +99,14 @@ async function startSidecar(dataDir: string, rules: number, { say }: DecideOptio
     throw error;
   }
   const token = readFileSync(supervisor.files.appTokenFile, 'utf8').trim();
-  return { supervisor, sidecar: sidecarServer(supervisor.url('sidecar'), token) };
+  return { supervisor, sidecar: sidecarServer(supervisor, token) };
 }
 
-function sidecarServer(url: string, token: string): Server & { hasRoute(): Promise<boolean> } {
+function sidecarServer(
+  supervisor: Supervisor,
+  token: string,
+): Server & { hasRoute(): Promise<boolean> } {
+  const url = supervisor.url('sidecar');
   const ask = (input: DecisionInput): Promise<Response> =>
     fetch(`${url}${PATH}`, {
       method: 'POST',
@@ -111,6 +119,7 @@ function sidecarServer(url: string, token: string): Server & { hasRoute(): Promi
     });
   return {
     port: Number(new URL(url).port),
+    pid: supervisor.pid('sidecar') ?? 0,
     request: (input) =>
       post(PATH, token, JSON.stringify(input), { 'Content-Type': 'application/json' }),
     async permits(input) {
@@ -132,46 +141,83 @@ async function checkSameDecisions(rules: number, sidecar: Server, cerbos: Server
   }
 }
 
+/** Of one server: the results of its rounds, and what each decision cost it. */
+type Measured = { readonly result: LoadResult; readonly cpuUs: number };
+
+/** A round of a slow server is cut to about this long. */
+const ROUND_SECONDS_MAX = 4;
+const REQUESTS_MIN = 500;
+
 async function measure(
   rules: number,
   { rounds, requests, connections, say }: DecideOptions,
   { sidecar, cerbos }: { sidecar: Server; cerbos: Server | null },
 ): Promise<HttpFigure> {
-  const run = async (name: string, server: Server): Promise<LoadResult> => {
-    const result = await load({
-      port: server.port,
-      connections,
-      requests,
-      expectedStatus: 200,
-      request: (index) => server.request(timedRequest(rules, index)),
-    });
-    const wrong = JSON.stringify(result.unexpected);
-    if (wrong !== '{}') throw new Error(`${name} answered otherwise than 200: ${wrong}`);
-    return result;
-  };
-  const own: LoadResult[] = [];
-  const theirs: LoadResult[] = [];
+  const servers = cerbos === null ? { sidecar } : { sidecar, cerbos };
+  const measured = Object.entries(servers).map(([name, server]) => ({
+    name,
+    server,
+    requests: Math.min(requests, REQUESTS_MIN),
+    results: [] as Measured[],
+  }));
   for (let round = 0; round <= rounds; round += 1) {
-    const mine = await run('Holdfast', sidecar);
-    const other = cerbos === null ? null : await run('Cerbos', cerbos);
-    const beside = other === null ? '' : `, Cerbos ${Math.round(other.perSecond)}/s`;
-    say(`${rules} rules over HTTP, round ${round}: ${Math.round(mine.perSecond)}/s${beside}`);
-    // The first one warms up.
-    if (round === 0) continue;
-    own.push(mine);
-    if (other !== null) theirs.push(other);
+    for (const one of measured) {
+      const { result, cpuUs } = await runLoad(one.server, {
+        connections,
+        requests: one.requests,
+        request: (index) => one.server.request(timedRequest(rules, index)),
+      });
+      const { perSecond } = result;
+      say(
+        `${rules} rules over HTTP, round ${round}, ${one.name}: ${Math.round(perSecond)}/s, ${Math.round(cpuUs)} us of CPU each`,
+      );
+      const affordable = Math.max(REQUESTS_MIN, Math.round(perSecond * ROUND_SECONDS_MAX));
+      one.requests = Math.min(requests, affordable);
+      // The first one warms up.
+      if (round > 0) one.results.push({ result, cpuUs });
+    }
   }
-  const of = (results: readonly LoadResult[], field: 'perSecond' | 'p99Ms'): number =>
-    median(results.map((result) => result[field]));
-  const hasRival = theirs.length > 0;
-  const perSecond = of(own, 'perSecond');
-  const cerbosPerSecond = hasRival ? of(theirs, 'perSecond') : null;
+  return figureOf(rules, measured[0]?.results ?? [], measured[1]?.results ?? null);
+}
+
+async function runLoad(
+  { port, pid }: Server,
+  given: { connections: number; requests: number; request: (index: number) => Buffer },
+): Promise<Measured> {
+  const before = processCpuUs(pid);
+  const result = await load({ port, expectedStatus: 200, ...given });
+  const cpuUs = (processCpuUs(pid) - before) / given.requests;
+  const wrong = JSON.stringify(result.unexpected);
+  if (wrong !== '{}') throw new Error(`it answered otherwise than 200: ${wrong}`);
+  return { result, cpuUs };
+}
+
+const TICK_US = 10_000;
+
+/** User and system time of all threads of a process, from `/proc`. */
+function processCpuUs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+}
+
+function figureOf(
+  rules: number,
+  own: readonly Measured[],
+  theirs: readonly Measured[] | null,
+): HttpFigure {
+  const rate = (list: readonly Measured[]) => median(list.map(({ result }) => result.perSecond));
+  const p99 = (list: readonly Measured[]) => median(list.map(({ result }) => result.p99Ms));
+  const cpu = (list: readonly Measured[]) => median(list.map(({ cpuUs }) => cpuUs));
   return {
     rules,
-    perSecond,
-    p99Ms: of(own, 'p99Ms'),
-    cerbosPerSecond,
-    cerbosP99Ms: hasRival ? of(theirs, 'p99Ms') : null,
-    ratio: cerbosPerSecond === null ? null : perSecond / cerbosPerSecond,
+    perSecond: rate(own),
+    p99Ms: p99(own),
+    cerbosPerSecond: theirs && rate(theirs),
+    cerbosP99Ms: theirs && p99(theirs),
+    ratio: theirs && rate(own) / rate(theirs),
+    cpuUs: cpu(own),
+    cerbosCpuUs: theirs && cpu(theirs),
+    cpuRatio: theirs && cpu(theirs) / cpu(own),
   };
 }

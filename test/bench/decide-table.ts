@@ -28,6 +28,14 @@ export function decideTable(figures: DecideFigures): string {
     ...(http ?? []).map(({ rules, p99Ms, cerbosP99Ms }) =>
       row(`  p99 ms, ${rules} rules`, milliseconds(p99Ms), milliseconds(cerbosP99Ms), ''),
     ),
+    ...(http ?? []).map(({ rules, cpuUs, cerbosCpuUs, cpuRatio }) =>
+      row(
+        `  CPU us each, ${rules} rules`,
+        milliseconds(cpuUs),
+        milliseconds(cerbosCpuUs),
+        times(cpuRatio),
+      ),
+    ),
     '',
     row(
       `${publication.rules} rules, ${Math.round(publication.bytes / 1_024)} KiB`,

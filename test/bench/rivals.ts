@@ -115,6 +115,7 @@ export function openCedar(cedar: Cedar, rules: number) {
 
 export type CerbosServer = {
   readonly port: number;
+  readonly pid: number;
   permits(input: DecisionInput): Promise<boolean>;
   /** The bytes of one request. */
   request(input: DecisionInput): Buffer;
@@ -153,6 +154,7 @@ export async function startCerbos(
   await untilServing(child, port);
   return {
     port,
+    pid: child.pid ?? 0,
     async permits(input) {
       const response = await fetch(`http://127.0.0.1:${port}${CERBOS_PATH}`, {
         method: 'POST',
