@@ -14,6 +14,9 @@ import {
 } from '../shared/platform/configuration.ts';
 import { parseListen } from '../shared/platform/http/server.ts';
 import type { LogLevel } from '../shared/platform/logger.ts';
+import type { RolloutMode } from '../shared/wire/publication.ts';
+import type { RolloutStage } from '../shared/wire/rollout.ts';
+import { parseStages } from './core/rollout-plan.ts';
 
 const duration = (standard: string, description: string) =>
   Type.String({ pattern: DURATION_PATTERN, default: standard, description });
@@ -62,6 +65,20 @@ export const ControlConfigurationSchema = Type.Object({
     description: 'hosts that may wait for a new bundle at a time',
   }),
   joinTokenTtl: duration('10m', 'how long a join token can be used where its maker does not say'),
+  twoPersonPublication: Type.Enum(['off', 'loosening', 'always'], {
+    default: 'off',
+    description:
+      'which policies a second operator has to approve: none, those that may loosen anything, or all',
+  }),
+  rollout: Type.Enum(['all', 'staged'], {
+    default: 'all',
+    description: 'how a revision reaches the hosts where its publisher does not say',
+  }),
+  rolloutStages: Type.Array(Type.String({ minLength: 1, maxLength: 300 }), {
+    default: ['5%/10m', '25%/10m', '100%'],
+    description:
+      'hosts by labels, by percentage, or both with &, and how long each stage bakes, as canary=true/10m; the last is 100%',
+  }),
 });
 
 export type ControlConfiguration = Static<typeof ControlConfigurationSchema>;
@@ -81,6 +98,9 @@ export type ControlConfig = {
   readonly bundleWaitMaxMs: number;
   readonly bundleWaitersMax: number;
   readonly joinTokenTtlMs: number;
+  readonly twoPersonPublication: 'off' | 'loosening' | 'always';
+  readonly rollout: RolloutMode;
+  readonly rolloutStages: readonly RolloutStage[];
 };
 
 export const JOIN_TOKEN_TTL_MS_MAX = 24 * 3_600_000;
@@ -94,6 +114,7 @@ export function loadControlConfig(sources: Sources): Loaded<ControlConfig> {
 /** Throws `ConfigurationError` with every sum that does not come out. */
 export function resolveControlConfig(given: ControlConfiguration): ControlConfig {
   const listen = parseListen(given.listen);
+  const stages = parseStages(given.rolloutStages);
   const config = {
     dataDir: given.dataDir,
     listen: listen ?? { host: '', port: 0 },
@@ -108,11 +129,15 @@ export function resolveControlConfig(given: ControlConfiguration): ControlConfig
     bundleWaitMaxMs: durationMs(given.bundleWaitMax),
     bundleWaitersMax: given.bundleWaitersMax,
     joinTokenTtlMs: durationMs(given.joinTokenTtl),
+    twoPersonPublication: given.twoPersonPublication,
+    rollout: given.rollout,
+    rolloutStages: stages.ok ? stages.stages : [],
   };
   const problems = [
     listen === null
       ? `listen is ${given.listen}: write host:port, as 127.0.0.1:7480 or [::1]:7480`
       : null,
+    stages.ok ? null : `rolloutStages: ${stages.problem}`,
     ...checkSums(config),
   ].filter((problem) => problem !== null);
   if (problems.length > 0) throw new ConfigurationError(problems);

@@ -33,7 +33,12 @@ import { Lessor } from './leases/lessor.ts';
 import { CONTROL_METRICS } from './metrics.ts';
 import { OperatorRegistry } from './operators/operator-registry.ts';
 import { BundleFeed } from './policy/bundle-feed.ts';
+import { HostBook } from './policy/host-book.ts';
 import { PolicyPublisher } from './policy/policy-publisher.ts';
+import { ProposalDesk } from './policy/proposal-desk.ts';
+import { PublicationDesk } from './policy/publication-desk.ts';
+import { PublicationReporter } from './policy/publication-reporter.ts';
+import { RolloutDriver } from './policy/rollout-driver.ts';
 import { ReportIntake } from './reports/report-intake.ts';
 import { openSigningKeys, type SigningKeys } from './signing-keys.ts';
 import type { ControlStore } from './store/control-store.ts';
@@ -106,7 +111,12 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
   const assignments = new AssignmentTable();
   const lessor = new Lessor({ ...base, store: store.leases, assignments }, start);
   const leaseDesk = new LeaseDesk({ ...base, store, lessor, assignments });
-  const publisher = new PolicyPublisher({ ...base, store, feed, lessor });
+  const publisher = new PolicyPublisher({ ...base, store, lessor });
+  const book = new HostBook();
+  await book.open(store, clock.now());
+  const driver = new RolloutDriver({ ...base, store, publisher, book, feed });
+  const reporter = new PublicationReporter({ store: store.reports, clock });
+  const publications = new PublicationDesk({ ...base, store, publisher, reporter, driver, feed });
   const { app, routes } = await buildApp({
     ...base,
     store,
@@ -114,14 +124,19 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     lessor,
     leaseDesk,
     publisher,
+    publications,
+    proposals: new ProposalDesk({ ...base, store, publisher, desk: publications }),
+    driver,
+    book,
     feed,
     version,
     authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
     desk: new EnrolmentDesk({ ...base, store: store.hosts }),
-    sync: new HostSync({ ...base, store, lessor }),
+    sync: new HostSync({ ...base, store, lessor, driver, book }),
     intake: new ReportIntake({ ...base, store }),
     storeFailure: () => failure?.message ?? null,
   });
+  await driver.open();
   return {
     app,
     controlId,
@@ -137,6 +152,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     async stop() {
       // First those who wait: a server that closes waits for their requests.
       feed.close();
+      driver.close();
       await app.close();
       await store.close();
       ended.resolve();

@@ -16,6 +16,24 @@ export const CONTROL_METRICS = {
     help: 'Attempts to publish a policy, by outcome',
     labels: ['outcome'],
   },
+  holdfast_control_rollout_halts_total: {
+    kind: 'counter',
+    help: 'Roll-outs that were halted, by cause',
+    labels: ['cause'],
+  },
+  holdfast_control_rollout_state: {
+    kind: 'gauge',
+    help: '1 for the state of the newest roll-out',
+    labels: ['state'],
+  },
+  holdfast_control_rollout_stage: {
+    kind: 'gauge',
+    help: 'Stage of the roll-out under way, from 1; 0 where none is',
+  },
+  holdfast_control_proposals_open: {
+    kind: 'gauge',
+    help: 'Publications that wait for a second person',
+  },
   holdfast_control_bundle_waiters: {
     kind: 'gauge',
     help: 'Hosts that wait for a new bundle',

@@ -6,6 +6,7 @@ import Type, { type Static } from 'typebox';
 import { ConfigurationError, durationMs } from '../shared/platform/configuration.ts';
 import { parseListen } from '../shared/platform/http/server.ts';
 import { DAY_MS, DURATION_PATTERN, HOUR_MS } from '../shared/core/time.ts';
+import { LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN, type Labels } from '../shared/wire/rollout.ts';
 import type { RetentionLimits } from './core/retention.ts';
 
 const SIZE_PATTERN = '^[0-9]{1,9}(B|KiB|MiB|GiB)$';
@@ -55,6 +56,10 @@ export const SidecarConfigSchema = Type.Object(
           'name of this host, as its join token has it; default: the name of the machine',
       }),
     ),
+    labels: Type.Array(Type.String({ minLength: 3, maxLength: 130 }), {
+      description: 'labels of this host by which a revision is rolled out, as canary=true',
+      default: [],
+    }),
     joinTokenFile: Type.Optional(
       Type.String({
         minLength: 1,
@@ -116,6 +121,7 @@ export type SidecarSettings = {
   readonly writeWaitMsMax: number;
   readonly retention: RetentionLimits;
   readonly listen: { readonly host: string; readonly port: number } | null;
+  readonly labels: Labels;
 };
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/;
@@ -138,6 +144,7 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
       sizeBytesMax: config.maxJournalSize === 'off' ? null : sizeBytes(config.maxJournalSize),
     },
     listen: config.listen === 'off' ? null : parseListen(config.listen),
+    labels: labelsOf(config.labels, problems),
   };
   if (settings.syncIntervalMs < 100)
     problems.push(`syncInterval ${config.syncInterval} is too short: at least 100ms`);
@@ -183,6 +190,23 @@ function retentionProblems(config: SidecarConfig, limits: RetentionLimits): stri
   if (limits.sizeBytesMax !== null && limits.sizeBytesMax < JOURNAL_BYTES_MIN)
     problems.push(`maxJournalSize ${config.maxJournalSize} is too small: at least 16MiB, or off`);
   return problems;
+}
+
+const LABEL_KEY = new RegExp(LABEL_KEY_PATTERN);
+const LABEL_VALUE = new RegExp(LABEL_VALUE_PATTERN);
+const LABELS_MAX = 32;
+
+function labelsOf(texts: readonly string[], problems: string[]): Labels {
+  const labels: Record<string, string> = {};
+  for (const text of texts) {
+    const [key = '', value = '', ...rest] = text.split('=');
+    if (!LABEL_KEY.test(key) || !LABEL_VALUE.test(value) || rest.length > 0)
+      problems.push(`labels: ${text} is no label: write a word, =, and a word, as canary=true`);
+    else if (Object.hasOwn(labels, key)) problems.push(`labels: ${key} is given twice`);
+    else labels[key] = value;
+  }
+  if (texts.length > LABELS_MAX) problems.push(`labels: at most ${LABELS_MAX}`);
+  return labels;
 }
 
 /** The schema has checked its form. */

@@ -205,6 +205,7 @@ function openUpstream(ports: SidecarPorts, { settings, metrics, journal }: Opene
       requestTimeoutMs: settings.requestTimeoutMs,
       freshTimeoutMs: settings.freshTimeoutMs,
       bundleWaitMs: BUNDLE_WAIT_MS,
+      labels: settings.labels,
     },
     clock,
     random,
@@ -246,7 +247,10 @@ function buildParts(
     clock,
     random,
     hostId: () => upstream.identity()?.hostId ?? '',
-    onDecision: (fact) => metrics.add('holdfast_admissions_total', fact),
+    onDecision: ({ policyRevision, ...fact }) => {
+      metrics.add('holdfast_admissions_total', fact);
+      upstream.noteDecision({ ...fact, policyRevision });
+    },
     onLimited: (limit) => metrics.add('holdfast_limit_refusals_total', limit),
   });
   const { controlLossAfterMs } = settings;

@@ -1,5 +1,6 @@
 /** Health of both planes as control sees them: two verdicts that never mix (DESIGN 8). */
 import type { HealthPart, PlaneHealth } from '../../shared/wire/health.ts';
+import type { RolloutStatus } from '../../shared/wire/rollout.ts';
 
 export type PlaneParts = Readonly<Record<string, HealthPart>>;
 
@@ -51,6 +52,35 @@ export function judgePublication(newest: number | null, fleet: FleetView): Healt
   }
   const behind = fleet.behind > 0 ? `, ${fleet.behind} hosts are on another` : '';
   return part('ok', `revision ${newest} is in force${behind}`);
+}
+
+/** A halt needs eyes until something is published after it, though all serve again before. */
+export function judgeRollout(rollout: RolloutStatus | null, newest: number | null): HealthPart {
+  if (rollout === null) return part('ok', 'no revision was published in stages');
+  const { policyRevision, baseRevision, state, stage, stages, reason, waitingFor, returnRevision } =
+    rollout;
+  const why = reason === null ? '' : `: ${reason}`;
+  const where = `revision ${policyRevision}, stage ${stage} of ${stages.length}`;
+  switch (state) {
+    case 'running':
+    case 'baking':
+      return part('ok', `${where}, waits for ${waitingFor ?? 'nothing'}`);
+    case 'paused':
+      return part('degraded', `${where} is paused${why}`);
+    case 'halted':
+      return part(
+        returnRevision === null || returnRevision === newest ? 'degraded' : 'ok',
+        `revision ${policyRevision} was halted${why}`,
+        { lastError: reason },
+      );
+    case 'completed':
+      return part('ok', `revision ${policyRevision} has reached all stages`);
+    case 'rolled_back':
+      return part(
+        'ok',
+        `revision ${policyRevision} was rolled back; before it was ${baseRevision}`,
+      );
+  }
 }
 
 /** Of work itself: what is unknown needs a person, what is unreported is not known here yet. */

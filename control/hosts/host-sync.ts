@@ -13,15 +13,20 @@ import {
 } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
 import { plausibleRevision } from '../core/floors.ts';
+import { foldReport } from '../core/host-facts.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { FloorKeeper } from '../leases/floor-keeper.ts';
 import type { ControlMetrics } from '../metrics.ts';
+import type { HostBook } from '../policy/host-book.ts';
+import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ControlStore, SyncedHost } from '../store/control-store.ts';
 import type { HostCaller } from './host-authenticator.ts';
 
 type Ports = {
   readonly store: ControlStore;
   readonly lessor: Lessor;
+  readonly driver: RolloutDriver;
+  readonly book: HostBook;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
   readonly signer: Signer;
@@ -40,16 +45,24 @@ export class HostSync {
 
   /** The signed `SyncAnswer`. */
   async sync(caller: HostCaller, request: SyncRequest): Promise<string> {
-    const { store, lessor, signer, controlId, config, metrics } = this.#ports;
+    const { lessor, signer, controlId, config, metrics, driver, book } = this.#ports;
     const { host, claims } = caller;
     try {
-      const leases = await lessor.sync(await this.#stateOf(caller, request), request.leases);
+      const target = await driver.target(host.hostId);
+      const facts = foldReport(book.facts(host.hostId), request, {
+        targetRevision: target,
+        nowMs: this.#ports.clock.now().wallMs,
+      });
+      const state = { ...(await this.#stateOf(caller, request)), facts };
+      const leases = await lessor.sync(state, request.leases);
+      book.note(host, facts, this.#ports.clock.now());
+      driver.noteSync(facts);
       const answer: SyncAnswer = {
         nonce: claims.nonce,
         hostId: host.hostId,
         controlId,
         // Read after the commit: as new as it can be when it leaves.
-        policyRevision: await store.policy.currentNumber(),
+        policyRevision: await driver.target(host.hostId),
         leases: leases.leases,
         lost: leases.lost,
         pending: leases.pending,

@@ -15,7 +15,8 @@ import type { OperatorRegistry } from '../operators/operator-registry.ts';
 export type Access =
   /** Probes, metrics, the description of the API. */
   | { readonly kind: 'open' }
-  | { readonly kind: 'operator'; readonly role: OperatorRole }
+  /** `or`: another role that will do. */
+  | { readonly kind: 'operator'; readonly role: OperatorRole; readonly or?: OperatorRole }
   /** `once`: the same token is not taken again. */
   | { readonly kind: 'host'; readonly once: boolean }
   | { readonly kind: 'host_or_operator'; readonly role: OperatorRole }
@@ -60,7 +61,12 @@ export function installAccess(app: App, options: AccessOptions): readonly RouteA
       throw new Error(`${String(route.method)} ${route.url} says no access`);
     route.config = { ...route.config, access };
     for (const method of [route.method].flat()) {
-      if (method !== 'HEAD') table.push({ method, path: route.url.replaceAll('::', ':'), access });
+      if (method !== 'HEAD')
+        table.push({
+          method,
+          path: route.url.replaceAll('::', ':').replaceAll(/\(\^[^)]*\)/g, ''),
+          access,
+        });
     }
   });
   app.addHook('onRequest', async (request) => {
@@ -109,10 +115,11 @@ async function identify(
     const operator = await operators.find(credential.token);
     if (operator === null)
       throw new HoldfastError('unauthenticated', 'the token is not known here');
-    if (!mayActAs(operator.roles, access.role)) {
+    const others = access.kind === 'operator' && access.or !== undefined ? [access.or] : [];
+    if (![access.role, ...others].some((role) => mayActAs(operator.roles, role))) {
       throw new HoldfastError(
         'forbidden',
-        `this needs the role ${access.role}; ${operator.name} is ${operator.roles.join(', ')}`,
+        `this needs the role ${[access.role, ...others].join(' or ')}; ${operator.name} is ${operator.roles.join(', ')}`,
       );
     }
     return { kind: 'operator', operator };

@@ -15,7 +15,11 @@ import type { Lessor } from '../leases/lessor.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { OperatorRegistry } from '../operators/operator-registry.ts';
 import type { BundleFeed } from '../policy/bundle-feed.ts';
+import type { HostBook } from '../policy/host-book.ts';
 import type { PolicyPublisher } from '../policy/policy-publisher.ts';
+import type { ProposalDesk } from '../policy/proposal-desk.ts';
+import type { PublicationDesk } from '../policy/publication-desk.ts';
+import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ReportIntake } from '../reports/report-intake.ts';
 import type { ControlStore } from '../store/control-store.ts';
 import { installAccess, type RouteAccess } from './access.ts';
@@ -25,8 +29,10 @@ import { installEnrolmentRoutes, installExchangeRoutes, installHostViews } from 
 import { installLeaseRoutes } from './lease-routes.ts';
 import { installAuditRoutes, installOperatorRoutes } from './operator-routes.ts';
 import { installBundleRoutes, installPolicyRoutes } from './policy-routes.ts';
+import { installProposalRoutes } from './proposal-routes.ts';
 import { installRawBody } from './raw-body.ts';
 import { installReportRoutes } from './report-routes.ts';
+import { installFleetRoutes, installRolloutRoutes } from './rollout-routes.ts';
 
 export type AppPorts = {
   readonly config: ControlConfig;
@@ -43,6 +49,10 @@ export type AppPorts = {
   readonly lessor: Lessor;
   readonly leaseDesk: LeaseDesk;
   readonly publisher: PolicyPublisher;
+  readonly publications: PublicationDesk;
+  readonly proposals: ProposalDesk;
+  readonly driver: RolloutDriver;
+  readonly book: HostBook;
   readonly feed: BundleFeed;
   readonly intake: ReportIntake;
   readonly version: string;
@@ -79,8 +89,11 @@ export async function buildApp(
     routes = installAccess(scope, { allowedHosts: config.allowedHosts, authenticator, operators });
     installHostRefusals(scope, ports);
     installHealthRoutes(scope, ports);
-    installPolicyRoutes(scope, { publisher: ports.publisher, store: store.policy });
-    installBundleRoutes(scope, ports);
+    installPolicyRoutes(scope, { publications: ports.publications, store: store.policy });
+    installProposalRoutes(scope, ports);
+    installRolloutRoutes(scope, ports);
+    installFleetRoutes(scope, { ...ports, store: store.hosts });
+    installBundleRoutes(scope, { ...ports, store: store.policy });
     installEnrolmentRoutes(scope, ports);
     installHostViews(scope, { ...ports, store: store.hosts });
     installExchangeRoutes(scope, ports);

@@ -11,6 +11,7 @@ import {
   judgeHosts,
   judgePlane,
   judgePublication,
+  judgeRollout,
   judgeWork,
   part,
 } from '../core/health-verdict.ts';
@@ -18,6 +19,7 @@ import { viewFleet } from '../fleet-view.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { BundleFeed } from '../policy/bundle-feed.ts';
+import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ControlStore } from '../store/control-store.ts';
 import { PROBLEMS } from './route-schemas.ts';
 
@@ -25,6 +27,7 @@ export type HealthPorts = {
   readonly store: ControlStore;
   readonly lessor: Lessor;
   readonly feed: BundleFeed;
+  readonly driver: RolloutDriver;
   readonly config: ControlConfig;
   readonly clock: Clock;
   readonly metrics: Metrics<ControlMetrics>;
@@ -80,7 +83,7 @@ async function describeHealth(ports: HealthPorts): Promise<Health> {
       ),
     };
   }
-  const fleet = await viewFleet({ ...ports, hosts: store.hosts, policy: store.policy });
+  const fleet = await viewFleet({ ...ports, hosts: store.hosts });
   const newest = await store.policy.currentNumber();
   return {
     daemon: 'control',
@@ -90,6 +93,7 @@ async function describeHealth(ports: HealthPorts): Promise<Health> {
       {
         store: part('ok', 'commits', { lastSuccessMs: atMs }),
         publication: judgePublication(newest, fleet),
+        rollout: judgeRollout(ports.driver.status(), newest),
         hosts: judgeHosts(fleet),
         leases: await judgeLeases(ports),
       },
@@ -123,7 +127,7 @@ async function collectMetrics(ports: HealthPorts): Promise<void> {
   metrics.set('holdfast_control_bundle_waiters', feed.waiting);
   // What the store knows is left as it was last known: a scrape must not fail together with it.
   if (storeFailure() !== null) return;
-  const fleet = await viewFleet({ ...ports, hosts: store.hosts, policy: store.policy });
+  const fleet = await viewFleet({ ...ports, hosts: store.hosts });
   for (const [state, held] of Object.entries(fleet.states)) {
     metrics.set('holdfast_control_hosts', held, { state });
   }
@@ -133,6 +137,12 @@ async function collectMetrics(ports: HealthPorts): Promise<void> {
   for (const [state, held] of Object.entries(await countLeases(store, lessor))) {
     metrics.set('holdfast_control_leases', held, { state });
   }
+  const rollout = ports.driver.status();
+  metrics.reset('holdfast_control_rollout_state');
+  if (rollout !== null) metrics.set('holdfast_control_rollout_state', 1, { state: rollout.state });
+  metrics.set('holdfast_control_rollout_stage', ports.driver.underWay?.stage ?? 0);
+  const openProposals = await store.proposals.countOpen(ports.clock.now().wallMs);
+  metrics.set('holdfast_control_proposals_open', openProposals);
   metrics.set('holdfast_control_recovering', lessor.recovery.isOver ? 0 : 1);
   metrics.set('holdfast_control_highest_epoch', (await store.state()).highestEpoch);
   metrics.reset('holdfast_control_operations');

@@ -28,6 +28,7 @@ import type { EnrolmentDesk } from '../hosts/enrolment.ts';
 import type { HostSync } from '../hosts/host-sync.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { PolicyPublisher } from '../policy/policy-publisher.ts';
+import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import { ReportBodySchema } from '../reports/event-reader.ts';
 import type { ReportIntake } from '../reports/report-intake.ts';
 import type { HostRecord, HostStore } from '../store/control-store.ts';
@@ -128,11 +129,12 @@ export function installExchangeRoutes(
     sync: HostSync;
     intake: ReportIntake;
     publisher: PolicyPublisher;
+    driver: RolloutDriver;
     signer: Signer;
     metrics: Metrics<ControlMetrics>;
   },
 ): void {
-  const { sync, intake, publisher, signer, metrics } = ports;
+  const { sync, intake, publisher, driver, signer, metrics } = ports;
   app.post(
     '/v1/sync',
     {
@@ -177,7 +179,8 @@ export function installExchangeRoutes(
     },
     async (request, reply) => {
       const { host, claims } = hostOf(request.caller);
-      const current = await publisher.current();
+      // By the revision that this host is to run: it takes no answer from below the one it runs.
+      const current = await publisher.compiled(await driver.target(host.hostId));
       if (current === null)
         throw new HoldfastError('policy_absent', 'no policy was ever published');
       const decision = decide(current.compiled, request.body);

@@ -6,16 +6,21 @@ import {
   PolicyRevisionSchema,
   PublishAnswerSchema,
   PublishedPolicySchema,
+  type PublishAnswer,
 } from '../../shared/wire/control-api.ts';
 import { POLICY_BYTES_MAX, PolicyDocumentSchema } from '../../shared/wire/policy-document.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import { ROLLOUT_MODES, type RolloutMode } from '../../shared/wire/publication.ts';
 import { STATEMENT_CONTENT_TYPE } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
 import type { Precondition } from '../core/publication.ts';
 import type { BundleFeed } from '../policy/bundle-feed.ts';
 import type { PolicyPublisher, SignedRevision } from '../policy/policy-publisher.ts';
+import type { PublicationDesk } from '../policy/publication-desk.ts';
+import { IMPACT_DECISIONS_MAX } from '../policy/publication-reporter.ts';
+import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { PolicyStore } from '../store/control-store.ts';
-import { actorOf } from './access.ts';
+import { actorOf, type Caller } from './access.ts';
 import {
   PROBLEMS,
   STATEMENT,
@@ -35,9 +40,9 @@ const COMMENT_HEADER_LENGTH_MAX = COMMENT_ENCODED.length + 9 * COMMENT_LENGTH_MA
 
 export function installPolicyRoutes(
   app: App,
-  ports: { publisher: PolicyPublisher; store: PolicyStore },
+  ports: { publications: PublicationDesk; store: PolicyStore },
 ): void {
-  const { publisher, store } = ports;
+  const { publications, store } = ports;
   installPolicyReading(app, store);
   app.put(
     '/v1/policy',
@@ -68,11 +73,17 @@ export function installPolicyRoutes(
             dryRun: Type.Optional(
               Type.Boolean({ description: 'check everything, publish nothing' }),
             ),
+            ...publicationQuery,
           },
           { additionalProperties: false },
         ),
         body: PolicyDocumentSchema,
-        response: { 200: PublishAnswerSchema, 201: PublishAnswerSchema, ...PROBLEMS },
+        response: {
+          200: PublishAnswerSchema,
+          201: PublishAnswerSchema,
+          202: PublishAnswerSchema,
+          ...PROBLEMS,
+        },
       },
     },
     async (request, reply) => {
@@ -80,18 +91,61 @@ export function installPolicyRoutes(
       if (rawBody === null)
         throw new HoldfastError('invalid_request', 'the body is the policy; it is empty');
       const contentType = headers['content-type'] ?? '';
-      const answer = await publisher.publish({
+      const answer = await publications.publish({
         bytes: rawBody,
         format: contentType.toLowerCase().includes('yaml') ? 'yaml' : 'json',
         precondition: preconditionOf(headers),
         isDryRun: query.dryRun ?? false,
         comment: commentOf(headers['holdfast-comment']),
         actor: actorOf(caller),
+        ...publicationOptions(query),
       });
-      if (answer.outcome !== 'valid') void reply.header('etag', revisionTag(answer.policyRevision));
-      return reply.code(answer.outcome === 'published' ? 201 : 200).send(answer);
+      return sendPublication(reply, answer);
     },
   );
+}
+
+export const publicationQuery = {
+  rollout: Type.Optional(
+    Type.Enum([...ROLLOUT_MODES], {
+      description: 'to all hosts at once, or by stages; default as control is configured',
+    }),
+  ),
+  impact: Type.Optional(
+    Type.Boolean({ description: 'false: recent decisions are not replayed; default true' }),
+  ),
+  impactDecisions: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: IMPACT_DECISIONS_MAX,
+      description: `how many of the newest are replayed; default ${IMPACT_DECISIONS_MAX}`,
+    }),
+  ),
+};
+
+export function publicationOptions(query: {
+  rollout?: RolloutMode;
+  impact?: boolean;
+  impactDecisions?: number;
+}) {
+  const { rollout = null, impact = true, impactDecisions = IMPACT_DECISIONS_MAX } = query;
+  return { rollout, impactDecisions: impact ? impactDecisions : 0 };
+}
+
+const STATUS_OF_OUTCOME = { published: 201, proposed: 202, unchanged: 200, valid: 200 } as const;
+
+/** The tag is that of a revision that is in force; what only would be has none. */
+export function sendPublication(
+  reply: {
+    header(name: string, value: string): unknown;
+    code(status: 200 | 201 | 202): { send(answer: PublishAnswer): unknown };
+  },
+  answer: PublishAnswer,
+): unknown {
+  const { outcome, policyRevision } = answer;
+  if (outcome === 'published' || outcome === 'unchanged')
+    reply.header('etag', revisionTag(policyRevision));
+  return reply.code(STATUS_OF_OUTCOME[outcome]).send(answer);
 }
 
 function installPolicyReading(app: App, store: PolicyStore): void {
@@ -165,7 +219,10 @@ function commentOf(header: string | undefined): string | null {
   return comment;
 }
 
-function preconditionOf(headers: { 'if-match'?: string; 'if-none-match'?: string }): Precondition {
+export function preconditionOf(headers: {
+  'if-match'?: string;
+  'if-none-match'?: string;
+}): Precondition {
   const { 'if-match': replaces, 'if-none-match': first } = headers;
   if (replaces !== undefined && first === undefined) {
     const policyRevision = parseRevisionTag(replaces);
@@ -184,9 +241,21 @@ function preconditionOf(headers: { 'if-match'?: string; 'if-none-match'?: string
 
 export function installBundleRoutes(
   app: App,
-  ports: { publisher: PolicyPublisher; feed: BundleFeed; config: ControlConfig },
+  ports: {
+    publisher: PolicyPublisher;
+    driver: RolloutDriver;
+    store: PolicyStore;
+    feed: BundleFeed;
+    config: ControlConfig;
+  },
 ): void {
-  const { publisher, feed, config } = ports;
+  const { publisher, driver, store, feed, config } = ports;
+  const bundleFor = async (caller: Caller | null): Promise<SignedRevision | null> =>
+    publisher.bundle(
+      caller?.kind === 'host'
+        ? await driver.target(caller.host.hostId)
+        : await store.currentNumber(),
+    );
   app.get(
     '/v1/bundle',
     {
@@ -223,12 +292,12 @@ export function installBundleRoutes(
       // Before the store is read, so that a publication between the two wakes it.
       const waiting = mustWait ? feed.wait(waitMs, request.signal) : null;
       try {
-        let bundle = await publisher.bundle();
+        let bundle = await bundleFor(request.caller);
         // Any other revision than the one held, also a lower one, or another document under its
         // number: what to make of that is for the host to judge.
         if ((bundle === null ? held === null : bundleTag(bundle) === held) && waiting !== null) {
           await waiting.woken;
-          bundle = await publisher.bundle();
+          bundle = await bundleFor(request.caller);
         }
         if (bundle === null && held === null && feed.isClosed) {
           throw new HoldfastError('shutting_down', 'this control is stopping');
@@ -236,7 +305,9 @@ export function installBundleRoutes(
         if (bundle === null) {
           throw new HoldfastError('policy_absent', 'no policy was ever published');
         }
-        void reply.header('etag', bundleTag(bundle)).header('cache-control', 'no-cache');
+        // While a revision is rolled out hosts are given different ones at one address.
+        const caching = driver.underWay === null ? 'no-cache' : 'private, no-cache';
+        void reply.header('etag', bundleTag(bundle)).header('cache-control', caching);
         if (bundleTag(bundle) === held) return await reply.code(304).send();
         return await reply.type(STATEMENT_CONTENT_TYPE).send(bundle.bytes);
       } finally {

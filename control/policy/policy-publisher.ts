@@ -1,5 +1,6 @@
 /**
- * Publication of policy: check, decide, sign once, store in one transaction, wake the hosts.
+ * Publication of policy: check, decide, sign once, store in one transaction. Whether it may be
+ * published, and to whom, is decided in `publication-desk.ts`.
  *
  * I11  is kept here and in `core/publication.ts`: nothing that has not passed every gate gets a
  *     number, the
@@ -10,37 +11,50 @@ import type { Logger } from '../../shared/platform/logger.ts';
 import type { CompiledPolicy } from '../../shared/core/policy.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
-import type { Metrics } from '../../shared/platform/metrics.ts';
 import {
   checkPolicy,
   checkPolicyValue,
+  type PolicyCheck,
   type PolicyFormat,
 } from '../../shared/platform/policy-gate.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
-import type { PublishAnswer } from '../../shared/wire/control-api.ts';
+import type { PolicyRevision } from '../../shared/wire/control-api.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { STATEMENT_TYPES, type Bundle, type PublicKey } from '../../shared/wire/statements.ts';
 import { decidePublication, type Precondition } from '../core/publication.ts';
 import type { FloorKeeper } from '../leases/floor-keeper.ts';
 import type { Lessor } from '../leases/lessor.ts';
-import type { ControlMetrics } from '../metrics.ts';
-import type { ControlStore, StoredRevision } from '../store/control-store.ts';
-import type { BundleFeed } from './bundle-feed.ts';
+import type { ControlStore, PublicationWrites, StoredRevision } from '../store/control-store.ts';
 
-export type Publishing = {
-  readonly bytes: Uint8Array;
-  readonly format: PolicyFormat;
-  readonly precondition: Precondition;
-  readonly isDryRun: boolean;
-  readonly comment: string | null;
-  readonly actor: string;
+/** A document that has passed every gate, and what publishing it would do now. */
+export type Prepared = {
+  readonly document: PolicyDocument;
+  readonly compiled: CompiledPolicy;
+  readonly policyDigest: string;
+  /** The revision in force. */
+  readonly current: StoredRevision | null;
+  readonly isUnchanged: boolean;
+  /** The number it would get. */
+  readonly policyRevision: number;
 };
 
 export type SignedRevision = {
   readonly policyRevision: number;
   readonly policyDigest: string;
   readonly bytes: string;
+};
+
+export type Checked = { readonly document: PolicyDocument; readonly compiled: CompiledPolicy };
+
+/** By whom, and what is written together with it. */
+export type Signed = {
+  readonly actor: string;
+  readonly comment: string | null;
+  /** In the audit trail; default `policy.published`. */
+  readonly action?: string;
+  readonly detail?: Readonly<Record<string, unknown>>;
+  readonly besides?: (revision: PolicyRevision) => PublicationWrites;
 };
 
 export type CurrentPolicy = { readonly policyRevision: number; readonly compiled: CompiledPolicy };
@@ -53,45 +67,31 @@ type Ports = {
   readonly controlId: string;
   readonly floors: FloorKeeper;
   readonly lessor: Pick<Lessor, 'publicationWaitMs'>;
-  readonly feed: BundleFeed;
-  readonly metrics: Metrics<ControlMetrics>;
   readonly logger: Logger;
 };
 
 export class PolicyPublisher {
   readonly #ports: Ports;
-  #compiled: CurrentPolicy | null = null;
-  #bundle: SignedRevision | null = null;
+  readonly #compiled = new Map<number, CompiledPolicy>();
+  readonly #bundles = new Map<number, SignedRevision>();
 
   constructor(ports: Ports) {
     this.#ports = ports;
   }
 
-  /**
-   * `policy_invalid`, `invalid_yaml`, `invalid_json`, `body_too_large`, `revision_conflict`, or
-   * `recovering`.
-   */
-  async publish(publishing: Publishing): Promise<PublishAnswer> {
-    const { metrics } = this.#ports;
-    try {
-      const answer = await this.#publish(publishing);
-      metrics.add('holdfast_control_publishes_total', { outcome: answer.outcome });
-      return answer;
-    } catch (error) {
-      const isAnswer = error instanceof HoldfastError && error.status < 500;
-      const outcome = !isAnswer ? 'failed' : error.status === 412 ? 'conflict' : 'invalid';
-      metrics.add('holdfast_control_publishes_total', { outcome });
-      throw error;
-    }
+  /** The gate: `policy_invalid`, `invalid_yaml`, `invalid_json` or `body_too_large`. */
+  check(bytes: Uint8Array, format: PolicyFormat): Checked {
+    return passed(checkPolicy(bytes, format));
   }
 
-  async #publish(publishing: Publishing): Promise<PublishAnswer> {
-    const { store, clock, floors } = this.#ports;
-    const { precondition, isDryRun, comment, actor } = publishing;
-    const check = checkPolicy(publishing.bytes, publishing.format);
-    if (!check.ok) throw refusal(check.code, check.problems);
-    const policyDigest = digestOf(check.document);
+  checkDocument(document: PolicyDocument): Checked {
+    return passed(checkPolicyValue(document));
+  }
 
+  /** `revision_conflict` where it is not what is in force that the writer replaces. */
+  async prepare({ document, compiled }: Checked, precondition: Precondition): Promise<Prepared> {
+    const { store, floors } = this.#ports;
+    const policyDigest = digestOf(document);
     const current = await store.policy.current();
     const highestSeen = Math.max(
       floors.policyRevision,
@@ -99,20 +99,19 @@ export class PolicyPublisher {
     );
     const decision = decidePublication(current, { policyDigest, precondition }, highestSeen);
     if (decision.outcome === 'conflict') throw conflict(precondition, decision.current);
-    if (decision.outcome === 'unchanged' && current !== null) {
-      return { ...summaryOf(current), outcome: 'unchanged' };
-    }
-    const revision = {
-      policyRevision: decision.policyRevision,
-      policyDigest,
-      publishedAtMs: clock.now().wallMs,
-      publishedBy: actor,
-      comment,
-      rules: check.document.rules.length,
-    };
-    if (isDryRun) return { ...revision, outcome: 'valid' };
+    const { policyRevision } = decision;
+    const isUnchanged = decision.outcome === 'unchanged';
+    return { document, compiled, policyDigest, current, isUnchanged, policyRevision };
+  }
 
-    const waitMs = this.#ports.lessor.publicationWaitMs();
+  /**
+   * Gives the number, signs, stores and wakes the hosts: `recovering`, or `revision_conflict` where
+   * somebody was faster.
+   */
+  async commit(prepared: Prepared, signed: Signed): Promise<PolicyRevision> {
+    const { store, clock, floors, lessor } = this.#ports;
+    const { document, policyDigest, current, policyRevision } = prepared;
+    const waitMs = lessor.publicationWaitMs();
     if (waitMs > 0) {
       throw new HoldfastError(
         'recovering',
@@ -121,27 +120,41 @@ export class PolicyPublisher {
         { retry_after_ms: waitMs },
       );
     }
+    const { actor, comment } = signed;
+    const revision = {
+      policyRevision,
+      policyDigest,
+      publishedAtMs: clock.now().wallMs,
+      publishedBy: actor,
+      comment,
+      rules: document.rules.length,
+    };
     // Before the commit: a number that was signed once is never signed again for another document.
-    floors.reserve({ policyRevision: revision.policyRevision });
-    const bundle = await this.#sign(revision, check.document);
+    floors.reserve({ policyRevision });
+    const bundle = await this.#sign(revision, document);
     const follows = current?.policyRevision ?? null;
+    const audit = {
+      atMs: revision.publishedAtMs,
+      actor,
+      action: signed.action ?? 'policy.published',
+      target: `policy/${policyRevision}`,
+      detail: { policyDigest, follows, comment, rules: revision.rules, ...signed.detail },
+    };
     const outcome = await store.policy.append(
-      { ...revision, policy: check.document, bundle },
+      { ...revision, policy: document, bundle },
       follows,
-      {
-        atMs: revision.publishedAtMs,
-        actor,
-        action: 'policy.published',
-        target: `policy/${revision.policyRevision}`,
-        detail: { policyDigest, follows, comment, rules: revision.rules },
-      },
+      audit,
+      signed.besides?.(revision),
     );
-    if (outcome === 'conflict') throw conflict(precondition, await store.policy.currentNumber());
-    this.#compiled = { policyRevision: revision.policyRevision, compiled: check.compiled };
-    this.#bundle = { policyRevision: revision.policyRevision, policyDigest, bytes: bundle };
+    if (outcome === 'conflict') {
+      const replaced: Precondition =
+        follows === null ? { kind: 'first' } : { kind: 'replaces', policyRevision: follows };
+      throw conflict(replaced, await store.policy.currentNumber());
+    }
+    keep(this.#compiled, policyRevision, prepared.compiled);
+    keep(this.#bundles, policyRevision, { policyRevision, policyDigest, bytes: bundle });
     this.#ports.logger.info(revision, 'policy published');
-    this.#ports.feed.wake();
-    return { ...revision, outcome: 'published' };
+    return revision;
   }
 
   #sign(
@@ -167,33 +180,44 @@ export class PolicyPublisher {
     return signer.sign(STATEMENT_TYPES.bundle, bundle);
   }
 
-  /** The signed bytes of the newest revision, the same for everyone; `null` before the first. */
-  async bundle(): Promise<SignedRevision | null> {
-    const newest = await this.#ports.store.policy.currentNumber();
-    if (newest === null) return null;
-    if (this.#bundle?.policyRevision !== newest) {
-      const stored = await this.#ports.store.policy.fetch(newest);
-      if (stored === null) return null;
-      const { policyDigest, bundle: bytes } = stored;
-      this.#bundle = { policyRevision: newest, policyDigest, bytes };
-    }
-    return this.#bundle;
+  /** The signed bytes of a revision, the same for everyone; `null` where there is none. */
+  async bundle(policyRevision: number | null): Promise<SignedRevision | null> {
+    if (policyRevision === null) return null;
+    const known = this.#bundles.get(policyRevision);
+    if (known !== undefined) return known;
+    const stored = await this.#ports.store.policy.fetch(policyRevision);
+    if (stored === null) return null;
+    const { policyDigest, bundle: bytes } = stored;
+    return keep(this.#bundles, policyRevision, { policyRevision, policyDigest, bytes });
   }
 
-  /**
-   * The policy in force as of this call, compiled. Which revision that is, is asked of the store
-   * each time: a fresh decision must not rest on what this process remembers.
-   */
-  async current(): Promise<CurrentPolicy | null> {
-    const newest = await this.#ports.store.policy.currentNumber();
-    if (newest === null) return null;
-    if (this.#compiled?.policyRevision !== newest) {
-      const stored = await this.#ports.store.policy.fetch(newest);
-      if (stored === null) return null;
-      this.#compiled = { policyRevision: newest, compiled: compileStored(stored) };
-    }
-    return this.#compiled;
+  /** A revision to decide by. Which one that is, is asked of the store each time. */
+  async compiled(policyRevision: number | null): Promise<CurrentPolicy | null> {
+    if (policyRevision === null) return null;
+    const known = this.#compiled.get(policyRevision);
+    if (known !== undefined) return { policyRevision, compiled: known };
+    const stored = await this.#ports.store.policy.fetch(policyRevision);
+    if (stored === null) return null;
+    const compiled = keep(this.#compiled, policyRevision, compileStored(stored));
+    return { policyRevision, compiled };
   }
+}
+
+/** The one in force, and the one that is rolled out. */
+const KEPT = 2;
+
+function keep<T>(kept: Map<number, T>, policyRevision: number, value: T): T {
+  kept.set(policyRevision, value);
+  for (const oldest of kept.keys()) {
+    if (kept.size <= KEPT) break;
+    kept.delete(oldest);
+  }
+  return value;
+}
+
+function passed(check: PolicyCheck): Checked {
+  if (!check.ok) throw refusal(check.code, check.problems);
+  return { document: check.document, compiled: check.compiled };
 }
 
 function compileStored(stored: StoredRevision): CompiledPolicy {
@@ -207,7 +231,7 @@ function compileStored(stored: StoredRevision): CompiledPolicy {
   );
 }
 
-function summaryOf({ policy: _policy, bundle: _bundle, ...summary }: StoredRevision) {
+export function summaryOf({ policy: _policy, bundle: _bundle, ...summary }: StoredRevision) {
   return summary;
 }
 

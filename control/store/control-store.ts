@@ -21,7 +21,10 @@ import type {
 } from '../../shared/wire/control-api.ts';
 import type { JournalEvent, OperationState, Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
+import type { Proposal, PublicationReport } from '../../shared/wire/publication.ts';
+import type { Rollout } from '../../shared/wire/rollout.ts';
 import type { PublicKey } from '../../shared/wire/statements.ts';
+import type { HostFacts } from '../core/host-facts.ts';
 import type { LeaseRecord, Lessor } from '../core/lease-transition.ts';
 import type { ProjectedOperation } from '../core/operation-projection.ts';
 import type { ReportPosition } from '../core/report-continuity.ts';
@@ -60,7 +63,47 @@ export interface PolicyStore {
     revision: StoredRevision,
     follows: number | null,
     audit: AuditDraft,
+    besides?: PublicationWrites,
   ): Promise<WriteOutcome>;
+}
+
+export type RolloutWrite = {
+  readonly record: Rollout;
+  /** What it replaces, as it was read; `null` for a new one. */
+  readonly replaces: Rollout | null;
+};
+
+export type ProposalRecord = Proposal & { readonly report: PublicationReport };
+
+export type ProposalWrite = {
+  readonly record: Proposal;
+  /** The state it is in until now. */
+  readonly replaces: Proposal['state'];
+};
+
+/** What is written together with a revision. */
+export type PublicationWrites = {
+  readonly rollout?: RolloutWrite | undefined;
+  readonly proposal?: ProposalWrite | undefined;
+};
+
+export interface RolloutStore {
+  /** The newest; `null` where there never was one. */
+  newest(): Promise<Rollout | null>;
+  write(write: RolloutWrite, audit: readonly AuditDraft[]): Promise<WriteOutcome>;
+  /** Of every host that has said something about itself. */
+  facts(): Promise<ReadonlyMap<string, HostFacts>>;
+}
+
+export interface ProposalStore {
+  add(proposal: ProposalRecord, policy: PolicyDocument, audit: AuditDraft): Promise<void>;
+  fetch(
+    proposalId: string,
+  ): Promise<{ readonly record: ProposalRecord; readonly policy: PolicyDocument } | null>;
+  write(write: ProposalWrite, audit: AuditDraft): Promise<WriteOutcome>;
+  /** Newest first. */
+  list(page: PageRequest): Promise<Page<ProposalRecord>>;
+  countOpen(nowMs: number): Promise<number>;
 }
 
 export type JoinTokenRecord = {
@@ -130,6 +173,7 @@ export type SyncedHost = {
   readonly highWater: { readonly policyRevision: number; readonly epoch: number };
   readonly journalSeq: number;
   readonly operations: Readonly<Record<string, number>>;
+  readonly facts?: HostFacts;
 };
 
 export type LeaseWrite = { readonly record: LeaseRecord; readonly replacesVersion: number | null };
@@ -208,7 +252,30 @@ export interface ReportStore {
   listUnreadable(page: PageRequest): Promise<Page<UnreadableEvent>>;
   countByState(): Promise<Readonly<Record<string, number>>>;
   countUnreadable(): Promise<number>;
+  /** Newest first by when control got them; `after` is the place of the last one that was read. */
+  decisionEvents(limit: number, after: number | null): Promise<readonly DecisionEvent[]>;
+  /** Accepted work in one state with what was admitted, newest first. */
+  unfinished(
+    state: 'accepted' | 'executing' | 'paused',
+    limit: number,
+    after: string | null,
+  ): Promise<readonly UnfinishedOperation[]>;
 }
+
+/** An admission or a refusal as a host reported it. */
+export type DecisionEvent = {
+  readonly place: number;
+  readonly kind: 'admitted' | 'refused';
+  readonly operationId: string | null;
+  readonly receivedAtMs: number;
+  readonly body: Readonly<Record<string, unknown>>;
+};
+
+export type UnfinishedOperation = {
+  readonly operation: ProjectedOperation;
+  /** Of its admission; `null` where that was never reported. */
+  readonly body: Readonly<Record<string, unknown>> | null;
+};
 
 export type OperatorRecord = Operator & { readonly tokenSha256: string };
 
@@ -234,6 +301,8 @@ export interface ControlStore {
   readonly reports: ReportStore;
   readonly operators: OperatorStore;
   readonly audit: AuditStore;
+  readonly rollouts: RolloutStore;
+  readonly proposals: ProposalStore;
   state(): Promise<StoredState>;
   /**
    * Begins a run; from now on writes of any other run are refused (S2). The id is kept from the

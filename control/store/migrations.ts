@@ -175,4 +175,32 @@ CREATE TABLE host_settings (
 ) STRICT;
 `,
   },
+  {
+    version: 5,
+    name: 'roll-outs, proposals, and what hosts say of themselves',
+    sql: `
+CREATE TABLE rollouts (
+  policy_revision INTEGER PRIMARY KEY REFERENCES policy_revisions (policy_revision),
+  record TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE proposals (
+  proposal_id TEXT PRIMARY KEY,
+  state TEXT NOT NULL,
+  expires_at_ms INTEGER NOT NULL,
+  record TEXT NOT NULL,
+  report TEXT NOT NULL,
+  policy TEXT NOT NULL
+) STRICT;
+CREATE INDEX proposals_open ON proposals (expires_at_ms) WHERE state = 'open';
+
+CREATE TABLE host_facts (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (host_id),
+  facts TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX events_of_decisions ON events (received_at_ms)
+  WHERE kind IN ('admitted', 'refused');
+`,
+  },
 ];

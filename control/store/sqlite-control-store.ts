@@ -7,7 +7,9 @@ import { sqliteHostStore } from './sqlite-hosts.ts';
 import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
 import { sqliteAuditStore, sqliteOperatorStore } from './sqlite-operators.ts';
 import { sqlitePolicyStore } from './sqlite-policy.ts';
+import { sqliteProposalStore } from './sqlite-proposals.ts';
 import { sqliteReportStore } from './sqlite-reports.ts';
+import { sqliteRolloutStore } from './sqlite-rollouts.ts';
 
 /** Throws `StoreError` where the file cannot be used, each with its reason. */
 export function openSqliteControlStore(path: string): ControlStore {
@@ -26,6 +28,8 @@ export function openSqliteControlStore(path: string): ControlStore {
     reports: sqliteReportStore(connection),
     operators: sqliteOperatorStore(connection),
     audit: sqliteAuditStore(connection),
+    rollouts: sqliteRolloutStore(connection),
+    proposals: sqliteProposalStore(connection),
     state: () =>
       connection.read(() => {
         const row = connection.get('SELECT control_id, run FROM control_state');

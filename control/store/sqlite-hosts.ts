@@ -16,6 +16,7 @@ import {
   type Row,
   type SqliteConnection,
 } from './sqlite-connection.ts';
+import { writeFacts } from './sqlite-rollouts.ts';
 
 export function sqliteHostStore(connection: SqliteConnection): HostStore {
   const findHost = (column: 'host_id' | 'host_name', value: string) => (): HostRecord | null => {
@@ -136,6 +137,7 @@ export function recordSync(connection: SqliteConnection, host: SyncedHost): void
       host.hostEpoch,
     ],
   );
+  if (host.facts !== undefined) writeFacts(connection, host.hostId, host.facts);
 }
 
 function readHost(row: Row): HostRecord {

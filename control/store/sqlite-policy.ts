@@ -9,6 +9,8 @@ import {
   type Row,
   type SqliteConnection,
 } from './sqlite-connection.ts';
+import { writeProposal } from './sqlite-proposals.ts';
+import { writeRollout } from './sqlite-rollouts.ts';
 
 const SUMMARY = 'policy_revision, policy_digest, published_at_ms, published_by, comment, rules';
 
@@ -47,7 +49,7 @@ export function sqlitePolicyStore(connection: SqliteConnection): PolicyStore {
           (row) => String(numberOf(row, 'policy_revision')),
         ),
       ),
-    append: (revision, follows, audit) =>
+    append: (revision, follows, audit, besides = {}) =>
       connection.write(() => {
         connection.require(currentNumber() === follows);
         connection.change('INSERT INTO policy_revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
@@ -60,6 +62,8 @@ export function sqlitePolicyStore(connection: SqliteConnection): PolicyStore {
           JSON.stringify(revision.policy),
           revision.bundle,
         ]);
+        if (besides.rollout !== undefined) writeRollout(connection, besides.rollout);
+        if (besides.proposal !== undefined) writeProposal(connection, besides.proposal);
         connection.appendAudit([audit]);
       }),
   };

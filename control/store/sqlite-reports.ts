@@ -14,6 +14,7 @@ import {
   type Row,
   type SqliteConnection,
 } from './sqlite-connection.ts';
+import { listDecisions, listUnfinished } from './sqlite-decisions.ts';
 
 export function sqliteReportStore(connection: SqliteConnection): ReportStore {
   return {
@@ -67,6 +68,10 @@ export function sqliteReportStore(connection: SqliteConnection): ReportStore {
           connection.get('SELECT count(*) AS held FROM events WHERE problem IS NOT NULL')?.['held'],
         ),
       ),
+    decisionEvents: (limit, after) =>
+      connection.read(() => listDecisions(connection, limit, after)),
+    unfinished: (state, limit, after) =>
+      connection.read(() => listUnfinished(connection, { state, limit, after })),
   };
 }
 

@@ -105,6 +105,14 @@ export class PolicyKeeper implements PolicyAuthority {
       : { policyRevision: rejected.policyRevision, reason: rejected.reason };
   }
 
+  /** The newest revision that this process did not survive once, and is not refused for it yet. */
+  activationDeaths(): { readonly policyRevision: number; readonly deaths: number } | null {
+    const fatal = this.#marks.filter(({ deaths }) => deaths > 0);
+    const newest = fatal.toSorted((a, b) => b.policyRevision - a.policyRevision)[0];
+    if (newest === undefined) return null;
+    return { policyRevision: newest.policyRevision, deaths: newest.deaths };
+  }
+
   revoked(): { readonly reason: string } | null {
     return this.#revoked;
   }

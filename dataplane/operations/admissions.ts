@@ -68,6 +68,7 @@ export type AdmissionParts = {
     decision: 'admitted' | 'replayed' | 'refused';
     reason: string;
     basis: string;
+    policyRevision: number | null;
   }) => void;
   readonly onLimited: (limit: { rule: string; kind: string }) => void;
 };
@@ -123,6 +124,7 @@ export class Admissions {
       decision: replayed ? 'replayed' : 'admitted',
       reason: 'permitted',
       basis: operation.basis,
+      policyRevision: operation.policyRevision,
     });
     return { operation, replayed };
   }
@@ -161,7 +163,8 @@ export class Admissions {
         { operationId: known.operationId },
       );
     }
-    this.#parts.onDecision({ decision: 'replayed', reason: 'permitted', basis: known.basis });
+    const { basis, policyRevision } = known;
+    this.#parts.onDecision({ decision: 'replayed', reason: 'permitted', basis, policyRevision });
     return { operation: known, replayed: true };
   }
 
@@ -238,6 +241,7 @@ export class Admissions {
       principal: request.principal,
       action: request.action,
       resourceId: request.resource?.id ?? '',
+      ...replayable(request),
       reason: refused.code,
       message: refused.detail,
       policyRevision: refused.policyRevision,
@@ -254,6 +258,7 @@ export class Admissions {
       decision: 'refused',
       reason: refused.code,
       basis: refused.basis ?? 'none',
+      policyRevision: refused.policyRevision,
     });
     const { policyRevision, rule, basis, stalenessMs, outageId } = refusal;
     const { state: limit, retryAfterMs = AUTHORITY_RETRY_MS } = refused.limit ?? {};
@@ -279,4 +284,14 @@ export class Admissions {
     await journal.submit({ type: 'refuse', refusal });
     return refusal.refusalId;
   }
+}
+
+/** Characters of JSON: a refusal is a note, and holds no more than it takes to decide it again. */
+const REPLAYED_LENGTH_MAX = 4_096;
+
+function replayable(request: AdmitRequest): Pick<Refusal, 'attributes' | 'resourceAttributes'> {
+  const resourceAttributes = request.resource?.attributes ?? {};
+  const attributes = request.attributes ?? {};
+  const facts = { resourceAttributes, attributes };
+  return JSON.stringify(facts).length > REPLAYED_LENGTH_MAX ? {} : facts;
 }

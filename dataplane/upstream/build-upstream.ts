@@ -9,8 +9,9 @@ import { makeDirectory } from '../../shared/platform/durable-file.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import { checkPolicySteps, type PolicyCheck } from '../../shared/platform/policy-gate.ts';
 import type { Pause } from '../../shared/platform/slices.ts';
-import type { Random } from '../../shared/platform/random.ts';
+import { randomText, type Random } from '../../shared/platform/random.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
+import type { Labels } from '../../shared/wire/rollout.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type {
   FreshAuthority,
@@ -30,6 +31,7 @@ import { FreshDecider } from './fresh-decider.ts';
 import type { JoinToken } from './join-token.ts';
 import { Reach } from './reach.ts';
 import { Reporter } from './reporter.ts';
+import { SelfReport, type DecidedFact } from './self-report.ts';
 import { Synchronizer } from './synchronizer.ts';
 import type { UpstreamMetrics } from './upstream-metrics.ts';
 
@@ -41,6 +43,7 @@ export type UpstreamConfig = {
   readonly requestTimeoutMs: number;
   readonly freshTimeoutMs: number;
   readonly bundleWaitMs: number;
+  readonly labels?: Labels;
 };
 
 export type UpstreamOptions = {
@@ -56,6 +59,9 @@ export type UpstreamOptions = {
   readonly pause: Pause;
 };
 
+/** Enough to tell one process of a host from the next. */
+const PROCESS_ID_BYTES = 9;
+
 export type Upstream = {
   readonly policy: PolicyAuthority;
   readonly leases: LeaseAuthority;
@@ -70,6 +76,8 @@ export type Upstream = {
   status(): SidecarStatus['control'];
   /** Why reports no longer go up; `null` while they do. */
   reportsStopped(): string | null;
+  /** Counted by revision, and told to control with the next sync. */
+  noteDecision(fact: DecidedFact): void;
   /** `null` until the host is enrolled. */
   identity(): EnrolledHost | null;
 };
@@ -97,6 +105,10 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const reporter = new Reporter({ ...base, link, feed, reach, askPosition: kick });
   const { bundleWaitMs: waitMs } = config;
   const poller = new BundlePoller({ link, policy, reach, clock, random, waitMs, onOutcome: kick });
+  const self = new SelfReport({
+    labels: config.labels ?? {},
+    processId: randomText(random, PROCESS_ID_BYTES),
+  });
   const enrolment = { ...base, identity, link, hostName, controlUrl, joinToken };
   let token: JoinToken | null = null;
   const synchronizer = new Synchronizer({
@@ -106,6 +118,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     leases,
     outages,
     feed,
+    self,
     reach,
     controlUrl,
     syncIntervalMs,
@@ -148,6 +161,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     },
     status: () => synchronizer.status(),
     reportsStopped: () => reporter.stopped(),
+    noteDecision: (fact) => self.note(fact),
     identity: () => identity.enrolled,
   };
 }

@@ -32,6 +32,7 @@ import type { OutageTracker } from '../recovery/outage-tracker.ts';
 import type { ControlLink } from './control-link.ts';
 import type { LinkResult } from './link-result.ts';
 import type { Reach } from './reach.ts';
+import type { SelfReport } from './self-report.ts';
 import type { UpstreamMetrics } from './upstream-metrics.ts';
 import { Wakeup } from './wakeup.ts';
 
@@ -47,6 +48,7 @@ export type SynchronizerOptions = {
   readonly leases: LeaseKeeper;
   readonly outages: OutageTracker;
   readonly feed: JournalFeed;
+  readonly self: SelfReport;
   readonly reach: Reach;
   readonly clock: Clock;
   readonly random: Random;
@@ -150,12 +152,16 @@ export class Synchronizer {
   }
 
   #request(asked: LeaseRequest): SyncRequest {
-    const { policy, leases, feed } = this.#options;
+    const { policy, leases, feed, self } = this.#options;
     const { seq, hash } = feed.head();
     return {
       sidecarVersion: VERSION,
       policyRevision: policy.activePolicy()?.policyRevision ?? null,
       policyRejected: policy.rejectedPolicy(),
+      labels: self.labels,
+      processId: self.processId,
+      activationDeaths: policy.activationDeaths(),
+      decisions: self.tallies(),
       highWater: { policyRevision: policy.highWaterRevision(), epoch: leases.highestEpoch() },
       leases: {
         renew: [...asked.renew],

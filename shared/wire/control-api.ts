@@ -10,6 +10,7 @@ import {
   OutcomeSchema,
   RefusalSchema,
 } from './operation.ts';
+import { PublicationReportSchema } from './publication.ts';
 import { PublicKeySchema, ResourceSchema } from './statements.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -49,10 +50,22 @@ export const PublishedPolicySchema = Type.Object(
 export type PublishedPolicy = Static<typeof PublishedPolicySchema>;
 
 export const PublishAnswerSchema = Type.Object(
-  { ...PolicyRevisionSchema.properties, outcome: Type.Enum(['published', 'unchanged', 'valid']) },
+  {
+    ...PolicyRevisionSchema.properties,
+    outcome: Type.Enum(['published', 'unchanged', 'valid', 'proposed']),
+    report: Type.Optional(PublicationReportSchema),
+    rollout: Type.Optional(
+      Type.Enum(['all', 'staged'], { description: 'how it reaches the hosts' }),
+    ),
+    needsApproval: Type.Optional(
+      Type.Boolean({ description: 'publishing it needs a second person' }),
+    ),
+    proposalId: Type.Optional(Type.String({ description: 'of what waits for a second person' })),
+  },
   {
     $id: 'PublishAnswer',
-    description: '`valid` answers a dry run; the revision is then the one it would have got',
+    description:
+      '`valid` answers a dry run, `proposed` waits for a second person; the revision is then the one it would get now',
   },
 );
 export type PublishAnswer = Static<typeof PublishAnswerSchema>;

@@ -189,6 +189,13 @@ export const RefusalSchema = Type.Object(
     principal: PrincipalSchema,
     action: ActionSchema,
     resourceId: Type.String(),
+    resourceAttributes: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+    attributes: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), {
+        description:
+          'with `resourceAttributes` what was decided on; both are left out where they are large',
+      }),
+    ),
     reason: Type.String({ description: 'an error code' }),
     message: Type.String(),
     policyRevision: nullable(count()),

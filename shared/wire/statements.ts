@@ -8,6 +8,7 @@ import Type, { type Static } from 'typebox';
 import { count, epoch, wallMs } from './numbers.ts';
 import { OPERATION_STATES } from './operation.ts';
 import { PolicyDocumentSchema } from './policy-document.ts';
+import { hostSelfReport } from './rollout.ts';
 
 export const STATEMENT_TYPES = {
   bundle: 'holdfast-bundle+jws',
@@ -98,6 +99,7 @@ export const SyncRequestSchema = Type.Object(
     policyRejected: nullable(
       Type.Object({ policyRevision: count(), reason: Type.String({ maxLength: 1_000 }) }, closed),
     ),
+    ...hostSelfReport,
     highWater: Type.Object(
       {
         policyRevision: count({

@@ -33,6 +33,9 @@ export const STANDARD: ControlConfiguration = {
   bundleWaitMax: '30s',
   bundleWaitersMax: 100,
   joinTokenTtl: '10m',
+  twoPersonPublication: 'off',
+  rollout: 'all',
+  rolloutStages: ['5%/10m', '25%/10m', '100%'],
 };
 
 /** The grantor's length of a lease of 30 s: 1 % of drift, and the margin. */

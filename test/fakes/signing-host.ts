@@ -35,6 +35,8 @@ export type SyncParts = {
   readonly draining?: SyncRequest['leases']['draining'];
   readonly highWater?: Partial<SyncRequest['highWater']>;
   readonly policyRevision?: number | null;
+  /** What it says of itself, and whatever else is not as usual. */
+  readonly over?: Partial<SyncRequest>;
 };
 
 type Tampering = {
@@ -148,6 +150,7 @@ export class SigningHost {
         hash: this.#journal.at(-1)?.hash ?? FIRST_PREVIOUS_HASH,
         operations: {},
       },
+      ...parts.over,
     };
   }
 

@@ -98,7 +98,8 @@ async function revisionInForce({ control }: CommandContext): Promise<number> {
   }
 }
 
-function sentenceOf({ outcome, policyRevision, rules, policyDigest }: PublishAnswer): string {
+function sentenceOf(answer: PublishAnswer): string {
+  const { outcome, policyRevision, rules, policyDigest, proposalId } = answer;
   const what = `${rules} ${rules === 1 ? 'rule' : 'rules'}, digest ${policyDigest.slice(0, 12)}`;
   switch (outcome) {
     case 'published':
@@ -107,6 +108,8 @@ function sentenceOf({ outcome, policyRevision, rules, policyDigest }: PublishAns
       return `policy revision ${policyRevision} is this document already; nothing published (${what})`;
     case 'valid':
       return `valid: it would be policy revision ${policyRevision} (${what}); nothing published`;
+    case 'proposed':
+      return `proposal ${proposalId} waits for a second person (${what}); nothing published`;
   }
 }
 
