@@ -8,7 +8,7 @@
  * L2  A grant below the highest epoch ever seen for its resource is refused: it comes from a past
  *     that a rival has already been granted over.
  * L3  What was released, or no longer wanted, while its grant was on the way does not come back: it
- *     is given up.
+ *     is given up. Of what is being given up no epoch is taken again, wanted or not.
  * L4  A lease that has ended stays in the book until control says what became of it: renewing it
  *     keeps the epoch, and `fenced` ownership needs the epoch for its grace. Every reader compares
  *     the end with its own `now`.
@@ -80,6 +80,18 @@ export class LeaseBook {
     for (const lease of stored.leases) {
       if (lease.bootId === now.bootId) this.#held.set(lease.resource, lease);
     }
+  }
+
+  /** With the same content, and its own future: an exploration goes on from one in several ways. */
+  copy(): LeaseBook {
+    const copy = new LeaseBook();
+    for (const [resource, lease] of this.#held) copy.#held.set(resource, lease);
+    for (const [resource, wanted] of this.#wanted) copy.#wanted.set(resource, wanted);
+    for (const [resource, epoch] of this.#releasing) copy.#releasing.set(resource, epoch);
+    for (const [resource, epoch] of this.#epochs) copy.#epochs.set(resource, epoch);
+    for (const resource of this.#cancelled) copy.#cancelled.add(resource);
+    copy.#highestEpoch = this.#highestEpoch;
+    return copy;
   }
 
   held(): readonly BookedLease[] {
@@ -194,7 +206,8 @@ export class LeaseBook {
         continue;
       }
       if (this.#raise(resource, epoch)) mustBeDurable = true;
-      if (this.#cancelled.has(resource)) {
+      // Also where it is wanted again by now: control will be told that this one is free.
+      if (this.#cancelled.has(resource) || this.#releasing.get(resource) === epoch) {
         this.#releasing.set(resource, epoch);
         continue;
       }

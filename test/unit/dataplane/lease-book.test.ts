@@ -183,6 +183,22 @@ describe('losing and releasing', () => {
     expect(book.request(at(4)).release).toEqual([]);
   });
 
+  test('I7: given up and wanted again while its renewal is on the way, it is not taken back', () => {
+    const book = holding(5);
+    const renewal = book.request(at(1));
+    book.release('orders/7');
+    book.want('orders/7', at(2));
+    book.apply(answer({ leases: [{ resource: 'orders/7', epoch: 5, ttlMs: 30_000 }] }), renewal, {
+      sentAt: at(1),
+      now: at(3),
+    });
+    expect(book.heldLease('orders/7')).toBeUndefined();
+    const next = book.request(at(4));
+    expect(next).toEqual({ renew: [], acquire: [], release: [{ resource: 'orders/7', epoch: 5 }] });
+    book.apply(answer({}), next, { sentAt: at(4), now: at(5) });
+    expect(book.request(at(6)).acquire).toEqual(['orders/7']);
+  });
+
   test('a lease that control assigns unasked is taken', () => {
     const book = new LeaseBook();
     const { granted } = book.apply(
