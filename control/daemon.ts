@@ -20,7 +20,7 @@ import { StartError, type RunningDaemon } from '../shared/platform/shutdown.ts';
 import { openSigner, publicPart } from '../shared/platform/signatures.ts';
 import { checkAuditChain } from './audit-check.ts';
 import type { ControlConfig } from './config.ts';
-import { isRolledBack, recoveringAtStart, wallEpoch } from './core/floors.ts';
+import { floorAtStart, isRolledBack } from './core/floors.ts';
 import { EnrolmentDesk } from './hosts/enrolment.ts';
 import { HostAuthenticator } from './hosts/host-authenticator.ts';
 import { HostSync } from './hosts/host-sync.ts';
@@ -168,9 +168,7 @@ async function beginRun({ store, floors: floorStore, clock, random, logger }: Co
   const state = await store.state();
   const remembered = floorStore.read();
   const { floor, markedEpoch } = remembered;
-  const isFound = isRolledBack(state, remembered);
-  const recovering = recoveringAtStart(state, remembered);
-  if (isFound) {
+  if (isRolledBack(state, remembered)) {
     logger.error(
       { storeRun: state.run, storeEpoch: state.highestEpoch, floor, markedEpoch },
       'the store is an older copy: nothing is granted until every lease of before has ended',
@@ -181,25 +179,13 @@ async function beginRun({ store, floors: floorStore, clock, random, logger }: Co
     controlId: state.controlId ?? makeId('ctl', now.wallMs, random.bytes(16)),
     run: Math.max(state.run, floor?.run ?? 0) + 1,
   });
-  const epoch = Math.max(
-    state.highestEpoch,
-    floor?.epoch ?? 0,
-    markedEpoch,
-    floor?.disownedEpoch ?? 0,
-    wallEpoch(now.wallMs),
-  );
-  const floors = new FloorKeeper(floorStore, {
-    run,
-    epoch,
-    policyRevision: Math.max((await store.policy.currentNumber()) ?? 0, floor?.policyRevision ?? 0),
-    // Found by an earlier start: what that run granted above its own is of this store.
-    disownedEpoch: isFound ? epoch : (floor?.disownedEpoch ?? 0),
-    recovering,
-  });
+  const policyRevision = (await store.policy.currentNumber()) ?? 0;
+  const begun = floorAtStart({ ...state, policyRevision }, remembered, { run, wallMs: now.wallMs });
+  const floors = new FloorKeeper(floorStore, begun);
   const start = {
     run,
     recovery: {
-      kind: recovering === 'no' ? ('restart' as const) : ('rollback' as const),
+      kind: begun.recovering === 'no' ? ('restart' as const) : ('rollback' as const),
       startedBootMs: now.bootMs,
     },
     longestTermMs: state.longestTermMs,

@@ -63,6 +63,30 @@ export function wallEpoch(wallMs: number): number {
   return Math.max(0, Math.floor(wallMs) - WALL_EPOCH_ZERO_MS) * EPOCHS_PER_MS;
 }
 
+/** F2, F5: the floor with which a run begins. */
+export function floorAtStart(
+  store: StoreState & { readonly policyRevision: number },
+  remembered: Remembered,
+  { run, wallMs }: { readonly run: number; readonly wallMs: number },
+): Floor {
+  const { floor, markedEpoch } = remembered;
+  const epoch = Math.max(
+    store.highestEpoch,
+    floor?.epoch ?? 0,
+    markedEpoch,
+    floor?.disownedEpoch ?? 0,
+    wallEpoch(wallMs),
+  );
+  return {
+    run,
+    epoch,
+    policyRevision: Math.max(store.policyRevision, floor?.policyRevision ?? 0),
+    // Found by an earlier start: what that run granted above its own is of this store.
+    disownedEpoch: isRolledBack(store, remembered) ? epoch : (floor?.disownedEpoch ?? 0),
+    recovering: recoveringAtStart(store, remembered),
+  };
+}
+
 export const EPOCH_BLOCK = 1_000;
 
 /** F1: the floor to write before `epoch` is given, or `null` where the present one covers it. */
