@@ -1,7 +1,7 @@
 /**
  * Control in the model: what `control/daemon.ts` and `control/leases/lessor.ts` do around the
  * decisions of `control/core/`, with a store, a floor file and a copy of both that can be put back.
- * `real-lessor.test.ts` holds it against the real one.
+ * `lease-model-trace.test.ts` holds it against the real one.
  */
 import {
   floorAtStart,
