@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { ExpressionTrace } from '../../../shared/wire/decision-trace.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CommandError, placeText, type Place } from '../failures.ts';
 import { inert, type Output } from '../output.ts';
@@ -163,15 +164,23 @@ function failureLines({ place, problem, decision, trace }: TestResult): string[]
     `FAIL ${placeText({ ...place, path: '', message: problem ?? '' })}`,
     `  decided: ${decision.decision} (${decision.reason})${decision.rule === null ? '' : ` by rule ${decision.rule}`}${decision.message === '' ? '' : `: ${decision.message}`}`,
   ];
-  for (const { rule, expressions } of trace) {
-    lines.push(`  rule ${rule}:`);
-    for (const { part, index, value, expression, problem: fault } of expressions) {
-      lines.push(`    ${part}[${index}] is ${value.padEnd(5)} ${expression}`);
-      if (fault !== null) lines.push(...fault.split('\n').map((line) => `      ${line}`));
-    }
+  for (const { rule, match, permit } of trace?.rules ?? []) {
+    lines.push(`  rule ${rule}:`, ...partLines('match', match), ...partLines('permit', permit));
+  }
+  for (const { name, value, message } of trace?.variables ?? []) {
+    lines.push(`  variables.${name} is ${value ?? `failed: ${message}`}`);
   }
   // Names and expressions are somebody's text: no control character of theirs reaches a terminal.
   return lines.map((line) => inert(line));
+}
+
+function partLines(part: string, expressions: readonly ExpressionTrace[]): string[] {
+  return expressions.flatMap(({ expression, outcome, message }, index) => [
+    `    ${part}[${index}] is ${outcome.padEnd(7)} ${expression}`,
+    ...(outcome === 'failed' && message !== null ? message.split('\n') : []).map(
+      (line) => `      ${line}`,
+    ),
+  ]);
 }
 
 function suiteOf({ file, problems, results }: FileResult): JunitSuite {

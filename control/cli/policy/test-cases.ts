@@ -4,18 +4,14 @@
  *
  * T1  A test is judged by the gate of the publication, so one that passes here passes on control.
  */
+import { explainDecision } from '../../../shared/core/decision-trace.ts';
 import { nearestWord } from '../../../shared/core/nearest-word.ts';
-import {
-  decide,
-  type CompiledPolicy,
-  type Decision,
-  type PolicyProblem,
-} from '../../../shared/core/policy.ts';
+import type { CompiledPolicy, Decision, PolicyProblem } from '../../../shared/core/policy.ts';
 import { runPolicyTests } from '../../../shared/core/policy-lints.ts';
 import { checkBeforeTests, parsePolicy } from '../../../shared/platform/policy-gate.ts';
+import type { DecisionTrace } from '../../../shared/wire/decision-trace.ts';
 import { POLICY_API_VERSION, type PolicyDocument } from '../../../shared/wire/policy-document.ts';
 import type { Place } from '../failures.ts';
-import { traceDecision, type RuleTrace } from './decision-trace.ts';
 import type { PolicySource } from './policy-source.ts';
 import { SourcePlaces } from './source-places.ts';
 
@@ -113,8 +109,8 @@ export type TestResult = {
   readonly decision: Decision;
   /** Why it failed; `null` where it passed. */
   readonly problem: string | null;
-  /** Of a test that failed: what each rule that was looked at said. */
-  readonly trace: readonly RuleTrace[];
+  /** Of a test that failed: how its decision came about. */
+  readonly trace: DecisionTrace | null;
 };
 
 /** T1. */
@@ -122,7 +118,7 @@ export function runTest(
   { document, compiled }: LoadedPolicy,
   { test, place }: PlacedTest,
 ): TestResult {
-  const decision = decide(compiled, test.given);
+  const { decision, trace } = explainDecision(compiled, test.given);
   const [failure] = runPolicyTests({ ...document, tests: [test] }, compiled);
   return {
     name: test.name,
@@ -130,6 +126,6 @@ export function runTest(
     expected: test.expect,
     decision,
     problem: failure === undefined ? null : failure.message,
-    trace: failure === undefined ? [] : traceDecision(compiled, test.given),
+    trace: failure === undefined ? null : trace,
   };
 }

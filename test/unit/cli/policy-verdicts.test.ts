@@ -98,9 +98,9 @@ describe('policy test', () => {
         'FAIL a.yaml:19:5: test "a small one passes" expected decision deny, got permit (permitted: )',
         '  decided: permit (permitted) by rule small',
         '  rule small:',
-        '    match[0] is true  has(attributes.amount)',
-        '    permit[0] is true  "agent" in principal.roles',
-        '    permit[1] is true  attributes.amount <= 500',
+        '    match[0] is true    has(attributes.amount)',
+        '    permit[0] is true    "agent" in principal.roles',
+        '    permit[1] is true    attributes.amount <= 500',
         'a.yaml: 0 of 1 test passed',
         '',
       ].join('\n'),
@@ -129,11 +129,21 @@ tests:
     expect(exitCode).toBe(1);
     expect(out).toContain('FAIL more.yaml:4:5: test "nothing fits"');
     expect(out).toContain('decided: deny (no_rule)');
-    expect(out).toContain('    match[0] is false has(attributes.amount)');
+    expect(out).toContain('    match[0] is false   has(attributes.amount)');
     expect(out).toMatch(
-      /FAIL more\.yaml:7:5: [^]*permit\[1\] is error attributes\.amount <= 500\n {6}\S/,
+      /FAIL more\.yaml:7:5: [^]*permit\[1\] is failed  attributes\.amount <= 500\n {6}\S/,
     );
     expect(out).toContain('a.yaml: 1 of 3 tests passed');
+  });
+
+  test('shows the variables that were used', async () => {
+    const policy = FAILING.replace(
+      'rules:',
+      "variables:\n  - { name: limit, expression: '250 + 250' }\nrules:",
+    ).replace('amount <= 500', 'amount <= variables.limit');
+    const { out } = await run('test', file('a.yaml', policy));
+    expect(out).toContain('    permit[1] is true    attributes.amount <= variables.limit\n');
+    expect(out).toContain('  variables.limit is 500\n');
   });
 
   test('a test file is checked under the schema of tests, at its own places', async () => {
@@ -210,7 +220,7 @@ tests:
       attributes: { name: '<a> & "b" \\u0001 \\ud800]]>', classname: 'a.yaml', line: '19' },
     });
     expect(failed?.children[0]).toMatchObject({ name: 'failure', attributes: { type: 'failure' } });
-    expect(failed?.children[0]?.text).toContain('permit[1] is true  attributes.amount <= 500');
+    expect(failed?.children[0]?.text).toContain('permit[1] is true    attributes.amount <= 500');
     expect(second?.children[0]?.children[0]).toMatchObject({ name: 'error' });
   });
 
@@ -228,7 +238,7 @@ tests:
               line: 19,
               passed: false,
               got: { decision: 'permit', rule: 'small', reason: 'permitted' },
-              trace: [{ rule: 'small', expressions: [{ part: 'match', value: 'true' }, {}, {}] }],
+              trace: { rules: [{ rule: 'small', match: [{ outcome: 'true' }], permit: [{}, {}] }] },
             },
           ],
           coverage: { reached: 1, percent: 50, unreached: [{ path: '/rules/1', line: 14 }] },
