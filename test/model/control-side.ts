@@ -106,6 +106,8 @@ export function takeSync(
     {
       holder: { hostId: request.host, hostEpoch: 1 },
       leases: request.leases,
+      assigned: [],
+      placed: new Map(),
       heldCount: 0,
       heldMax: 1_000,
       highestEpoch: Math.max(store.highestEpoch, control.epochAtStart, seen.epoch),

@@ -83,12 +83,12 @@ function answerKey({ answer }: Answer, place: Places): string {
   return `!${refs}/${lost}`;
 }
 
-function refsOf(asked: LeaseRequest, place: Places): string {
+function refsOf(asked: Pick<LeaseRequest, 'renew' | 'acquire' | 'release'>, place: Places): string {
   const renewed = asked.renew.map(({ epoch }) => place(epoch)).join();
   return `${renewed}/${asked.acquire.length}/${releasesOf(asked, place)}`;
 }
 
-function releasesOf({ release }: LeaseRequest, place: Places): string {
+function releasesOf({ release }: Pick<LeaseRequest, 'release'>, place: Places): string {
   return release.map(({ epoch }) => place(epoch)).join();
 }
 
@@ -122,7 +122,7 @@ function placesOf(state: ModelState): Places {
     const { epoch = 0, disownedEpoch = 0 } = floor ?? {};
     return [store.highestEpoch, store.record?.epoch ?? 0, mark, epoch, disownedEpoch];
   };
-  const ofRequest = ({ renew, release }: LeaseRequest): number[] =>
+  const ofRequest = ({ renew, release }: Pick<LeaseRequest, 'renew' | 'release'>): number[] =>
     [...renew, ...release].map(({ epoch }) => epoch);
   const epochs = [
     0,
