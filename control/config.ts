@@ -57,6 +57,16 @@ export const ControlConfigurationSchema = Type.Object({
   }),
   hostLateAfter: duration('15s', 'a host is shown as late when it has not synced for so long'),
   hostLostAfter: duration('1m', 'a host is shown as lost when it has not synced for so long'),
+  placementLostAfter: duration(
+    '30s',
+    'shards of a host go elsewhere when it has not synced for so long, and its leases have ended',
+  ),
+  placementBrakeShare: Type.Number({
+    minimum: 0.05,
+    maximum: 1,
+    default: 0.5,
+    description: 'no shard is placed anew while more than this share of the hosts is silent',
+  }),
   bundleWaitMax: duration('30s', 'longest long-poll for a new bundle'),
   bundleWaitersMax: Type.Integer({
     minimum: 1,
@@ -95,6 +105,8 @@ export type ControlConfig = {
   readonly leasesPerHostMax: number;
   readonly hostLateAfterMs: number;
   readonly hostLostAfterMs: number;
+  readonly placementLostAfterMs: number;
+  readonly placementBrakeShare: number;
   readonly bundleWaitMaxMs: number;
   readonly bundleWaitersMax: number;
   readonly joinTokenTtlMs: number;
@@ -126,6 +138,8 @@ export function resolveControlConfig(given: ControlConfiguration): ControlConfig
     leasesPerHostMax: given.leasesPerHostMax,
     hostLateAfterMs: durationMs(given.hostLateAfter),
     hostLostAfterMs: durationMs(given.hostLostAfter),
+    placementLostAfterMs: durationMs(given.placementLostAfter),
+    placementBrakeShare: given.placementBrakeShare,
     bundleWaitMaxMs: durationMs(given.bundleWaitMax),
     bundleWaitersMax: given.bundleWaitersMax,
     joinTokenTtlMs: durationMs(given.joinTokenTtl),
@@ -154,6 +168,7 @@ function checkSums(config: Omit<ControlConfig, 'listen'>): (string | null)[] {
   return [
     between('leaseTtl', leaseTtlMs, 1_000, 3_600_000),
     between('lockDelay', config.lockDelayMs, 0, 60_000),
+    between('placementLostAfter', config.placementLostAfterMs, 1_000, 86_400_000),
     between('bundleWaitMax', config.bundleWaitMaxMs, 100, 300_000),
     between('joinTokenTtl', config.joinTokenTtlMs, 1_000, JOIN_TOKEN_TTL_MS_MAX),
     between('hostLateAfter', config.hostLateAfterMs, 1_000, 86_400_000),

@@ -30,6 +30,8 @@ import { AssignmentTable } from './leases/assignment-table.ts';
 import { FloorKeeper } from './leases/floor-keeper.ts';
 import { LeaseDesk } from './leases/lease-desk.ts';
 import { Lessor } from './leases/lessor.ts';
+import { Placement } from './leases/placement.ts';
+import { PlacementDesk } from './leases/placement-desk.ts';
 import { CONTROL_METRICS } from './metrics.ts';
 import { OperatorRegistry } from './operators/operator-registry.ts';
 import { BundleFeed } from './policy/bundle-feed.ts';
@@ -111,6 +113,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
   const assignments = new AssignmentTable();
   const lessor = new Lessor({ ...base, store: store.leases, assignments }, start);
   const leaseDesk = new LeaseDesk({ ...base, store, lessor, assignments });
+  const placement = new Placement({ ...base, store, lessor, leaseDesk, assignments }, start);
   const publisher = new PolicyPublisher({ ...base, store, lessor });
   const book = new HostBook();
   await book.open(store, clock.now());
@@ -123,6 +126,8 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     operators,
     lessor,
     leaseDesk,
+    placement,
+    placementDesk: new PlacementDesk({ store, placement, clock }),
     publisher,
     publications,
     proposals: new ProposalDesk({ ...base, store, publisher, desk: publications }),
@@ -132,7 +137,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     version,
     authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
     desk: new EnrolmentDesk({ ...base, store: store.hosts }),
-    sync: new HostSync({ ...base, store, lessor, driver, book }),
+    sync: new HostSync({ ...base, store, lessor, driver, book, placement }),
     intake: new ReportIntake({ ...base, store }),
     storeFailure: () => failure?.message ?? null,
   });
@@ -142,6 +147,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     controlId,
     routes,
     async listen() {
+      await placement.start();
       await app.listen({
         ...config.listen,
         listenTextResolver: (at) => `HTTP socket open at ${at}`,
@@ -154,6 +160,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
       feed.close();
       driver.close();
       await app.close();
+      await placement.stop();
       await store.close();
       ended.resolve();
     },

@@ -77,6 +77,20 @@ export const CONTROL_METRICS = {
     help: 'Orders of operators and of placement about leases',
     labels: ['order'],
   },
+  holdfast_control_placement_shards: {
+    kind: 'gauge',
+    help: 'Shards of placement groups, by whether they have a place, are moved, or have none',
+    labels: ['state'],
+  },
+  holdfast_control_placement_moves_total: {
+    kind: 'counter',
+    help: 'Moves of shards that placement has begun, by reason',
+    labels: ['why'],
+  },
+  holdfast_control_placement_brake: {
+    kind: 'gauge',
+    help: '1 while no shard is placed anew, because many hosts are silent or control has just started',
+  },
   holdfast_control_highest_epoch: {
     kind: 'gauge',
     help: 'Highest fencing token granted; no grant will have it or a lower one',

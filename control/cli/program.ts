@@ -18,6 +18,7 @@ import { addLimitsCommand } from './commands/limits.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addOperatorCommands } from './commands/operator.ts';
 import { addOutageCommands } from './commands/outage.ts';
+import { addPlacementCommands } from './commands/placement.ts';
 import { addPolicyCommands } from './commands/policy.ts';
 import { addRefusalCommands } from './commands/refusal.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -123,6 +124,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addRefusalCommands(program, context);
   addLeaseCommands(program, context);
   addLimitsCommand(program, context);
+  addPlacementCommands(program, context);
   addOutageCommands(program, context);
   addHostCommands(program, context);
   addJournalCommand(program);

@@ -83,6 +83,22 @@ export function judgeRollout(rollout: RolloutStatus | null, newest: number | nul
   }
 }
 
+/** Standing still after a start is what it should do; because of silence it is a fault somewhere. */
+export function judgePlacement(
+  brake: { readonly reason: 'started' | 'mass_loss'; silent: number; of: number } | null,
+): HealthPart {
+  if (brake === null) return part('ok', 'shards are placed');
+  const { reason, silent, of } = brake;
+  if (reason === 'started') {
+    return part('ok', 'no shard is placed anew until the hosts have been heard since the start');
+  }
+  return part(
+    'degraded',
+    `${silent} of ${of} hosts are silent at once: no shard is placed anew until they are heard, ` +
+      'or an operator says so',
+  );
+}
+
 /** Of work itself: what is unknown needs a person, what is unreported is not known here yet. */
 export function judgeWork(fleet: FleetView): PlaneParts {
   const count = (state: string): number => fleet.operations[state] ?? 0;

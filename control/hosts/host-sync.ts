@@ -14,6 +14,7 @@ import {
 import type { ControlConfig } from '../config.ts';
 import { plausibleRevision } from '../core/floors.ts';
 import { foldReport } from '../core/host-facts.ts';
+import type { Placement } from '../leases/placement.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { FloorKeeper } from '../leases/floor-keeper.ts';
 import type { ControlMetrics } from '../metrics.ts';
@@ -27,6 +28,7 @@ type Ports = {
   readonly lessor: Lessor;
   readonly driver: RolloutDriver;
   readonly book: HostBook;
+  readonly placement: Placement;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
   readonly signer: Signer;
@@ -45,7 +47,7 @@ export class HostSync {
 
   /** The signed `SyncAnswer`. */
   async sync(caller: HostCaller, request: SyncRequest): Promise<string> {
-    const { lessor, signer, controlId, config, metrics, driver, book } = this.#ports;
+    const { lessor, placement, signer, controlId, config, metrics, driver, book } = this.#ports;
     const { host, claims } = caller;
     try {
       const target = await driver.target(host.hostId);
@@ -57,6 +59,7 @@ export class HostSync {
       const leases = await lessor.sync(state, request.leases);
       book.note(host, facts, this.#ports.clock.now());
       driver.noteSync(facts);
+      placement.heard(host.hostId);
       const answer: SyncAnswer = {
         nonce: claims.nonce,
         hostId: host.hostId,

@@ -9,6 +9,7 @@ import { HealthSchema, type Health, type HealthPart } from '../../shared/wire/he
 import type { ControlConfig } from '../config.ts';
 import {
   judgeHosts,
+  judgePlacement,
   judgePlane,
   judgePublication,
   judgeRollout,
@@ -17,6 +18,7 @@ import {
 } from '../core/health-verdict.ts';
 import { viewFleet } from '../fleet-view.ts';
 import type { Lessor } from '../leases/lessor.ts';
+import type { Placement } from '../leases/placement.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { BundleFeed } from '../policy/bundle-feed.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
@@ -26,6 +28,7 @@ import { PROBLEMS } from './route-schemas.ts';
 export type HealthPorts = {
   readonly store: ControlStore;
   readonly lessor: Lessor;
+  readonly placement: Placement;
   readonly feed: BundleFeed;
   readonly driver: RolloutDriver;
   readonly config: ControlConfig;
@@ -96,6 +99,9 @@ async function describeHealth(ports: HealthPorts): Promise<Health> {
         rollout: judgeRollout(ports.driver.status(), newest),
         hosts: judgeHosts(fleet),
         leases: await judgeLeases(ports),
+        ...(ports.placement.hasGroups
+          ? { placement: judgePlacement(ports.placement.brake()) }
+          : {}),
       },
       'publishes, grants and answers',
     ),

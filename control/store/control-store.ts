@@ -23,6 +23,7 @@ import type { JournalEvent, OperationState, Outage, Refusal } from '../../shared
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
 import type { Proposal, PublicationReport } from '../../shared/wire/publication.ts';
 import type { Rollout } from '../../shared/wire/rollout.ts';
+import type { HostSettingsView, PlacementGroup } from '../../shared/wire/placement-api.ts';
 import type { PublicKey } from '../../shared/wire/statements.ts';
 import type { HostFacts } from '../core/host-facts.ts';
 import type { LeaseRecord, Lessor } from '../core/lease-transition.ts';
@@ -205,9 +206,29 @@ export interface LeaseStore {
   /** One record, by order of somebody who is no host of it. */
   change(write: { readonly lease: LeaseWrite; readonly audit: AuditDraft }): Promise<WriteOutcome>;
   fetch(resource: string): Promise<LeaseRecord | null>;
+  /** Those of these resources that there are. */
+  named(resources: readonly string[]): Promise<readonly LeaseRecord[]>;
   /** In the order of their resources. */
   list(page: PageRequest): Promise<Page<LeaseRecord>>;
   all(): Promise<readonly LeaseRecord[]>;
+}
+
+/** A group, or that there was one: revisions of a name go on when it comes back. */
+export type GroupRecord = Omit<PlacementGroup, 'spec'> & {
+  readonly spec: PlacementGroup['spec'] | null;
+};
+export type HostSettings = Omit<HostSettingsView, 'hostName'> & { readonly version: number };
+
+export interface PlacementStore {
+  /** Also those that were deleted; by name. */
+  groups(): Promise<readonly GroupRecord[]>;
+  /** `replaces`: the revision it was decided on, 0 where there never was one. */
+  putGroup(group: GroupRecord, replaces: number, audit: AuditDraft): Promise<WriteOutcome>;
+  /** Of those hosts for which anything was ever set. */
+  hostSettings(): Promise<readonly HostSettings[]>;
+  putHostSettings(settings: HostSettings, audit: AuditDraft): Promise<WriteOutcome>;
+  /** What happened to placement itself. */
+  note(audit: AuditDraft): Promise<WriteOutcome>;
 }
 
 export type StoredEvent = {
@@ -298,6 +319,7 @@ export interface ControlStore {
   readonly policy: PolicyStore;
   readonly hosts: HostStore;
   readonly leases: LeaseStore;
+  readonly placement: PlacementStore;
   readonly reports: ReportStore;
   readonly operators: OperatorStore;
   readonly audit: AuditStore;

@@ -6,6 +6,7 @@ import { SqliteConnection, textOf } from './sqlite-connection.ts';
 import { sqliteHostStore } from './sqlite-hosts.ts';
 import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
 import { sqliteAuditStore, sqliteOperatorStore } from './sqlite-operators.ts';
+import { sqlitePlacementStore } from './sqlite-placement.ts';
 import { sqlitePolicyStore } from './sqlite-policy.ts';
 import { sqliteProposalStore } from './sqlite-proposals.ts';
 import { sqliteReportStore } from './sqlite-reports.ts';
@@ -25,6 +26,7 @@ export function openSqliteControlStore(path: string): ControlStore {
     policy: sqlitePolicyStore(connection),
     hosts: sqliteHostStore(connection),
     leases: sqliteLeaseStore(connection),
+    placement: sqlitePlacementStore(connection),
     reports: sqliteReportStore(connection),
     operators: sqliteOperatorStore(connection),
     audit: sqliteAuditStore(connection),

@@ -8,10 +8,7 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
     forSync: (hostId, resources, { now, run, recovery }) =>
       connection.read(() => {
         const rows = [
-          ...connection.all(
-            'SELECT * FROM leases WHERE resource IN (SELECT value FROM json_each(?))',
-            [JSON.stringify(resources)],
-          ),
+          ...findNamed(connection, resources),
           ...connection.all('SELECT * FROM leases WHERE handover_to = ?', [hostId]),
         ];
         const held = connection.get(
@@ -52,6 +49,7 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
         const row = connection.get('SELECT * FROM leases WHERE resource = ?', [resource]);
         return row === undefined ? null : readLease(row);
       }),
+    named: (resources) => connection.read(() => findNamed(connection, resources).map(readLease)),
     list: (page) =>
       connection.read(() =>
         toPage(
@@ -71,6 +69,13 @@ export function sqliteLeaseStore(connection: SqliteConnection): LeaseStore {
 
 export function highestEpoch(connection: SqliteConnection): number {
   return Number(connection.get('SELECT highest_epoch FROM control_state')?.['highest_epoch'] ?? 0);
+}
+
+function findNamed(connection: SqliteConnection, resources: readonly string[]): Row[] {
+  if (resources.length === 0) return [];
+  return connection.all('SELECT * FROM leases WHERE resource IN (SELECT value FROM json_each(?))', [
+    JSON.stringify(resources),
+  ]);
 }
 
 function writeLease(connection: SqliteConnection, { record, replacesVersion }: LeaseWrite): void {

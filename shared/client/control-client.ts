@@ -27,6 +27,7 @@ import type {
 import type { Health } from '../wire/health.ts';
 import type { OperationState } from '../wire/operation.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
+import { PlacementClient } from './placement-client.ts';
 import type { Page } from './sidecar-client.ts';
 import { UndiciTransport, type Transport } from './transport.ts';
 
@@ -77,9 +78,11 @@ export function openControl(address: ControlAddress): ControlClient {
 
 export class ControlClient {
   readonly #caller: JsonCaller;
+  readonly placement: PlacementClient;
 
   constructor(options: ControlClientOptions) {
     this.#caller = new JsonCaller({ ...options, headers: {} });
+    this.placement = new PlacementClient(this.#caller);
   }
 
   /** The policy in force. `not_found` where none was ever published. */

@@ -30,6 +30,8 @@ export const STANDARD: ControlConfiguration = {
   leasesPerHostMax: 1_000,
   hostLateAfter: '15s',
   hostLostAfter: '1m',
+  placementLostAfter: '30s',
+  placementBrakeShare: 0.5,
   bundleWaitMax: '30s',
   bundleWaitersMax: 100,
   joinTokenTtl: '10m',

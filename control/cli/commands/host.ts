@@ -3,10 +3,11 @@ import type { Host } from '../../../shared/wire/control-api.ts';
 import { collectPages, durationFlag, type CommandContext } from '../command-context.ts';
 import type { View } from '../output.ts';
 import { timeText } from '../time-text.ts';
+import { addHostSettings } from './host-settings.ts';
 import { withPageFlags, type PageFlags } from './options.ts';
 
 export function addHostCommands(program: Command, context: CommandContext): void {
-  const host = program.command('host').description('look at hosts, and let new ones in');
+  const host = program.command('host').description('look at hosts, let new ones in, drain them');
   withPageFlags(host.command('list').description('list the hosts that have enrolled')).action(
     async (flags: PageFlags) => {
       const { output, control } = context;
@@ -32,6 +33,7 @@ export function addHostCommands(program: Command, context: CommandContext): void
         `for host ${token.hostName}, once, until ${timeText(token.expiresAtMs)}; it is not shown again`,
       );
     });
+  addHostSettings(host, context);
 }
 
 function hostView(context: CommandContext): View<Host> {

@@ -92,6 +92,7 @@ describe('usage', () => {
       'policy',
       'op',
       'lease',
+      'placement',
       'host',
       'outage',
       'operator',
