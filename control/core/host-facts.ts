@@ -64,6 +64,27 @@ export function foldReport(
   };
 }
 
+/**
+ * Whether a restart must know it: all but the counters, which are said again or miss one second of a
+ * ratio.
+ */
+export function isOtherThan(known: HostFacts | null, now: HostFacts): boolean {
+  return (
+    known === null ||
+    known.processId !== now.processId ||
+    known.policyRevision !== now.policyRevision ||
+    known.rejected?.policyRevision !== now.rejected?.policyRevision ||
+    known.deaths?.deaths !== now.deaths?.deaths ||
+    known.offered?.policyRevision !== now.offered?.policyRevision ||
+    !isSameLabels(known.labels, now.labels)
+  );
+}
+
+function isSameLabels(a: Labels, b: Labels): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
 /** H2. */
 function offerOf(
   held: HostFacts | null,

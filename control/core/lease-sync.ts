@@ -36,6 +36,8 @@ export type LeaseSync = Required<Pick<SyncAnswer, 'leases' | 'lost' | 'pending' 
   readonly writes: readonly {
     readonly record: LeaseRecord;
     readonly replacesVersion: number | null;
+    /** It only extends what is known as held by this run: T3 covers a crash that loses it. */
+    readonly isExtension: boolean;
   }[];
   readonly highestEpoch: number;
   readonly transitions: readonly LeaseTransition[];
@@ -170,8 +172,10 @@ class SyncDraft {
       drain: this.#drain,
       writes: [...this.#changed].flatMap((resource) => {
         const record = this.#current.get(resource);
-        const replacesVersion = this.#before.get(resource)?.version ?? null;
-        return record === undefined ? [] : [{ record, replacesVersion }];
+        const before = this.#before.get(resource);
+        const replacesVersion = before?.version ?? null;
+        if (record === undefined) return [];
+        return [{ record, replacesVersion, isExtension: isOnlyExtended(before, record) }];
       }),
       highestEpoch: this.#highestEpoch,
       transitions: this.#transitions,
@@ -227,4 +231,19 @@ class SyncDraft {
       this.#lessor.now.bootMs < leaseEndMs(record, this.#lessor)
     );
   }
+}
+
+/**
+ * Whether a start that finds the one before holds the lease for its holder as long as one that finds
+ * the one after: of the same run, so that a later run counts a whole term, and of no longer a term.
+ */
+function isOnlyExtended(before: LeaseRecord | undefined, after: LeaseRecord): boolean {
+  return (
+    before?.state === 'held' &&
+    after.state === 'held' &&
+    before.epoch === after.epoch &&
+    before.run === after.run &&
+    before.termMs === after.termMs &&
+    before.handover === after.handover
+  );
 }

@@ -13,14 +13,14 @@ import {
 } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
 import { plausibleRevision } from '../core/floors.ts';
-import { foldReport } from '../core/host-facts.ts';
+import { foldReport, isOtherThan } from '../core/host-facts.ts';
 import type { Placement } from '../leases/placement.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { FloorKeeper } from '../leases/floor-keeper.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { HostBook } from '../policy/host-book.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
-import type { ControlStore, SyncedHost } from '../store/control-store.ts';
+import type { ControlStore, HostRecord, SyncedHost } from '../store/control-store.ts';
 import type { HostCaller } from './host-authenticator.ts';
 
 type Ports = {
@@ -51,12 +51,15 @@ export class HostSync {
     const { host, claims } = caller;
     try {
       const target = await driver.target(host.hostId);
-      const facts = foldReport(book.facts(host.hostId), request, {
+      const known = book.facts(host.hostId);
+      const facts = foldReport(known, request, {
         targetRevision: target,
         nowMs: this.#ports.clock.now().wallMs,
       });
       const state = { ...(await this.#stateOf(caller, request)), facts };
-      const leases = await lessor.sync(state, request.leases);
+      const leases = await lessor.sync(state, request.leases, {
+        isNews: isNews(host, state) || isOtherThan(known, facts),
+      });
       book.note(host, facts, this.#ports.clock.now());
       driver.noteSync(facts);
       placement.heard(host.hostId);
@@ -103,4 +106,19 @@ export class HostSync {
       operations: request.journal.operations,
     };
   }
+}
+
+/**
+ * Whether it says what a restart must know. When it was last heard, its counts and the position of
+ * its journal may be a second old then: it says them again.
+ */
+function isNews(known: HostRecord, now: SyncedHost): boolean {
+  return (
+    known.lastSyncAtMs === null ||
+    known.policyRevision !== now.policyRevision ||
+    known.sidecarVersion !== now.sidecarVersion ||
+    known.policyRejected?.policyRevision !== now.policyRejected?.policyRevision ||
+    known.highWater.policyRevision < now.highWater.policyRevision ||
+    known.highWater.epoch < now.highWater.epoch
+  );
 }

@@ -96,7 +96,8 @@ export class LeaseDesk {
         target: resource,
         detail,
       };
-      const lease = { record: outcome.record, replacesVersion: record?.version ?? null };
+      const replacesVersion = record?.version ?? null;
+      const lease = { record: outcome.record, replacesVersion, isExtension: false };
       if ((await store.leases.change({ lease, audit })) === 'conflict') continue;
       metrics.add('holdfast_control_lease_orders_total', { order: action.replace('lease.', '') });
       assignments.ownersChanged();

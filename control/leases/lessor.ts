@@ -128,10 +128,14 @@ export class Lessor {
     return { ...view, unfinished: view.handover?.mode === 'drain' ? unfinished : null };
   }
 
-  /** `host_epoch_stale` where the host was enrolled again since it spoke. */
+  /**
+   * `host_epoch_stale` where the host was enrolled again since it spoke. `isNews`: what it says of
+   * itself is to be on disk before it is answered.
+   */
   async sync(
     host: SyncedHost,
     asked: SyncRequest['leases'],
+    { isNews }: { readonly isNews: boolean },
   ): Promise<Pick<SyncAnswer, 'leases' | 'lost' | 'pending' | 'drain'>> {
     const { store, floors, config, assignments } = this.#ports;
     const holder: Holder = { hostId: host.hostId, hostEpoch: host.hostEpoch };
@@ -139,7 +143,10 @@ export class Lessor {
     const resources = new Set([...namedIn(asked), ...assigned]);
     if (this.#recovery.kind === 'rollback' && this.recovery.isOver) floors.endRecovery();
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-      const before = await store.forSync(host.hostId, [...resources], this.terms());
+      const before = await store.forSync(host.hostId, [...resources], {
+        ...this.terms(),
+        countsHeld: asked.acquire.length > 0 || assigned.length > 0,
+      });
       const seen = this.#seenEpoch(host, before.highestEpoch);
       const decision = decideLeaseSync(
         before.leases,
@@ -157,11 +164,17 @@ export class Lessor {
       const highest = decision.highestEpoch;
       // Before the commit, or a crash after it could give the same epoch again from an older copy.
       if (highest > before.highestEpoch) floors.reserve({ epoch: highest });
+      const audit = auditOf(decision, host);
       const outcome = await store.applySync({
         host: { ...host, highWater: { ...host.highWater, epoch: seen } },
         leases: decision.writes,
         epochs: { replaces: before.highestEpoch, highest },
-        audit: auditOf(decision, host),
+        audit,
+        isLazy:
+          !isNews &&
+          audit.length === 0 &&
+          highest === before.highestEpoch &&
+          decision.writes.every(({ isExtension }) => isExtension),
       });
       if (outcome === 'host_changed') {
         throw new HoldfastError('host_epoch_stale', `host ${host.hostId} was enrolled again since`);
@@ -185,12 +198,16 @@ export class Lessor {
     for (const { resource, unfinished } of asked.draining ?? []) {
       this.#unfinished.set(resource, unfinished);
     }
+    const counts = new Map<string, number>();
     for (const { kind, resource } of decision.transitions) {
-      metrics.add('holdfast_control_lease_transitions_total', { transition: kind });
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
       if (kind !== 'renewed' && kind !== 'pending') {
         this.#unfinished.delete(resource);
         assignments.ownersChanged();
       }
+    }
+    for (const [transition, count] of counts) {
+      metrics.add('holdfast_control_lease_transitions_total', { transition }, count);
     }
   }
 

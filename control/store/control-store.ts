@@ -177,7 +177,12 @@ export type SyncedHost = {
   readonly facts?: HostFacts;
 };
 
-export type LeaseWrite = { readonly record: LeaseRecord; readonly replacesVersion: number | null };
+export type LeaseWrite = {
+  readonly record: LeaseRecord;
+  readonly replacesVersion: number | null;
+  /** It says nothing new but that the lease goes on: its end, when it was renewed, its version. */
+  readonly isExtension: boolean;
+};
 
 export type SyncWrite = {
   readonly host: SyncedHost;
@@ -185,17 +190,19 @@ export type SyncWrite = {
   /** The counter of epochs, and the value on which the grants were decided. */
   readonly epochs: { readonly replaces: number; readonly highest: number };
   readonly audit: readonly AuditDraft[];
+  /** Nothing in it was promised to anybody: it may be answered before it is on disk. */
+  readonly isLazy: boolean;
 };
 
 export interface LeaseStore {
   /**
    * What one sync of a host is decided on: the leases that it names, and those that are to be handed
-   * over to it. A lease that has expired is not held.
+   * over to it. A lease that has expired is not held. What it holds is counted where it matters.
    */
   forSync(
     hostId: string,
     resources: readonly string[],
-    at: Pick<Lessor, 'now' | 'run' | 'recovery'>,
+    at: Pick<Lessor, 'now' | 'run' | 'recovery'> & { readonly countsHeld: boolean },
   ): Promise<{
     readonly leases: ReadonlyMap<string, LeaseRecord>;
     readonly heldCount: number;

@@ -5,6 +5,7 @@
 import type { SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { assert } from '../../shared/core/assert.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
+import type { CommitPace } from '../../shared/platform/commit-pace.ts';
 import { transaction, type Database } from '../../shared/platform/sqlite.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
@@ -15,6 +16,7 @@ import {
   type PageRequest,
   type WriteOutcome,
 } from './control-store.ts';
+import { CommitGroup } from './commit-group.ts';
 
 export type Row = Readonly<Record<string, SQLOutputValue>>;
 
@@ -53,10 +55,15 @@ export class SqliteConnection {
   readonly #statements = new Map<string, StatementSync>();
   readonly #listeners: ((error: Error) => void)[] = [];
   #failure: Error | null = null;
+  readonly #group: CommitGroup;
   #run = 0;
 
-  constructor(database: Database) {
+  constructor(database: Database, pace: CommitPace) {
     this.#database = database;
+    this.#group = new CommitGroup(database, {
+      pace,
+      onFailure: (error) => this.#fail(error instanceof Error ? error : new Error(String(error))),
+    });
   }
 
   get(sql: string, values: readonly SQLInputValue[] = []): Row | undefined {
@@ -88,6 +95,7 @@ export class SqliteConnection {
   /** One transaction, refused when another run of control has begun since (S2). */
   async write(work: () => void): Promise<WriteOutcome> {
     return this.#guard(() => {
+      this.#group.flush();
       try {
         transaction(this.#database, () => {
           this.#checkRun();
@@ -101,8 +109,27 @@ export class SqliteConnection {
     });
   }
 
+  /** Together with others (`commit-group.ts`); a lazy one may be lost with a crash. */
+  async writeTogether(work: () => void, options: { isLazy: boolean }): Promise<WriteOutcome> {
+    const outcome = this.#guard((): WriteOutcome => {
+      try {
+        this.#group.join(work, () => this.#checkRun());
+        return 'ok';
+      } catch (error) {
+        if (error instanceof ConflictSignal) return 'conflict';
+        throw error;
+      }
+    });
+    if (options.isLazy || outcome === 'conflict') this.#group.commitLater();
+    else await this.#group.committed();
+    return outcome;
+  }
+
   beginRun(run: number, work: () => void): void {
-    this.#guard(() => transaction(this.#database, work));
+    this.#guard(() => {
+      this.#group.flush();
+      transaction(this.#database, work);
+    });
     this.#run = run;
   }
 
@@ -133,6 +160,7 @@ export class SqliteConnection {
   }
 
   close(): void {
+    if (this.#failure === null && this.#database.isOpen) this.#guard(() => this.#group.flush());
     this.#failure ??= new Error('the store is closed');
     this.#statements.clear();
     if (this.#database.isOpen) this.#database.close();
@@ -167,6 +195,7 @@ export class SqliteConnection {
   }
 
   #fail(error: Error): void {
+    if (this.#failure !== null) return;
     this.#failure = error;
     for (const tell of this.#listeners) tell(error);
   }

@@ -1,4 +1,5 @@
 /** `ControlStore` in one SQLite file: WAL, FULL, one connection. For one node. */
+import { SYSTEM_PACE, type CommitPace } from '../../shared/platform/commit-pace.ts';
 import { migrate, openDatabase } from '../../shared/platform/sqlite.ts';
 import type { ControlStore, Run } from './control-store.ts';
 import { CONTROL_MIGRATIONS } from './migrations.ts';
@@ -13,7 +14,7 @@ import { sqliteReportStore } from './sqlite-reports.ts';
 import { sqliteRolloutStore } from './sqlite-rollouts.ts';
 
 /** Throws `StoreError` where the file cannot be used, each with its reason. */
-export function openSqliteControlStore(path: string): ControlStore {
+export function openSqliteControlStore(path: string, pace: CommitPace = SYSTEM_PACE): ControlStore {
   const database = openDatabase(path);
   try {
     migrate(database, CONTROL_MIGRATIONS);
@@ -21,7 +22,7 @@ export function openSqliteControlStore(path: string): ControlStore {
     database.close();
     throw error;
   }
-  const connection = new SqliteConnection(database);
+  const connection = new SqliteConnection(database, pace);
   return {
     policy: sqlitePolicyStore(connection),
     hosts: sqliteHostStore(connection),

@@ -211,9 +211,10 @@ function leases(at: Subject): void {
     await enrol(at);
     const write = {
       host: synced(),
-      leases: [{ record: record(), replacesVersion: null }],
+      leases: [{ record: record(), replacesVersion: null, isExtension: false }],
       epochs: { replaces: 0, highest: 1 },
       audit: [audit('granted')],
+      isLazy: false,
     };
     expect(await at.store.leases.applySync(write)).toBe('ok');
     expect(await at.store.hosts.fetch('host_1')).toMatchObject({
@@ -227,12 +228,14 @@ function leases(at: Subject): void {
       { ...write, epochs: { replaces: 1, highest: 2 } },
       {
         ...write,
-        leases: [{ record: record({ epoch: 2, version: 2 }), replacesVersion: 7 }],
+        leases: [
+          { record: record({ epoch: 2, version: 2 }), replacesVersion: 7, isExtension: false },
+        ],
         epochs: { replaces: 1, highest: 2 },
       },
       {
         ...write,
-        leases: [{ record: next, replacesVersion: null }],
+        leases: [{ record: next, replacesVersion: null, isExtension: false }],
         epochs: { replaces: 0, highest: 2 },
       },
     ];
@@ -244,7 +247,13 @@ function leases(at: Subject): void {
     expect((await at.store.hosts.fetch('host_1'))?.lastSyncAtMs).toBe(9);
     const found = (bootMs: number, over: object = {}) => {
       const recovery = { kind: 'restart', startedBootMs: 1_000 } as const;
-      const when = { now: { bootMs, wallMs: 0, bootId: 'boot' }, run: 1, recovery, ...over };
+      const when = {
+        now: { bootMs, wallMs: 0, bootId: 'boot' },
+        run: 1,
+        recovery,
+        countsHeld: true,
+        ...over,
+      };
       return at.store.leases.forSync('host_1', ['orders/1', 'orders/2'], when);
     };
     const held = new Map([['orders/1', record()]]);
@@ -260,6 +269,89 @@ function leases(at: Subject): void {
     expect((await at.store.state()).longestTermMs).toBe(50);
   });
 
+  test('leases that are only extended go on from the version they were read in, all of a sync or none', async () => {
+    await enrol(at);
+    const names = ['orders/1', 'orders/2'];
+    const records = names.map((resource, index) => record({ resource, epoch: index + 1 }));
+    const sync = { host: synced(), audit: [], isLazy: true };
+    await at.store.leases.applySync({
+      ...sync,
+      leases: records.map((one) => ({ record: one, replacesVersion: null, isExtension: false })),
+      epochs: { replaces: 0, highest: 2 },
+    });
+    const extended = records.map((one) => ({
+      ...one,
+      endsBootMs: 500,
+      renewedAtMs: 7,
+      version: one.version + 1,
+    }));
+    const extension = (versions: readonly number[]) => ({
+      ...sync,
+      leases: extended.map((one, index) => ({
+        record: one,
+        replacesVersion: versions[index] ?? 0,
+        isExtension: true,
+      })),
+      epochs: { replaces: 2, highest: 2 },
+    });
+    expect(await at.store.leases.applySync(extension([1, 7]))).toBe('conflict');
+    expect(await at.store.leases.named(names)).toEqual(records);
+    expect(await at.store.leases.applySync(extension([1, 1]))).toBe('ok');
+    expect(await at.store.leases.named(names)).toEqual(extended);
+    await at.store.close();
+    at.store = await at.data.open();
+    expect(await at.store.leases.named(names)).toEqual(extended);
+  });
+
+  test('an order about a lease is written as it was decided, with its entry, or not at all', async () => {
+    await enrol(at);
+    const handover = {
+      mode: 'drain',
+      toHostId: 'host_2',
+      by: 'operator:ann',
+      reason: null,
+      sinceMs: 3,
+      run: 1,
+      modeSinceBootMs: 4,
+      timeoutMs: 5,
+      onTimeout: 'give_up',
+    } as const;
+    const change = (replacesVersion: number | null, over: Partial<LeaseRecord>) =>
+      at.store.leases.change({
+        lease: { record: record(over), replacesVersion, isExtension: false },
+        audit: audit('ordered'),
+      });
+    expect(await change(null, {})).toBe('ok');
+    expect(await change(1, { handover, version: 2 })).toBe('ok');
+    expect(await change(1, { version: 2 })).toBe('conflict');
+    expect(await at.store.leases.fetch('orders/1')).toEqual(record({ handover, version: 2 }));
+    const now = { bootMs: 50, wallMs: 0, bootId: 'boot' };
+    const recovery = { kind: 'restart', startedBootMs: 0 } as const;
+    const when = { now, run: 1, recovery, countsHeld: false };
+    expect((await at.store.leases.forSync('host_2', [], when)).leases.size).toBe(1);
+    expect((await actions(at)).filter((action) => action === 'ordered')).toHaveLength(2);
+  });
+
+  test('placement groups and settings of hosts follow what they were decided on', async () => {
+    await enrol(at);
+    const spec = { shards: 4, resource: 'orders/{shard}' };
+    const group = { name: 'orders', revision: 1, spec, updatedAtMs: 1, updatedBy: 'ann' };
+    const { placement } = at.store;
+    expect(await placement.putGroup(group, 0, audit('g1'))).toBe('ok');
+    expect(await placement.putGroup({ ...group, revision: 2 }, 0, audit('x'))).toBe('conflict');
+    const gone = { ...group, revision: 2, spec: null };
+    expect(await placement.putGroup(gone, 1, audit('g2'))).toBe('ok');
+    expect(await placement.groups()).toEqual([gone]);
+    const settings = { hostId: 'host_1', version: 1, labels: { zone: 'a' }, drain: null };
+    expect(await placement.putHostSettings(settings, audit('h1'))).toBe('ok');
+    expect(await placement.putHostSettings(settings, audit('x'))).toBe('conflict');
+    const drain = { sinceMs: 1, by: 'ann', reason: null };
+    const next = { ...settings, version: 2, drain };
+    expect(await placement.putHostSettings(next, audit('h2'))).toBe('ok');
+    expect(await placement.hostSettings()).toEqual([next]);
+    expect((await actions(at)).slice(-4)).toEqual(['g1', 'g2', 'h1', 'h2']);
+  });
+
   test('what a host has seen never goes down', async () => {
     await enrol(at);
     const sync = (policyRevision: number) =>
@@ -268,6 +360,7 @@ function leases(at: Subject): void {
         leases: [],
         epochs: { replaces: 0, highest: 0 },
         audit: [],
+        isLazy: true,
       });
     await sync(9);
     await sync(3);
