@@ -29,6 +29,7 @@ import type { RouteAccess } from './http/access.ts';
 import { AssignmentTable } from './leases/assignment-table.ts';
 import { FloorKeeper } from './leases/floor-keeper.ts';
 import { LeaseDesk } from './leases/lease-desk.ts';
+import { Allotter } from './leases/allotter.ts';
 import { Lessor } from './leases/lessor.ts';
 import { Placement } from './leases/placement.ts';
 import { PlacementDesk } from './leases/placement-desk.ts';
@@ -120,6 +121,13 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
   const driver = new RolloutDriver({ ...base, store, publisher, book, feed });
   const reporter = new PublicationReporter({ store: store.reports, clock });
   const publications = new PublicationDesk({ ...base, store, publisher, reporter, driver, feed });
+  const allotter = new Allotter({
+    ...base,
+    store: store.allotments,
+    lessor,
+    policy: async () => publisher.compiled(await store.policy.currentNumber()),
+    hosts: start.hosts,
+  });
   const { app, routes } = await buildApp({
     ...base,
     store,
@@ -128,6 +136,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     leaseDesk,
     placement,
     placementDesk: new PlacementDesk({ store, placement, clock }),
+    allotter,
     publisher,
     publications,
     proposals: new ProposalDesk({ ...base, store, publisher, desk: publications }),
@@ -137,7 +146,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     version,
     authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
     desk: new EnrolmentDesk({ ...base, store: store.hosts }),
-    sync: new HostSync({ ...base, store, lessor, driver, book, placement }),
+    sync: new HostSync({ ...base, store, lessor, allotter, driver, book, placement }),
     intake: new ReportIntake({ ...base, store }),
     storeFailure: () => failure?.message ?? null,
   });

@@ -91,6 +91,11 @@ export const CONTROL_METRICS = {
     kind: 'gauge',
     help: '1 while no shard is placed anew, because many hosts are silent or control has just started',
   },
+  holdfast_control_allotments_total: {
+    kind: 'counter',
+    help: 'Parts of fleet budgets that hosts asked for and got, or of which nothing was left',
+    labels: ['outcome'],
+  },
   holdfast_control_highest_epoch: {
     kind: 'gauge',
     help: 'Highest fencing token granted; no grant will have it or a lower one',

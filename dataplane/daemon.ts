@@ -38,7 +38,7 @@ import { Custodian } from './operations/custodian.ts';
 import { Drains } from './operations/drains.ts';
 import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
-import { NO_ALLOTMENTS, openLimits } from './operations/open-limits.ts';
+import { openLimits } from './operations/open-limits.ts';
 import { Retention } from './operations/retention.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
@@ -236,7 +236,12 @@ function buildParts(
     heartbeats,
     clock,
   });
-  const limiting = openLimits({ journal, clock, random, logger, fleet: NO_ALLOTMENTS });
+  const limiting = openLimits({ journal, clock, random, logger, fleet: upstream.allotments });
+  const { limits } = limiting;
+  upstream.allotments.useUsage({
+    inUse: (subject) => limits.inUse(subject),
+    usedOf: (subject, window) => limits.usedOf(subject, window),
+  });
   const admissions = new Admissions({
     journal,
     ...limiting,
@@ -280,7 +285,7 @@ function buildParts(
     version: VERSION,
     operations: view.routes(),
     budget: () => view.budget(),
-    limits: () => limiting.limits.limits(limitedRules(upstream.policy.activePolicy())),
+    limits: () => limits.limits(limitedRules(upstream.policy.activePolicy())),
     status: () => view.status(),
     health: () => view.health(),
     onConfigStream: ({ open, cut }) => {

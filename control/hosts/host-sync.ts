@@ -15,6 +15,7 @@ import type { ControlConfig } from '../config.ts';
 import { plausibleRevision } from '../core/floors.ts';
 import { foldReport, isOtherThan } from '../core/host-facts.ts';
 import type { Placement } from '../leases/placement.ts';
+import type { Allotter } from '../leases/allotter.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { FloorKeeper } from '../leases/floor-keeper.ts';
 import type { ControlMetrics } from '../metrics.ts';
@@ -29,6 +30,7 @@ type Ports = {
   readonly driver: RolloutDriver;
   readonly book: HostBook;
   readonly placement: Placement;
+  readonly allotter: Allotter;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
   readonly signer: Signer;
@@ -63,6 +65,7 @@ export class HostSync {
       book.note(host, facts, this.#ports.clock.now());
       driver.noteSync(facts);
       placement.heard(host.hostId);
+      const allotments = await this.#allot(caller, request);
       const answer: SyncAnswer = {
         nonce: claims.nonce,
         hostId: host.hostId,
@@ -73,6 +76,7 @@ export class HostSync {
         lost: leases.lost,
         pending: leases.pending,
         ...(leases.drain === undefined || leases.drain.length === 0 ? {} : { drain: leases.drain }),
+        ...(allotments === undefined ? {} : { allotments }),
         drift: config.drift,
         ackedSeq: host.ackedSeq,
       };
@@ -83,6 +87,16 @@ export class HostSync {
       metrics.add('holdfast_control_syncs_total', { outcome: 'failed' });
       throw error;
     }
+  }
+
+  async #allot(
+    { host, claims }: HostCaller,
+    { allotments }: SyncRequest,
+  ): Promise<SyncAnswer['allotments']> {
+    const { allotter } = this.#ports;
+    if (allotments !== undefined) return allotter.sync(host, claims.nonce, allotments);
+    allotter.heardWithout(host);
+    return undefined;
   }
 
   async #stateOf({ host }: HostCaller, request: SyncRequest): Promise<SyncedHost> {

@@ -13,6 +13,7 @@ import type { HostSync } from '../hosts/host-sync.ts';
 import type { Placement } from '../leases/placement.ts';
 import type { PlacementDesk } from '../leases/placement-desk.ts';
 import type { LeaseDesk } from '../leases/lease-desk.ts';
+import type { Allotter } from '../leases/allotter.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { OperatorRegistry } from '../operators/operator-registry.ts';
@@ -34,6 +35,7 @@ import { installPlacementRoutes } from './placement-routes.ts';
 import { installBundleRoutes, installPolicyRoutes } from './policy-routes.ts';
 import { installProposalRoutes } from './proposal-routes.ts';
 import { installRawBody } from './raw-body.ts';
+import { installAllotmentRoutes } from './allotment-routes.ts';
 import { installReportRoutes } from './report-routes.ts';
 import { installFleetRoutes, installRolloutRoutes } from './rollout-routes.ts';
 
@@ -53,6 +55,7 @@ export type AppPorts = {
   readonly leaseDesk: LeaseDesk;
   readonly placement: Placement;
   readonly placementDesk: PlacementDesk;
+  readonly allotter: Allotter;
   readonly publisher: PolicyPublisher;
   readonly publications: PublicationDesk;
   readonly proposals: ProposalDesk;
@@ -105,6 +108,7 @@ export async function buildApp(
     installReportRoutes(scope, { store: store.reports });
     installLeaseRoutes(scope, ports);
     installPlacementRoutes(scope, ports);
+    installAllotmentRoutes(scope, { allotter: ports.allotter, hosts: store.hosts });
     installOperatorRoutes(scope, { operators });
     installAuditRoutes(scope, { store });
   });

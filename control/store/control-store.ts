@@ -26,6 +26,7 @@ import type { Rollout } from '../../shared/wire/rollout.ts';
 import type { HostSettingsView, PlacementGroup } from '../../shared/wire/placement-api.ts';
 import type { PublicKey } from '../../shared/wire/statements.ts';
 import type { HostFacts } from '../core/host-facts.ts';
+import type { Budget, BudgetState } from '../core/allotments.ts';
 import type { LeaseRecord, Lessor } from '../core/lease-transition.ts';
 import type { ProjectedOperation } from '../core/operation-projection.ts';
 import type { ReportPosition } from '../core/report-continuity.ts';
@@ -238,6 +239,37 @@ export interface PlacementStore {
   note(audit: AuditDraft): Promise<WriteOutcome>;
 }
 
+/** What budgets of the fleet were divided into; a write names the version it was decided on. */
+export type BudgetRecord = {
+  readonly budget: Pick<Budget, 'rule' | 'per' | 'key' | 'kind'>;
+  readonly state: BudgetState;
+  /** 0 where there is none yet. */
+  readonly version: number;
+};
+
+export type BudgetWrite = {
+  readonly record: Omit<BudgetRecord, 'version'>;
+  readonly replacesVersion: number;
+  /** When nothing of it counts any more: on the boot clock of this run, and as a length. */
+  readonly endsBootMs: number;
+  readonly termMs: number;
+};
+
+export interface AllotmentStore {
+  /** In the order asked for; of one that is not there, the state of before anything. */
+  forSync(budgets: readonly BudgetRecord['budget'][]): Promise<readonly BudgetRecord[]>;
+  apply(writes: readonly BudgetWrite[], run: number): Promise<WriteOutcome>;
+  /** In the order of their names. */
+  list(page: PageRequest): Promise<Page<BudgetRecord>>;
+  /** Removes at most `limit` of which nothing counts any more. */
+  forgetEnded(at: {
+    readonly run: number;
+    readonly startedBootMs: number;
+    readonly nowBootMs: number;
+    readonly limit: number;
+  }): Promise<void>;
+}
+
 export type StoredEvent = {
   readonly event: Omit<JournalEvent, 'kind'> & { readonly kind: string };
   /** Why it is part of no projection. */
@@ -327,6 +359,7 @@ export interface ControlStore {
   readonly hosts: HostStore;
   readonly leases: LeaseStore;
   readonly placement: PlacementStore;
+  readonly allotments: AllotmentStore;
   readonly reports: ReportStore;
   readonly operators: OperatorStore;
   readonly audit: AuditStore;

@@ -203,4 +203,19 @@ CREATE INDEX events_of_decisions ON events (received_at_ms)
   WHERE kind IN ('admitted', 'refused');
 `,
   },
+  {
+    version: 6,
+    name: 'allotments of fleet budgets',
+    sql: `
+CREATE TABLE allotments (
+  name TEXT PRIMARY KEY,
+  budget TEXT NOT NULL,
+  state TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  run INTEGER NOT NULL,
+  ends_boot_ms INTEGER NOT NULL,
+  term_ms INTEGER NOT NULL
+) STRICT;
+`,
+  },
 ];

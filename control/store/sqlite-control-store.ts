@@ -3,6 +3,7 @@ import { SYSTEM_PACE, type CommitPace } from '../../shared/platform/commit-pace.
 import { migrate, openDatabase } from '../../shared/platform/sqlite.ts';
 import type { ControlStore, Run } from './control-store.ts';
 import { CONTROL_MIGRATIONS } from './migrations.ts';
+import { sqliteAllotmentStore } from './sqlite-allotments.ts';
 import { SqliteConnection, textOf } from './sqlite-connection.ts';
 import { sqliteHostStore } from './sqlite-hosts.ts';
 import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
@@ -28,6 +29,7 @@ export function openSqliteControlStore(path: string, pace: CommitPace = SYSTEM_P
     hosts: sqliteHostStore(connection),
     leases: sqliteLeaseStore(connection),
     placement: sqlitePlacementStore(connection),
+    allotments: sqliteAllotmentStore(connection),
     reports: sqliteReportStore(connection),
     operators: sqliteOperatorStore(connection),
     audit: sqliteAuditStore(connection),

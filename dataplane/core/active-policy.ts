@@ -19,3 +19,18 @@ export function limitedRules(
     limits === null ? [] : [{ name, limits }],
   );
 }
+
+/** By rule: of the revision in force, however often it is asked. */
+export function longestDeadlineOf(active: () => ActivePolicy | null): (rule: string) => number {
+  let known: ActivePolicy | null = null;
+  let deadlines = new Map<string, number>();
+  return (rule) => {
+    const now = active();
+    if (now !== known) {
+      known = now;
+      const rules = now?.compiled.rules ?? [];
+      deadlines = new Map(rules.map(({ name, terms }) => [name, terms.maxDeadlineMs]));
+    }
+    return deadlines.get(rule) ?? 0;
+  };
+}

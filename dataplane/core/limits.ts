@@ -10,9 +10,11 @@
  * L4  A part of a fleet's budget that has ended, or was never given, admits nothing.
  */
 import type { LimitTerms } from '../../shared/core/policy.ts';
+import { burstOf } from '../../shared/core/rate.ts';
 import { windowAt, type QuotaWindow } from '../../shared/core/quota-window.ts';
 import { SECOND_MS, formatDurationMs, type Instant } from '../../shared/core/time.ts';
-import type { LimitKind, LimitState } from '../../shared/wire/limits.ts';
+import type { LimitKind } from '../../shared/core/limit-kinds.ts';
+import type { LimitState } from '../../shared/wire/limits.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 
 export type RateBudget = {
@@ -110,12 +112,6 @@ export function absentBudget(terms: LimitTerms, why: string): LimitBudget {
     .filter((kind) => terms[kind] !== null)
     .map((kind) => ({ kind, why }));
   return { ...hostBudget(terms), rate: null, concurrency: null, quota: null, absent };
-}
-
-/** What one second allows, where the rule does not say. */
-export function burstOf({ rate, burst }: LimitTerms): number {
-  if (burst !== null || rate === null) return burst ?? 1;
-  return Math.max(1, Math.ceil((rate.count * SECOND_MS) / rate.windowMs));
 }
 
 /** L2, L3: `terms` are those under which it has filled since it was looked at last. */

@@ -78,8 +78,8 @@ export type Taken =
 export type FleetBudgets = {
   /** What this host may use now of the subject, and since when. */
   budget(subject: LimitSubject, now: Instant): { budget: LimitBudget; sinceBootMs: number };
-  /** More than is held here was asked for. */
-  want(subject: LimitSubject): void;
+  /** Something was asked for, and admitted or refused. */
+  note(subject: LimitSubject, admitted: boolean, now: Instant): void;
 };
 
 export class LimitKeeper {
@@ -120,8 +120,8 @@ export class LimitKeeper {
     const { subject, budget, use, entry } = this.#look(rule, limits, input, now);
     const verdict = judgeLimits(subject, budget, use, now);
     if (entry !== null) entry.window = verdict.window;
+    if (limits.scope === 'fleet') this.#fleet.note(subject, verdict.ok, now);
     if (!verdict.ok) {
-      if (limits.scope === 'fleet') this.#fleet.want(subject);
       const states = limitsState(subject, budget, use, now);
       return { ok: false, refusal: { ...verdict, state: stateOf(states, verdict.kind) } };
     }
@@ -191,10 +191,12 @@ export class LimitKeeper {
 
   #lookAt(subject: LimitSubject, now: Instant): Look {
     const entry = this.#rules.get(subject.rule)?.get(keyOf(subject)) ?? null;
-    const { budget, sinceBootMs } =
+    const { budget, sinceBootMs: givenBootMs } =
       subject.terms.scope === 'fleet'
         ? this.#fleet.budget(subject, now)
-        : { budget: hostBudget(subject.terms), sinceBootMs: this.#startedBootMs };
+        : { budget: hostBudget(subject.terms), sinceBootMs: 0 };
+    // A part may be older than this process, which does not know what the one before it has used.
+    const sinceBootMs = Math.max(givenBootMs, this.#startedBootMs);
     const use = {
       bucket: entry === null ? null : currentBucket(entry, sinceBootMs, now),
       window: entry?.window ?? null,
@@ -300,11 +302,13 @@ function noteOf(
 
 /** What a part of the fleet's budget had gathered before it was given is not its own. */
 function currentBucket(
-  { bucket, budget }: Entry,
+  { bucket, budget, subject }: Entry,
   sinceBootMs: number,
   now: Instant,
 ): Bucket | null {
   if (bucket === null || bucket.atBootMs < sinceBootMs) return null;
+  // A part that became smaller counts as smaller since it was looked at last.
+  if (subject.terms.scope === 'fleet') return bucket;
   // Up to now it has filled at the rate that it had.
   if (budget.rate === null) return bucket;
   return bucketAt(bucket, budget.rate, { bootMs: now.bootMs, sinceBootMs });

@@ -14,7 +14,7 @@ export const NO_ALLOTMENTS: FleetBudgets = {
     budget: absentBudget(terms, 'control has not given one'),
     sinceBootMs: 0,
   }),
-  want: () => undefined,
+  note: () => undefined,
 };
 
 export type OpenedLimits = {

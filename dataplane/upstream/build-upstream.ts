@@ -19,10 +19,12 @@ import type {
   OutageAuthority,
   PolicyAuthority,
 } from '../authority/authority-view.ts';
+import { AllotmentKeeper, allotmentFile } from '../authority/allotment-keeper.ts';
 import { HostIdentity, type EnrolledHost } from '../authority/identity.ts';
 import { LeaseKeeper } from '../authority/lease-keeper.ts';
 import { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
+import { limitedRules, longestDeadlineOf } from '../core/active-policy.ts';
 import { OutageTracker, type AuthorityAt, type OutageChange } from '../recovery/outage-tracker.ts';
 import { BundlePoller } from './bundle-poller.ts';
 import { ControlLink } from './control-link.ts';
@@ -65,6 +67,7 @@ const PROCESS_ID_BYTES = 9;
 export type Upstream = {
   readonly policy: PolicyAuthority;
   readonly leases: LeaseAuthority;
+  readonly allotments: AllotmentKeeper;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority & { onChange(listener: (change: OutageChange) => void): void };
   readonly tasks: readonly Task[];
@@ -96,6 +99,13 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const { pause } = options;
   const policy = new PolicyKeeper({ ...base, directory, identity, feed, checkPolicy, pause });
   const leases = new LeaseKeeper({ ...base, directory });
+  const allotments = new AllotmentKeeper({
+    ...base,
+    file: allotmentFile(directory),
+    deadlineMs: longestDeadlineOf(() => policy.activePolicy()),
+    hasFleetRules: () =>
+      limitedRules(policy.activePolicy()).some(({ limits }) => limits.scope === 'fleet'),
+  });
   const authority = (now: Instant): AuthorityAt => ({
     policyRevision: policy.activePolicy()?.policyRevision ?? null,
     stalenessMs: policy.stalenessMs(now),
@@ -116,6 +126,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     link,
     policy,
     leases,
+    allotments,
     outages,
     feed,
     self,
@@ -129,6 +140,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     onAnswer: () => poller.noteAnswer(),
   });
   leases.onKick(kick);
+  allotments.onKick(kick);
   const fresh = new FreshDecider({
     link,
     clock,
@@ -147,6 +159,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   return {
     policy,
     leases,
+    allotments,
     fresh,
     outages,
     tasks: [synchronizer.task, poller.task, reporter.task, leases.task],
@@ -157,6 +170,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
       token = checkJoinToken(enrolment);
       await policy.open();
       leases.open();
+      allotments.open();
       outages.open();
     },
     status: () => synchronizer.status(),

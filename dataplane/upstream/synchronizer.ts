@@ -18,6 +18,7 @@ import type { Random } from '../../shared/platform/random.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
+import type { AllotmentKeeper } from '../authority/allotment-keeper.ts';
 import type { LeaseKeeper } from '../authority/lease-keeper.ts';
 import type { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { LeaseRequest } from '../core/lease-book.ts';
@@ -46,6 +47,7 @@ export type SynchronizerOptions = {
   readonly link: ControlLink;
   readonly policy: PolicyKeeper;
   readonly leases: LeaseKeeper;
+  readonly allotments: AllotmentKeeper;
   readonly outages: OutageTracker;
   readonly feed: JournalFeed;
   readonly self: SelfReport;
@@ -130,6 +132,7 @@ export class Synchronizer {
     if (kind === 'refused') {
       this.#options.policy.revoke({ reason: detail });
       leases.revoke();
+      this.#options.allotments.revoke();
     } else {
       await this.#options.outages.callFailed({ cause: result.cause, detail: result.detail });
     }
@@ -144,6 +147,7 @@ export class Synchronizer {
     const { policy, leases, outages, reach, metrics } = this.#options;
     policy.noteSync({ newestRevision: answer.policyRevision, sentAt });
     leases.apply(answer, asked, sentAt);
+    this.#options.allotments.apply(answer, sentAt);
     await this.#options.onPosition({ ackedSeq: answer.ackedSeq, sentBootMs: sentAt.bootMs });
     await outages.syncSucceeded();
     metrics.set('holdfast_last_sync_success_timestamp_seconds', Math.floor(sentAt.wallMs / 1_000));
@@ -154,6 +158,7 @@ export class Synchronizer {
   #request(asked: LeaseRequest): SyncRequest {
     const { policy, leases, feed, self } = this.#options;
     const { seq, hash } = feed.head();
+    const allotments = this.#options.allotments.request();
     return {
       sidecarVersion: VERSION,
       policyRevision: policy.activePolicy()?.policyRevision ?? null,
@@ -170,6 +175,7 @@ export class Synchronizer {
         ...(asked.draining.length === 0 ? {} : { draining: [...asked.draining] }),
       },
       journal: { seq, hash, operations: { ...feed.operationCounts() } },
+      ...(allotments === null ? {} : { allotments }),
     };
   }
 

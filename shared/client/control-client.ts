@@ -24,6 +24,7 @@ import type {
   RevokeRequest,
   TransferRequest,
 } from '../wire/control-api.ts';
+import type { Allotment } from '../wire/allotments.ts';
 import type { Health } from '../wire/health.ts';
 import type { OperationState } from '../wire/operation.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
@@ -156,6 +157,11 @@ export class ControlClient {
 
   cancelTransfer(resource: string, request: { reason?: string } = {}): Promise<ControlLease> {
     return this.#post(`${leasePath(resource)}:cancel-transfer`, request);
+  }
+
+  /** Parts of fleet budgets that hosts hold. */
+  allotments(query: PageQuery = {}): Promise<Page<Allotment>> {
+    return this.#get('/v1/allotments', query);
   }
 
   /** As the hosts have reported them: an operation may be further on than control knows. */

@@ -1,11 +1,9 @@
 /** How much of a limit is used, as refusals, decisions and views show it. */
 import Type, { type Static } from 'typebox';
+import { LIMIT_KINDS } from '../core/limit-kinds.ts';
 import { count } from './numbers.ts';
 
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-
-export const LIMIT_KINDS = ['rate', 'concurrency', 'quota'] as const;
-export type LimitKind = (typeof LIMIT_KINDS)[number];
 
 /** Without a name: it stands inside others that are registered apart. */
 export const LimitStateSchema = Type.Object({

@@ -5,6 +5,7 @@
  * `shared/platform/signatures.ts`.
  */
 import Type, { type Static } from 'typebox';
+import { AllotmentGrantSchema, AllotmentRequestSchema } from './allotments.ts';
 import { count, epoch, wallMs } from './numbers.ts';
 import { OPERATION_STATES } from './operation.ts';
 import { PolicyDocumentSchema } from './policy-document.ts';
@@ -145,6 +146,10 @@ export const SyncRequestSchema = Type.Object(
       },
       closed,
     ),
+    allotments: Type.Optional({
+      ...AllotmentRequestSchema,
+      description: 'of budgets of the fleet; left out where the host has nothing to say of any',
+    }),
   },
   { ...closed, $id: 'SyncRequest' },
 );
@@ -188,6 +193,9 @@ export const SyncAnswerSchema = Type.Object({
       description:
         'renewed and to be handed over: nothing new under it; release it when all has ended',
     }),
+  ),
+  allotments: Type.Optional(
+    Type.Array(AllotmentGrantSchema, { description: 'one for each that was asked for' }),
   ),
   drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
   ackedSeq: count({

@@ -1,11 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LimitTerms } from '../../../shared/core/policy.ts';
+import { burstOf } from '../../../shared/core/rate.ts';
 import { MINUTE_MS, SECOND_MS, type Instant } from '../../../shared/core/time.ts';
 import {
   absentBudget,
   bucketAt,
-  burstOf,
   hostBudget,
   isIdle,
   judgeLimits,
