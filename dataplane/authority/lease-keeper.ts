@@ -227,6 +227,7 @@ export class LeaseKeeper implements LeaseAuthority {
       { divergenceMs, leases: ended.length },
       'wall and boot clock moved apart; leases end until control confirms them',
     );
+    this.#options.metrics.add('holdfast_clock_divergences_total');
     this.#options.metrics.add(
       'holdfast_lease_losses_total',
       { reason: 'clock_divergence' },

@@ -41,6 +41,10 @@ export const UPSTREAM_METRICS = {
     help: 'Leases that this host had and has no more, by reason',
     labels: ['reason'],
   },
+  holdfast_clock_divergences_total: {
+    kind: 'counter',
+    help: 'Times that wall and boot clock moved apart: a suspend, a step, a restored machine',
+  },
   holdfast_outages_total: {
     kind: 'counter',
     help: 'Outages of control as seen from this host, by cause',

@@ -1,5 +1,5 @@
 /**
- * Fault campaigns on the journal: a real daemon is broken in one way, many times, and what it told
+ * Fault campaigns: a real daemon is broken in one way, many times, and what it told
  * its clients is held against what it kept. Each campaign ends by itself and leaves nothing behind.
  *
  * Exit codes: 0 no lie was found, 1 one was, or the contract was broken, 2 wrong arguments, 4 this
@@ -15,6 +15,7 @@ import { failpoints } from './campaigns/failpoints.ts';
 import { fsyncError } from './campaigns/fsync-error.ts';
 import { fullDisk } from './campaigns/full-disk.ts';
 import { killNine } from './campaigns/kill-nine.ts';
+import { ownership } from './campaigns/ownership.ts';
 import { powerCut } from './campaigns/power-cut.ts';
 import { readOnlyDisk } from './campaigns/read-only-disk.ts';
 import { readOnlyMount } from './campaigns/read-only-mount.ts';
@@ -31,6 +32,7 @@ const CAMPAIGNS: readonly Campaign[] = [
   fullDisk,
   readOnlyDisk,
   readOnlyMount,
+  ownership,
 ];
 
 const EXIT = { passed: 0, broken: 1, usage: 2, cannotRun: 4 } as const;

@@ -77,6 +77,18 @@ programTest('strace')(
   BOUND_MS,
 );
 
+programTest('faketime')(
+  'I6, I7: an owner that is paused past its lease, and one whose answers are late: one owner at a time',
+  async () => {
+    const { code, counts, lies, breaches } = await campaign('ownership', '--cycles', '2');
+    expect({ code, lies, breaches }).toEqual({ code: 0, lies: [], breaches: [] });
+    expect(counts['owners']).toBeGreaterThan(1);
+    expect(counts['of them sent late on purpose']).toBeGreaterThan(0);
+    expect(counts['writes taken']).toBeGreaterThan(20);
+  },
+  BOUND_MS,
+);
+
 test('wrong arguments end with 2 and the help, --help with 0', async () => {
   expect(await runFaults('--help')).toMatchObject({ code: 0, stderr: '' });
   for (const args of [[], ['nonsense'], ['kill9', '--cycles', 'many'], ['kill9', '--nonsense']]) {

@@ -39,6 +39,8 @@ export class SidecarProcess implements Subject {
       /** None where it is not said: it would be written anew for each copy of the data. */
       readonly ballast?: string;
       readonly callTimeoutMs?: number;
+      /** Over what is said here. */
+      readonly env?: Readonly<Record<string, string>>;
     },
   ) {
     this.url = `http://127.0.0.1:${site.port}`;
@@ -60,6 +62,7 @@ export class SidecarProcess implements Subject {
         ...(options.joinTokenFile === undefined
           ? {}
           : { HOLDFAST_JOIN_TOKEN_FILE: options.joinTokenFile }),
+        ...options.env,
       },
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,

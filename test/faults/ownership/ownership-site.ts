@@ -1,0 +1,121 @@
+/** A real control, that can be killed and put back to a copy, and two sidecars that want one lease. */
+import { cpSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { claimPort } from '../../../control/cli/dev/free-port.ts';
+import { openControl, type ControlClient } from '../../../shared/client/index.ts';
+import { ControlProcess, adminTokenIn } from '../../fakes/control-process.ts';
+import { CannotRunHere } from '../campaign.ts';
+import { expectReady } from '../subject.ts';
+import type { Undo } from '../undo.ts';
+import { ChaosProxy } from './chaos-proxy.ts';
+import { OwnershipHost } from './ownership-host.ts';
+import type { OwnershipRecord } from './ownership-record.ts';
+
+export const TTL_MS = 3_000;
+const NAMES = ['host-a', 'host-b'] as const;
+const TOKEN = 'ownership-campaign-token';
+const POLICY = new URL('./ownership-policy.yaml', import.meta.url);
+const DATABASE = ['control.db', 'control.db-wal', 'control.db-shm'];
+
+export class OwnershipSite {
+  readonly root: string;
+  readonly #undo: Undo;
+  readonly #port: number;
+  #control: ControlProcess | null = null;
+  hosts: readonly OwnershipHost[] = [];
+
+  private constructor(root: string, undo: Undo, port: number) {
+    this.root = root;
+    this.#undo = undo;
+    this.#port = port;
+  }
+
+  static async make(undo: Undo, record: OwnershipRecord): Promise<OwnershipSite> {
+    const [library] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1');
+    if (library === undefined)
+      throw new CannotRunHere('ownership needs libfaketime: install faketime');
+    const root = mkdtempSync(join(tmpdir(), 'holdfast-ownership-'));
+    undo.add(`directory ${root}`, () => rmSync(root, { recursive: true, force: true }));
+    const site = new OwnershipSite(root, undo, await claimPort(0, { flag: 'the campaign' }));
+    await site.startControl();
+    const client = site.#client();
+    try {
+      await client.publishPolicy(readFileSync(POLICY, 'utf8'), { format: 'yaml', replaces: null });
+      const apps = { apps: [{ name: 'worker', token: TOKEN, principals: ['*'], operator: true }] };
+      const appsFile = join(root, 'apps.json');
+      writeFileSync(appsFile, JSON.stringify(apps), { mode: 0o600 });
+      const hosts: OwnershipHost[] = [];
+      for (const name of NAMES) {
+        const { joinToken } = await client.createJoinToken({ hostName: name });
+        const joinTokenFile = join(root, `${name}.join`);
+        writeFileSync(joinTokenFile, joinToken, { mode: 0o600 });
+        const proxy = new ChaosProxy(site.#port);
+        const url = await proxy.listen();
+        undo.add(`the wire of ${name}`, () => proxy.close());
+        mkdirSync(join(root, name));
+        const port = await claimPort(0, { flag: 'the campaign' });
+        const at = { root, template: '', appsFile, token: TOKEN, port };
+        hosts.push(
+          new OwnershipHost({
+            name,
+            site: at,
+            undo,
+            record,
+            wire: { proxy, url },
+            joinTokenFile,
+            library,
+          }),
+        );
+      }
+      site.hosts = hosts;
+    } finally {
+      await client.close();
+    }
+    for (const host of site.hosts) await expectReady(host.process);
+    return site;
+  }
+
+  async startControl(): Promise<void> {
+    const args = ['--data-dir', this.#dataDir, '--listen', `127.0.0.1:${this.#port}`];
+    const control = new ControlProcess([...args, '--lease-ttl', `${TTL_MS}ms`]);
+    this.#undo.add('control', () => void control.kill('SIGKILL'));
+    await control.listening;
+    this.#control = control;
+  }
+
+  async killControl(): Promise<void> {
+    await this.#control?.kill('SIGKILL');
+  }
+
+  /** Of its database, while it is down. */
+  copyDatabase(): void {
+    for (const name of DATABASE)
+      cpSync(join(this.#dataDir, name), join(this.root, `copy-${name}`), { force: true });
+  }
+
+  restoreDatabase(): void {
+    for (const name of DATABASE) {
+      rmSync(join(this.#dataDir, name), { force: true });
+      cpSync(join(this.root, `copy-${name}`), join(this.#dataDir, name));
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const host of this.hosts) {
+      await host.stop();
+      host.wire.close();
+    }
+    await this.killControl();
+  }
+
+  get #dataDir(): string {
+    return join(this.root, 'control');
+  }
+
+  #client(): ControlClient {
+    const endpoint = `http://127.0.0.1:${this.#port}`;
+    return openControl({ endpoint, token: adminTokenIn(this.#dataDir) });
+  }
+}
