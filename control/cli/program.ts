@@ -10,6 +10,7 @@ import { addAuditCommands } from './commands/audit.ts';
 import { addCompletionCommands } from './commands/completion.ts';
 import { addConfigCommands } from './commands/config.ts';
 import { addDevCommand } from './commands/dev.ts';
+import { addFleetCommand } from './commands/fleet.ts';
 import { addHealthCommands } from './commands/health.ts';
 import { addHostCommands } from './commands/host.ts';
 import { addJournalCommand } from './commands/journal.ts';
@@ -127,6 +128,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addPlacementCommands(program, context);
   addOutageCommands(program, context);
   addHostCommands(program, context);
+  addFleetCommand(program, context);
   addJournalCommand(program);
   addOperatorCommands(program, context);
   addAuditCommands(program, context);

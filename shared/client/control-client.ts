@@ -27,6 +27,8 @@ import type {
 import type { Allotment } from '../wire/allotments.ts';
 import type { Health } from '../wire/health.ts';
 import type { OperationState } from '../wire/operation.ts';
+import type { Proposal, ProposalDetail, RolloutMode } from '../wire/publication.ts';
+import type { FleetHost, RolloutStatus } from '../wire/rollout.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { PlacementClient } from './placement-client.ts';
 import type { Page } from './sidecar-client.ts';
@@ -58,7 +60,13 @@ export type PublishOptions = {
   /** Checks everything and publishes nothing. */
   readonly isDryRun?: boolean;
   readonly comment?: string;
+  /** By stages or to all hosts; default as control is configured. */
+  readonly rollout?: RolloutMode;
+  /** `false`: recent decisions are not replayed for the report. */
+  readonly impact?: boolean;
 };
+
+export type RolloutOrder = 'promote' | 'pause' | 'resume' | 'halt';
 
 const TIMEOUT_MS = 10_000;
 
@@ -107,7 +115,7 @@ export class ControlClient {
     return this.#caller.body({
       method: 'PUT',
       path: '/v1/policy',
-      query: { dryRun: options.isDryRun === true ? 'true' : undefined },
+      query: publicationQuery(options),
       headers: {
         ...(options.replaces === null
           ? { 'if-none-match': '*' }
@@ -116,6 +124,79 @@ export class ControlClient {
       },
       text: { contentType: `application/${options.format}`, data: document },
     });
+  }
+
+  /** The document of an earlier revision as a new one, after what is in force. */
+  rollBackPolicy(
+    toRevision: number,
+    options: Omit<PublishOptions, 'format' | 'replaces'> & { readonly replaces: number },
+  ): Promise<PublishAnswer> {
+    const { comment } = options;
+    return this.#caller.body({
+      method: 'POST',
+      path: '/v1/policy:rollback',
+      query: publicationQuery(options),
+      headers: { 'if-match': `"${options.replaces}"` },
+      body: { toRevision, ...(comment === undefined ? {} : { comment }) },
+    });
+  }
+
+  /** The newest roll-out by stages. `not_found` where there never was one. */
+  rollout(): Promise<RolloutStatus> {
+    return this.#get('/v1/policy/rollout');
+  }
+
+  /** `rollout_ended` where it does not take that step any more. */
+  orderRollout(
+    order: RolloutOrder,
+    options: {
+      readonly policyRevision?: number;
+      readonly reason?: string;
+      readonly all?: boolean;
+    } = {},
+  ): Promise<RolloutStatus> {
+    const { policyRevision, ...body } = options;
+    return this.#caller.body({
+      method: 'POST',
+      path: `/v1/policy/rollout:${order}`,
+      headers: policyRevision === undefined ? {} : { 'if-match': `"${policyRevision}"` },
+      body,
+    });
+  }
+
+  proposals(query: PageQuery = {}): Promise<Page<Proposal>> {
+    return this.#get('/v1/policy/proposals', query);
+  }
+
+  proposal(proposalId: string): Promise<ProposalDetail> {
+    return this.#get(`/v1/policy/proposals/${encodeURIComponent(proposalId)}`);
+  }
+
+  /** What is approved is the document of that digest. */
+  approveProposal(proposalId: string, policyDigest: string): Promise<PublishAnswer> {
+    return this.#caller.body({
+      method: 'POST',
+      path: `/v1/policy/proposals/${encodeURIComponent(proposalId)}:approve`,
+      headers: { 'if-match': `"${policyDigest}"` },
+    });
+  }
+
+  /** Others reject, its proposer withdraws. */
+  declineProposal(
+    proposalId: string,
+    verb: 'reject' | 'withdraw',
+    reason?: string,
+  ): Promise<Proposal> {
+    return this.#caller.body({
+      method: 'POST',
+      path: `/v1/policy/proposals/${encodeURIComponent(proposalId)}:${verb}`,
+      body: reason === undefined ? {} : { reason },
+    });
+  }
+
+  /** Which host runs which revision, and why it does not run its target. */
+  fleet(query: PageQuery = {}): Promise<Page<FleetHost>> {
+    return this.#get('/v1/fleet', query);
   }
 
   /** A one-time token with which one host enrols. It is shown only here. */
@@ -227,3 +308,11 @@ export class ControlClient {
 }
 
 const leasePath = (resource: string): string => `/v1/leases/${encodeURIComponent(resource)}`;
+
+function publicationQuery(options: Pick<PublishOptions, 'isDryRun' | 'rollout' | 'impact'>) {
+  return {
+    dryRun: options.isDryRun === true ? 'true' : undefined,
+    rollout: options.rollout,
+    impact: options.impact === false ? 'false' : undefined,
+  };
+}

@@ -5,6 +5,7 @@ export type {
   ControlClientOptions,
   PageQuery,
   PublishOptions,
+  RolloutOrder,
 } from './control-client.ts';
 export { SidecarClient, openSidecar } from './sidecar-client.ts';
 export type {

@@ -6,7 +6,7 @@
  */
 import type { DecisionInput, PolicyDocument } from '../wire/policy-document.ts';
 import { canonicalJson } from './canonical-json.ts';
-import { decide, type CompiledPolicy, type Decision } from './policy.ts';
+import { decide, type CompiledPolicy, type Decision, type RuleTerms } from './policy.ts';
 
 export const DIFFERENCE_KINDS = [
   'permit_to_deny',
@@ -60,6 +60,7 @@ export class DecisionComparison {
     terms_changed: 0,
   };
   readonly #examples: Difference[] = [];
+  readonly #texts = new Map<RuleTerms, string>();
   #compared = 0;
 
   constructor(compared: {
@@ -76,7 +77,7 @@ export class DecisionComparison {
   add({ source, input }: Sample): DifferenceKind | 'same' {
     this.#compared += 1;
     const [before, after] = [decide(this.#before, input), decide(this.#after, input)];
-    const kind = differenceOf(before, after);
+    const kind = this.#differenceOf(before, after);
     if (kind === 'same') return kind;
     this.#counts[kind] += 1;
     if (this.#counts[kind] <= this.#examplesMax) {
@@ -93,6 +94,32 @@ export class DecisionComparison {
     return kind;
   }
 
+  /** Of two differences the one that matters more to the caller. */
+  #differenceOf(before: Decision, after: Decision): DifferenceKind | 'same' {
+    if (before.decision !== after.decision) {
+      return before.decision === 'permit' ? 'permit_to_deny' : 'deny_to_permit';
+    }
+    if (before.rule !== after.rule) return 'rule_changed';
+    if (before.reason !== after.reason) return 'reason_changed';
+    // What a refusal would have meant for accepted work is nothing.
+    if (after.decision === 'deny') return 'same';
+    const isSame =
+      before.leaseResource === after.leaseResource &&
+      this.#textOf(before.terms) === this.#textOf(after.terms);
+    return isSame ? 'same' : 'terms_changed';
+  }
+
+  /** Terms are the same object for every decision of a rule. */
+  #textOf(terms: RuleTerms | null): string {
+    if (terms === null) return '';
+    let text = this.#texts.get(terms);
+    if (text === undefined) {
+      text = canonicalJson(terms);
+      this.#texts.set(terms, text);
+    }
+    return text;
+  }
+
   result(): ComparedDecisions {
     const differing = Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
     return {
@@ -102,21 +129,6 @@ export class DecisionComparison {
       examples: [...this.#examples],
     };
   }
-}
-
-/** Of two differences the one that matters more to the caller. */
-export function differenceOf(before: Decision, after: Decision): DifferenceKind | 'same' {
-  if (before.decision !== after.decision) {
-    return before.decision === 'permit' ? 'permit_to_deny' : 'deny_to_permit';
-  }
-  if (before.rule !== after.rule) return 'rule_changed';
-  if (before.reason !== after.reason) return 'reason_changed';
-  // What a refusal would have meant for accepted work is nothing.
-  if (after.decision === 'deny') return 'same';
-  const isSame =
-    before.leaseResource === after.leaseResource &&
-    canonicalJson(before.terms) === canonicalJson(after.terms);
-  return isSame ? 'same' : 'terms_changed';
 }
 
 function verdictOf({ decision, reason, rule, message }: Decision): Verdict {

@@ -144,7 +144,6 @@ export const PROPOSAL_STATES = [
   'expired',
   'superseded',
 ] as const;
-export type ProposalState = (typeof PROPOSAL_STATES)[number];
 
 export const ROLLOUT_MODES = ['all', 'staged'] as const;
 export type RolloutMode = (typeof ROLLOUT_MODES)[number];

@@ -132,7 +132,6 @@ export const LAG_REASONS = [
   'downloading',
   'ahead',
 ] as const;
-export type LagReason = (typeof LAG_REASONS)[number];
 
 /** One host, and which revision it runs, should run, and why it does not. */
 export const FleetHostSchema = Type.Object(

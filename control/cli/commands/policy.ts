@@ -2,7 +2,9 @@ import { Option, type Command } from 'commander';
 import { stringify as toYaml } from 'yaml';
 import { ProblemError } from '../../../shared/client/index.ts';
 import type { PolicyRevision, PublishAnswer } from '../../../shared/wire/control-api.ts';
+import { ROLLOUT_MODES, type RolloutMode } from '../../../shared/wire/publication.ts';
 import { collectPages, type CommandContext } from '../command-context.ts';
+import { reportNotes, showReport } from '../policy-report.ts';
 import type { View } from '../output.ts';
 import { readSource } from '../policy/policy-source.ts';
 import { timeText } from '../time-text.ts';
@@ -12,6 +14,8 @@ import { addPolicyFormat } from './policy-fmt.ts';
 import { addPolicySchema } from './policy-schema.ts';
 import { addPolicyTest } from './policy-test.ts';
 import { addPolicyValidate } from './policy-validate.ts';
+import { addProposalCommands } from './policy-proposals.ts';
+import { addRolloutCommands } from './policy-rollout.ts';
 
 export function addPolicyCommands(program: Command, context: CommandContext): void {
   const policy = program.command('policy').description('read, check and publish policy');
@@ -28,12 +32,23 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
       ).argParser(parseRevision),
     )
     .option('--comment <text>', 'why, for the history')
+    .addOption(
+      new Option(
+        '--rollout <mode>',
+        'to all hosts at once, or by stages (default: as control is configured)',
+      ).choices(ROLLOUT_MODES),
+    )
+    .option('--no-impact', 'do not replay recent decisions for the report')
     .action((file: string, flags: ApplyFlags) => applyPolicy(context, file, flags));
   policy
     .command('get')
     .description('print the policy document in force, or an earlier one')
     .addOption(new Option('--revision <revision>', 'which one').argParser(parseRevision))
     .action((flags: { revision?: number }) => getPolicy(context, flags.revision));
+  policy
+    .command('impact <file>')
+    .description('print what publishing a document would change; nothing is published')
+    .action((file: string) => showImpact(context, file));
   withPageFlags(
     policy.command('history').alias('list').description('list what was published, by whom and why'),
   ).action(async (flags: PageFlags) => {
@@ -48,12 +63,16 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   addPolicyDiff(policy, context);
   addPolicyFormat(policy, context);
   addPolicySchema(policy, context);
+  addRolloutCommands(policy, context);
+  addProposalCommands(policy, context);
 }
 
 type ApplyFlags = {
   readonly dryRun?: boolean;
   readonly ifRevision?: number;
   readonly comment?: string;
+  readonly rollout?: RolloutMode;
+  readonly impact: boolean;
 };
 
 async function applyPolicy(
@@ -68,10 +87,25 @@ async function applyPolicy(
     format,
     replaces: replaces === 0 ? null : replaces,
     isDryRun: flags.dryRun === true,
+    impact: flags.impact,
+    ...(flags.rollout === undefined ? {} : { rollout: flags.rollout }),
     ...(flags.comment === undefined ? {} : { comment: encodeComment(flags.comment) }),
   });
   const name = `policy/${answer.policyRevision}`;
   context.output.done(answer, { sentence: sentenceOf(answer), name });
+  for (const line of reportNotes(answer)) context.output.note(line);
+}
+
+async function showImpact(context: CommandContext, file: string): Promise<void> {
+  const { bytes, format } = readSource(context.surroundings.cwd, file);
+  const text = bytes.toString('utf8');
+  const replaces = await revisionInForce(context);
+  const answer = await context.control.publishPolicy(text, {
+    format,
+    replaces: replaces === 0 ? null : replaces,
+    isDryRun: true,
+  });
+  context.output.custom(answer, () => showReport(context.output, answer));
 }
 
 /**

@@ -17,6 +17,27 @@ describe('configuration of control', () => {
     });
   });
 
+  test('takes how policy is published from flags and the environment', () => {
+    expect(load()).toMatchObject({ twoPersonPublication: 'off', rollout: 'all' });
+    expect(load().rolloutStages.at(-1)).toEqual({ labels: {}, percentage: 100, bakeMs: 0 });
+    const env = {
+      HOLDFAST_TWO_PERSON_PUBLICATION: 'loosening',
+      HOLDFAST_ROLLOUT: 'staged',
+      HOLDFAST_ROLLOUT_STAGES: 'canary=true/1m, 100%',
+    };
+    const loaded = loadControlConfig({ program: 'holdfast-control', argv: [], env });
+    expect(loaded).toMatchObject({
+      config: {
+        twoPersonPublication: 'loosening',
+        rollout: 'staged',
+        rolloutStages: [
+          { labels: { canary: 'true' }, percentage: 100, bakeMs: 60_000 },
+          { labels: {}, percentage: 100, bakeMs: 0 },
+        ],
+      },
+    });
+  });
+
   test('takes names of hosts as a list', () => {
     expect(load('--allowed-hosts', 'A.example, b.example').allowedHosts).toEqual([
       'a.example',
@@ -34,6 +55,10 @@ describe('configuration of control', () => {
     [['--bundle-wait-max', '1ms'], /bundleWaitMax/],
     [['--join-token-ttl', '25h'], /joinTokenTtl/],
     [['--lease-ttl', '30'], /leaseTtl/],
+    [['--rollout', 'some'], /rollout/],
+    [['--two-person-publication', 'on'], /twoPersonPublication/],
+    [['--rollout-stages', '5%/10m'], /rolloutStages: the last stage must be 100%/],
+    [['--rollout-stages', 'canary/10m,100%'], /rolloutStages: stage canary\/10m is none/],
   ])('%j is refused', (argv, message) => {
     expect(() => load(...argv)).toThrow(ConfigurationError);
     expect(() => load(...argv)).toThrow(message);
