@@ -60,13 +60,9 @@ export function installAccess(app: App, options: AccessOptions): readonly RouteA
     if (access === undefined)
       throw new Error(`${String(route.method)} ${route.url} says no access`);
     route.config = { ...route.config, access };
+    const path = route.url.replaceAll('::', ':').replaceAll(/\([^)]*\)/g, '');
     for (const method of [route.method].flat()) {
-      if (method !== 'HEAD')
-        table.push({
-          method,
-          path: route.url.replaceAll('::', ':').replaceAll(/\(\^[^)]*\)/g, ''),
-          access,
-        });
+      if (method !== 'HEAD') table.push({ method, path, access });
     }
   });
   app.addHook('onRequest', async (request) => {

@@ -120,6 +120,8 @@ export function controlStoreContract(adapter: string, create: () => Promise<Open
     runsAndPublications(at);
     enrolment(at);
     leases(at);
+    ordersAndExtensions(at);
+    placement(at);
     reportsAndOperators(at);
     auditAndDurability(at);
   });
@@ -268,7 +270,9 @@ function leases(at: Subject): void {
     expect((await actions(at)).filter((action) => action === 'granted')).toHaveLength(1);
     expect((await at.store.state()).longestTermMs).toBe(50);
   });
+}
 
+function ordersAndExtensions(at: Subject): void {
   test('leases that are only extended go on from the version they were read in, all of a sync or none', async () => {
     await enrol(at);
     const names = ['orders/1', 'orders/2'];
@@ -332,26 +336,6 @@ function leases(at: Subject): void {
     expect((await actions(at)).filter((action) => action === 'ordered')).toHaveLength(2);
   });
 
-  test('placement groups and settings of hosts follow what they were decided on', async () => {
-    await enrol(at);
-    const spec = { shards: 4, resource: 'orders/{shard}' };
-    const group = { name: 'orders', revision: 1, spec, updatedAtMs: 1, updatedBy: 'ann' };
-    const { placement } = at.store;
-    expect(await placement.putGroup(group, 0, audit('g1'))).toBe('ok');
-    expect(await placement.putGroup({ ...group, revision: 2 }, 0, audit('x'))).toBe('conflict');
-    const gone = { ...group, revision: 2, spec: null };
-    expect(await placement.putGroup(gone, 1, audit('g2'))).toBe('ok');
-    expect(await placement.groups()).toEqual([gone]);
-    const settings = { hostId: 'host_1', version: 1, labels: { zone: 'a' }, drain: null };
-    expect(await placement.putHostSettings(settings, audit('h1'))).toBe('ok');
-    expect(await placement.putHostSettings(settings, audit('x'))).toBe('conflict');
-    const drain = { sinceMs: 1, by: 'ann', reason: null };
-    const next = { ...settings, version: 2, drain };
-    expect(await placement.putHostSettings(next, audit('h2'))).toBe('ok');
-    expect(await placement.hostSettings()).toEqual([next]);
-    expect((await actions(at)).slice(-4)).toEqual(['g1', 'g2', 'h1', 'h2']);
-  });
-
   test('what a host has seen never goes down', async () => {
     await enrol(at);
     const sync = (policyRevision: number) =>
@@ -369,6 +353,28 @@ function leases(at: Subject): void {
       policyRevision: 9,
       epoch: 9,
     });
+  });
+}
+
+function placement(at: Subject): void {
+  test('placement groups and settings of hosts follow what they were decided on', async () => {
+    await enrol(at);
+    const spec = { shards: 4, resource: 'orders/{shard}' };
+    const group = { name: 'orders', revision: 1, spec, updatedAtMs: 1, updatedBy: 'ann' };
+    const { placement: store } = at.store;
+    expect(await store.putGroup(group, 0, audit('g1'))).toBe('ok');
+    expect(await store.putGroup({ ...group, revision: 2 }, 0, audit('x'))).toBe('conflict');
+    const gone = { ...group, revision: 2, spec: null };
+    expect(await store.putGroup(gone, 1, audit('g2'))).toBe('ok');
+    expect(await store.groups()).toEqual([gone]);
+    const settings = { hostId: 'host_1', version: 1, labels: { zone: 'a' }, drain: null };
+    expect(await store.putHostSettings(settings, audit('h1'))).toBe('ok');
+    expect(await store.putHostSettings(settings, audit('x'))).toBe('conflict');
+    const drain = { sinceMs: 1, by: 'ann', reason: null };
+    const next = { ...settings, version: 2, drain };
+    expect(await store.putHostSettings(next, audit('h2'))).toBe('ok');
+    expect(await store.hostSettings()).toEqual([next]);
+    expect((await actions(at)).slice(-4)).toEqual(['g1', 'g2', 'h1', 'h2']);
   });
 }
 

@@ -310,6 +310,88 @@ describe('lease acquire', () => {
   });
 });
 
+describe('lease transfer', () => {
+  const lease = {
+    resource: 'orders/7',
+    epoch: 3,
+    state: 'held',
+    holder: 'host_a',
+    holderName: 'a',
+    grantedAtMs: 1,
+    renewedAtMs: 1,
+    remainingMs: 9_500,
+    transitions: 0,
+    handover: {
+      mode: 'drain',
+      toHostId: 'host_b',
+      toHostName: 'b',
+      by: 'operator:ann',
+      reason: null,
+      sinceMs: 1,
+      remainingMs: 60_000,
+      onTimeout: 'give_up',
+      unfinished: 2,
+    },
+  };
+  const transfer = { 'POST /v1/leases/orders%2F7:transfer': { status: 202, body: lease } };
+  const show = (body: object) => ({ 'GET /v1/leases/orders%2F7': { status: 200, body } });
+
+  test('it says what is going on, and waits where that is asked for', async () => {
+    const done = { ...lease, epoch: 4, holder: 'host_b', holderName: 'b', handover: null };
+    await answering({ ...transfer, ...show(done) });
+    const ordered = await run('lease', 'transfer', 'orders/7', '--to', 'b');
+    expect([ordered.exitCode, ordered.out]).toEqual([
+      0,
+      'orders/7 is being drained by a for b, 2 operations left\n',
+    ]);
+    const waited = await run('lease', 'transfer', 'orders/7', '--to', 'b', '--wait');
+    expect([waited.exitCode, waited.err]).toEqual([
+      0,
+      expect.stringContaining('2 operations left'),
+    ]);
+    expect(waited.out).toContain('orders/7   held    4       b');
+  });
+
+  test('given up while one waits it is 6, and says so', async () => {
+    await answering({ ...transfer, ...show({ ...lease, handover: null }) });
+    const { exitCode, err } = await run('lease', 'transfer', 'orders/7', '--to', 'b', '--wait');
+    expect([exitCode, err]).toEqual([6, expect.stringContaining('it was given up')]);
+  });
+});
+
+describe('placement', () => {
+  test('a group is applied on the revision that is there, and a file that is none says so', async () => {
+    const body = { name: 'orders', revision: 4, spec: {}, updatedAtMs: 1, updatedBy: 'ann' };
+    await answering({
+      'GET /v1/placement/groups/orders': { status: 200, body: { ...body, revision: 3 } },
+      'PUT /v1/placement/groups/orders': { status: 200, body },
+    });
+    writeFileSync(join(cwd, 'g.yaml'), 'name: orders\nshards: 64\nresource: orders/{shard}\n');
+    const applied = await run('placement', 'group', 'apply', 'g.yaml');
+    expect([applied.exitCode, applied.out]).toEqual([0, 'group orders is at revision 4\n']);
+    expect(standIn?.asked.at(-1)?.headers['if-match']).toBe('"3"');
+    writeFileSync(join(cwd, 'bad.yaml'), 'shards: 64\n');
+    const bad = await run('placement', 'group', 'apply', 'bad.yaml');
+    expect([bad.exitCode, bad.err]).toEqual([1, expect.stringContaining('write name, shards')]);
+  });
+
+  test('host label sets and removes, and keeps the others', async () => {
+    const settings = {
+      hostId: 'h',
+      hostName: 'a',
+      labels: { zone: 'x', disk: 'ssd' },
+      drain: null,
+    };
+    await answering({
+      'GET /v1/hosts/a/settings': { status: 200, body: settings },
+      'PUT /v1/hosts/a/labels': { status: 200, body: settings },
+    });
+    expect((await run('host', 'label', 'a', 'zone-', 'cores=8')).exitCode).toBe(0);
+    expect(JSON.parse(standIn?.asked.at(-1)?.body ?? '')).toEqual({ disk: 'ssd', cores: '8' });
+    expect((await run('host', 'label', 'a', 'zone')).exitCode).toBe(2);
+  });
+});
+
 test('lease release of what the sidecar does not have is 3, and releases nothing', async () => {
   await answering({ 'GET /v1/leases': { status: 200, body: { items: [LEASE] } } });
 
