@@ -13,7 +13,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
 import {
   checkPolicy,
-  checkPolicyValue,
+  checkPublishedPolicy,
   type PolicyCheck,
   type PolicyFormat,
 } from '../../shared/platform/policy-gate.ts';
@@ -28,9 +28,7 @@ import type { Lessor } from '../leases/lessor.ts';
 import type { ControlStore, PublicationWrites, StoredRevision } from '../store/control-store.ts';
 
 /** A document that has passed every gate, and what publishing it would do now. */
-export type Prepared = {
-  readonly document: PolicyDocument;
-  readonly compiled: CompiledPolicy;
+export type Prepared = Checked & {
   readonly policyDigest: string;
   /** The revision in force. */
   readonly current: StoredRevision | null;
@@ -45,7 +43,12 @@ export type SignedRevision = {
   readonly bytes: string;
 };
 
-export type Checked = { readonly document: PolicyDocument; readonly compiled: CompiledPolicy };
+export type Checked = {
+  readonly document: PolicyDocument;
+  readonly compiled: CompiledPolicy;
+  /** What works and is perhaps not meant, each with its place. */
+  readonly warnings: readonly string[];
+};
 
 /** By whom, and what is written together with it. */
 export type Signed = {
@@ -84,14 +87,15 @@ export class PolicyPublisher {
     return passed(checkPolicy(bytes, format));
   }
 
+  /** Of what has passed the gate before: a stricter build must not keep it from coming back. */
   checkDocument(document: PolicyDocument): Checked {
-    return passed(checkPolicyValue(document));
+    return passed(checkPublishedPolicy(document));
   }
 
   /** `revision_conflict` where it is not what is in force that the writer replaces. */
-  async prepare({ document, compiled }: Checked, precondition: Precondition): Promise<Prepared> {
+  async prepare(checked: Checked, precondition: Precondition): Promise<Prepared> {
     const { store, floors } = this.#ports;
-    const policyDigest = digestOf(document);
+    const policyDigest = digestOf(checked.document);
     const current = await store.policy.current();
     const highestSeen = Math.max(
       floors.policyRevision,
@@ -101,7 +105,7 @@ export class PolicyPublisher {
     if (decision.outcome === 'conflict') throw conflict(precondition, decision.current);
     const { policyRevision } = decision;
     const isUnchanged = decision.outcome === 'unchanged';
-    return { document, compiled, policyDigest, current, isUnchanged, policyRevision };
+    return { ...checked, policyDigest, current, isUnchanged, policyRevision };
   }
 
   /**
@@ -217,11 +221,13 @@ function keep<T>(kept: Map<number, T>, policyRevision: number, value: T): T {
 
 function passed(check: PolicyCheck): Checked {
   if (!check.ok) throw refusal(check.code, check.problems);
-  return { document: check.document, compiled: check.compiled };
+  const { document, compiled } = check;
+  const warnings = check.warnings.map(({ path, message }) => `${path}: ${message}`);
+  return { document, compiled, warnings };
 }
 
 function compileStored(stored: StoredRevision): CompiledPolicy {
-  const check = checkPolicyValue(stored.policy);
+  const check = checkPublishedPolicy(stored.policy);
   if (check.ok) return check.compiled;
   const first = check.problems[0];
   throw new HoldfastError(

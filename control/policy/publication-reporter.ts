@@ -49,10 +49,13 @@ export class PublicationReporter {
 
   async report(
     before: (Compared & { readonly policyRevision: number }) | null,
-    after: Compared,
+    after: Compared & { readonly warnings: readonly string[] },
     { decisions }: ReportOptions,
   ): Promise<PublicationReport> {
-    const warnings = publicationWarnings(before?.document ?? null, after.document);
+    const warnings = [
+      ...after.warnings,
+      ...publicationWarnings(before?.document ?? null, after.document),
+    ];
     if (before === null) {
       return { comparedWith: null, warnings, loosening: null, impact: null, operations: null };
     }

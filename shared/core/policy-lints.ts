@@ -2,150 +2,140 @@
  * What a policy must satisfy beyond its schema before it can have a revision number: names that
  * differ, arithmetic that can work, rules that can be reached, and its own tests. Every problem has
  * the JSON Pointer of its place and says the way out.
+ *
+ * L1  A problem is what cannot work, or cannot be meant; it keeps the document from publication.
+ *     What works and is perhaps not meant is a warning, and keeps nothing.
  */
-import type { PolicyDocument, PolicyRule } from '../wire/policy-document.ts';
-import { decide, ruleTerms, type CompiledPolicy, type PolicyProblem } from './policy.ts';
+import type { PolicyDocument } from '../wire/policy-document.ts';
+import { lintConfig } from './config-lints.ts';
+import { lintApproval, lintLimits, warnOfLimits } from './limit-lints.ts';
+import { nearestWord } from './nearest-word.ts';
+import { decide, type CompiledPolicy, type PolicyProblem } from './policy.ts';
+import { Shadows, lintConstants, warnOfConstants, warnOfUnused } from './reach-lints.ts';
+import { lintRule, ruleAt, warnOfRule } from './rule-lints.ts';
 import { finish, type Steps } from './steps.ts';
-import { formatDurationMs } from './time.ts';
 
 type PolicyTest = NonNullable<PolicyDocument['tests']>[number];
 
 const RULES_BETWEEN_PAUSES = 32;
-const CONTEXT_ROOTS = new Set(['principal', 'action', 'resource', 'attributes']);
 
-export function lintPolicy(document: PolicyDocument): PolicyProblem[] {
-  return finish(lintPolicySteps(document));
+/** `compiled` is `null` where an expression does not compile. */
+export function lintPolicy(
+  document: PolicyDocument,
+  compiled: CompiledPolicy | null = null,
+): PolicyProblem[] {
+  return finish(lintPolicySteps(document, compiled));
 }
 
 /** With a pause after each few rules. */
-export function* lintPolicySteps(document: PolicyDocument): Steps<PolicyProblem[]> {
-  const problems: PolicyProblem[] = [];
-  const seen = new Map<string, number>();
+export function* lintPolicySteps(
+  document: PolicyDocument,
+  compiled: CompiledPolicy | null,
+): Steps<PolicyProblem[]> {
+  const roles = roleCounts(document.principals);
   const shadows = new Shadows();
+  const problems = lintNames(document);
   for (const [position, rule] of document.rules.entries()) {
     if (position % RULES_BETWEEN_PAUSES === 0) yield;
-    const at = `/rules/${position}`;
-    const first = seen.get(rule.name);
-    if (first !== undefined) {
-      problems.push({
-        path: `${at}/name`,
-        message: `rule name ${rule.name} is already used by /rules/${first}: rename one`,
-      });
-    }
-    seen.set(rule.name, first ?? position);
-    problems.push(...lintRule(rule, at, document), ...shadows.next(rule, position));
+    const of = ruleAt(rule, position, document);
+    problems.push(
+      ...lintRule(of),
+      ...lintLimits(of),
+      ...lintApproval(of, roles),
+      ...shadows.next(rule, position),
+    );
   }
-  const testNames = new Set<string>();
-  (document.tests ?? []).forEach((test, index) => {
-    if (testNames.has(test.name))
-      problems.push({
-        path: `/tests/${index}/name`,
-        message: `test name "${test.name}" is used twice`,
-      });
-    testNames.add(test.name);
+  return distinct([
+    ...problems,
+    ...(compiled === null ? [] : lintConstants(compiled)),
+    ...lintConfig(document.config),
+    ...lintDescriptions(document),
+    ...lintTests(document),
+  ]);
+}
+
+export function policyWarnings(
+  document: PolicyDocument,
+  compiled: CompiledPolicy,
+): PolicyProblem[] {
+  return distinct([
+    ...warnOfUnused(compiled),
+    ...document.rules.flatMap((rule, position) => {
+      const of = ruleAt(rule, position, document);
+      return [...warnOfRule(of), ...warnOfLimits(of)];
+    }),
+    ...warnOfConstants(compiled),
+  ]);
+}
+
+/** What is wrong in the defaults is found again in each rule that has them. */
+function distinct(problems: readonly PolicyProblem[]): PolicyProblem[] {
+  return [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+}
+
+function roleCounts(principals: PolicyDocument['principals']): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { roles } of Object.values(principals)) {
+    for (const role of roles) counts.set(role, (counts.get(role) ?? 0) + 1);
+  }
+  return counts;
+}
+
+function lintNames({ rules, variables, tests }: PolicyDocument): PolicyProblem[] {
+  const lists = { rules, variables: variables ?? [], tests: tests ?? [] };
+  return Object.entries(lists).flatMap(([list, items]) => {
+    const first = new Map<string, number>();
+    return items.flatMap(({ name }, index): PolicyProblem[] => {
+      const earlier = first.get(name);
+      if (earlier === undefined) {
+        first.set(name, index);
+        return [];
+      }
+      const message = `${list.slice(0, -1)} name ${name} is already used by /${list}/${earlier}: rename one`;
+      return [{ path: `/${list}/${index}/name`, message }];
+    });
   });
-  return problems;
 }
 
-function lintRule(rule: PolicyRule, at: string, document: PolicyDocument): PolicyProblem[] {
-  const problems: PolicyProblem[] = [];
-  const terms = ruleTerms(rule, document.defaults);
-  if (terms.deadlineMs > terms.maxDeadlineMs) {
-    problems.push({
-      path: `${at}/deadline`,
-      message: `deadline ${formatDurationMs(terms.deadlineMs)} is longer than maxDeadline ${formatDurationMs(terms.maxDeadlineMs)}: shorten the one or lengthen the other`,
-    });
-  }
-  for (const [field, valueMs] of Object.entries({
-    deadline: terms.deadlineMs,
-    maxStaleness: terms.maxStalenessMs,
-    heartbeatTimeout: terms.heartbeatTimeoutMs,
-  })) {
-    if (valueMs <= 0)
-      problems.push({ path: `${at}/${field}`, message: `${field} must be longer than zero` });
-  }
-  if (rule.freshness === 'fresh' && rule.maxStaleness !== undefined) {
-    problems.push({
-      path: `${at}/maxStaleness`,
-      message:
-        'a fresh rule rests on no cached authority: remove maxStaleness, or use freshness bounded',
-    });
-  }
-  const { ownership } = rule;
-  if (ownership === undefined) return problems;
-  if (ownership.mode === 'strict' && ownership.grace !== undefined) {
-    problems.push({
-      path: `${at}/ownership/grace`,
-      message: 'strict ownership stops when the lease ends: remove grace, or use mode fenced',
-    });
-  }
-  if (ownership.mode === 'fenced') {
-    const effects = Object.entries(terms.effects);
-    if (effects.length === 0) {
-      problems.push({
-        path: `${at}/effects`,
-        message: 'fenced ownership needs its effects declared, each with fencing: enforced',
-      });
-    }
-    for (const [effect, { fencing }] of effects) {
-      if (fencing !== 'enforced') {
-        problems.push({
-          path: `${at}/effects/${effect}/fencing`,
-          message: `fencing is ${fencing}: work may outlive its lease only where the target compares tokens; say enforced, or use mode strict`,
-        });
-      }
-    }
-  }
-  for (const [, path] of ownership.lease.matchAll(/\{([^}]*)\}/g)) {
-    if (!CONTEXT_ROOTS.has(path?.split('.')[0] ?? '')) {
-      problems.push({
-        path: `${at}/ownership/lease`,
-        message: `{${path}} must begin with principal, action, resource or attributes`,
-      });
-    }
-  }
-  return problems;
+/** Blank text is not refused by the schema, which what is published already must go on to fit. */
+function lintDescriptions({ description, rules, config }: PolicyDocument): PolicyProblem[] {
+  const described = [
+    { path: '', text: description },
+    ...rules.map((rule, index) => ({ path: `/rules/${index}`, text: rule.description })),
+    ...Object.entries(config ?? {}).map(([key, entry]) => ({
+      path: `/config/${key}`,
+      text: entry.description,
+    })),
+  ];
+  return described.flatMap(({ path, text }) =>
+    text === undefined || text.trim() !== ''
+      ? []
+      : [{ path: `${path}/description`, message: 'is blank: say something or remove it' }],
+  );
 }
 
-/**
- * Rules that no request can reach because earlier ones without `match` take all their actions. Each
- * pattern remembers the first such rule, so one pass finds them all.
- */
-class Shadows {
-  /** Exact actions, `prefix.*` and `*`, each with the first rule that takes it. */
-  readonly #taken = new Map<string, { readonly position: number; readonly name: string }>();
-
-  /** The problem of a rule, given those before it; call it in document order. */
-  next(rule: PolicyRule, position: number): PolicyProblem[] {
-    const shadows = rule.actions.map((pattern) => this.#first(pattern));
-    if ((rule.match ?? []).length === 0) {
-      for (const pattern of rule.actions) {
-        if (!this.#taken.has(pattern)) this.#taken.set(pattern, { position, name: rule.name });
-      }
+/** Expectations that no decision could meet. */
+function lintTests({ rules, tests }: PolicyDocument): PolicyProblem[] {
+  const names = new Set(rules.map(({ name }) => name));
+  return (tests ?? []).flatMap(({ expect }, index) => {
+    const at = `/tests/${index}/expect`;
+    const problems: PolicyProblem[] = [];
+    if (expect.decision === 'permit' && expect.reason !== undefined) {
+      const message = `a permit has no reason ${expect.reason}: remove it, or expect deny`;
+      problems.push({ path: `${at}/reason`, message });
     }
-    if (!shadows.every((found) => found !== undefined)) return [];
-    return [
-      {
-        path: `/rules/${position}`,
-        message: `rule ${rule.name} can never be reached: rule ${shadows[0]?.name} comes first and takes the same actions; reorder them or give the first a match`,
-      },
-    ];
-  }
-
-  #first(pattern: string): { readonly position: number; readonly name: string } | undefined {
-    let first = this.#taken.get('*');
-    const consider = (taken: string): void => {
-      const found = this.#taken.get(taken);
-      if (found !== undefined && (first === undefined || found.position < first.position)) {
-        first = found;
-      }
-    };
-    consider(pattern);
-    for (let dot = pattern.indexOf('.'); dot !== -1; dot = pattern.indexOf('.', dot + 1)) {
-      consider(`${pattern.slice(0, dot)}.*`);
+    const { rule, reason } = expect;
+    if (rule === undefined) return problems;
+    if (reason === 'no_rule' || reason === 'unknown_principal') {
+      const message = `nothing is decided by a rule for the reason ${reason}: remove rule or reason`;
+      problems.push({ path: `${at}/rule`, message });
+    } else if (!names.has(rule)) {
+      const meant = nearestWord(rule, [...names]);
+      const wayOut = meant === null ? 'name one of /rules' : `did you mean ${meant}?`;
+      problems.push({ path: `${at}/rule`, message: `there is no rule ${rule}: ${wayOut}` });
     }
-    return first;
-  }
+    return problems;
+  });
 }
 
 /** Runs the document's own tests; each that fails is a problem at its place. */
@@ -160,22 +150,26 @@ export function* runPolicyTestsSteps(
 ): Steps<PolicyProblem[]> {
   const runTest = (test: PolicyTest, index: number): PolicyProblem[] => {
     const { decision, rule, reason, message } = decide(policy, test.given);
+    const { expect } = test;
     const wrong = [
-      decision === test.expect.decision
+      decision === expect.decision
         ? null
-        : `decision ${test.expect.decision}, got ${decision} (${reason}: ${message})`,
-      test.expect.rule === undefined || rule === test.expect.rule
+        : `decision ${expect.decision}, got ${decision} (${reason}: ${message})`,
+      expect.rule === undefined || rule === expect.rule
         ? null
-        : `rule ${test.expect.rule}, got ${rule ?? 'none'}`,
-      test.expect.reason === undefined || reason === test.expect.reason
+        : `rule ${expect.rule}, got ${rule ?? 'none'}`,
+      expect.reason === undefined || reason === expect.reason
         ? null
-        : `reason ${test.expect.reason}, got ${reason}`,
+        : `reason ${expect.reason}, got ${reason}`,
+      expect.message === undefined || message === expect.message
+        ? null
+        : `message "${expect.message}", got "${message}"`,
     ].filter((line) => line !== null);
     if (wrong.length === 0) return [];
     return [
       {
         path: `/tests/${index}`,
-        message: `test "${test.name}" expected ${wrong.join('; expected ')}`,
+        message: `test "${test.name}" expected ${wrong.join('; expected ')}: mend the rule, or what the test expects`,
       },
     ];
   };

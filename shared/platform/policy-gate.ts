@@ -7,32 +7,32 @@
  * G1  The gates are in this order, and a later one runs only when the one before found nothing: a
  *     schema that does not fit makes every problem after it noise.
  * G2  Nothing in here grows faster than the document: aliases, depth and expressions are bounded.
+ * G3  What is refused here can change from build to build: what was published stays in force.
  */
-import { Settings } from 'typebox/system';
-import { Compile } from 'typebox/compile';
 import { LineCounter, isMap, isScalar, isSeq, parseDocument, type Document } from 'yaml';
 import { repeatedKeys } from '../core/json-keys.ts';
-import { nearestWord } from '../core/nearest-word.ts';
 import {
   compilePolicySteps,
   type CompiledPolicy,
   type ExpressionCompiler,
   type PolicyProblem,
 } from '../core/policy.ts';
-import { lintPolicySteps, runPolicyTestsSteps } from '../core/policy-lints.ts';
+import { lintPolicySteps, policyWarnings, runPolicyTestsSteps } from '../core/policy-lints.ts';
 import { finish, type Steps } from '../core/steps.ts';
-import {
-  POLICY_BYTES_MAX,
-  POLICY_RULES_MAX,
-  PolicyDocumentSchema,
-  type PolicyDocument,
-} from '../wire/policy-document.ts';
+import { POLICY_BYTES_MAX, type PolicyDocument } from '../wire/policy-document.ts';
 import { compileCel } from './cel.ts';
+import { escapePointer, fitsSchema, schemaProblems } from './policy-schema.ts';
 
 export type PolicyFormat = 'json' | 'yaml';
 
 export type PolicyCheck =
-  | { readonly ok: true; readonly document: PolicyDocument; readonly compiled: CompiledPolicy }
+  | {
+      readonly ok: true;
+      readonly document: PolicyDocument;
+      readonly compiled: CompiledPolicy;
+      /** What works and is perhaps not meant. */
+      readonly warnings: readonly PolicyProblem[];
+    }
   | PolicyFault;
 
 export type PolicyFault = {
@@ -45,11 +45,8 @@ export type PolicyFault = {
 const PROBLEMS_MAX = 100;
 const DEPTH_MAX = 32;
 const ALIASES_MAX = 100;
-const REPEATED = 'Map keys must be unique';
-const RULES_AT_ONCE = 256;
+const KEY_TWICE = 'Map keys must be unique';
 const VALUES_BETWEEN_PAUSES = 512;
-
-const documentChecker = Compile(PolicyDocumentSchema);
 
 export function checkPolicy(bytes: string | Uint8Array, format: PolicyFormat): PolicyCheck {
   const parsed = parsePolicy(bytes, format);
@@ -79,18 +76,37 @@ export function checkPolicyValue(
   value: unknown,
   compile: ExpressionCompiler = compileCel,
 ): PolicyCheck {
-  return finish(checkPolicySteps(value, compile));
+  const checked = checkBeforeTests(value, compile);
+  if (!checked.ok) return checked;
+  return finish(testedSteps(checked));
 }
 
-/** The same gates, for a caller that has others waiting for the thread. */
-export function* checkPolicySteps(
+/** All but the last gate, for who runs the tests one by one and says more about each. */
+export function checkBeforeTests(
+  value: unknown,
+  compile: ExpressionCompiler = compileCel,
+): PolicyCheck {
+  return finish(beforeTestsSteps(value, compile, { isPublished: false }));
+}
+
+/**
+ * Of what was published: all gates but the lints, which it passed in the build that published it. A
+ * build with stricter ones must not take a policy out of force (G3).
+ */
+export function checkPublishedPolicy(
+  value: unknown,
+  compile: ExpressionCompiler = compileCel,
+): PolicyCheck {
+  return finish(checkPublishedPolicySteps(value, compile));
+}
+
+/** The same, for a caller that has others waiting for the thread. */
+export function* checkPublishedPolicySteps(
   value: unknown,
   compile: ExpressionCompiler = compileCel,
 ): Steps<PolicyCheck> {
-  const checked = yield* beforeTestsSteps(value, compile);
-  if (!checked.ok) return checked;
-  const failedTests = yield* runPolicyTestsSteps(checked.document, checked.compiled);
-  return failedTests.length > 0 ? invalid(failedTests) : checked;
+  const checked = yield* beforeTestsSteps(value, compile, { isPublished: true });
+  return checked.ok ? yield* testedSteps(checked) : checked;
 }
 
 const invalid = (problems: readonly PolicyProblem[]): PolicyFault => ({
@@ -99,24 +115,32 @@ const invalid = (problems: readonly PolicyProblem[]): PolicyFault => ({
   problems: problems.slice(0, PROBLEMS_MAX),
 });
 
-/** All but the last gate, for who runs the tests one by one and says more about each. */
-export function checkBeforeTests(
-  value: unknown,
-  compile: ExpressionCompiler = compileCel,
-): PolicyCheck {
-  return finish(beforeTestsSteps(value, compile));
+function* testedSteps(checked: Extract<PolicyCheck, { ok: true }>): Steps<PolicyCheck> {
+  const failedTests = yield* runPolicyTestsSteps(checked.document, checked.compiled);
+  return failedTests.length > 0 ? invalid(failedTests) : checked;
 }
 
-function* beforeTestsSteps(value: unknown, compile: ExpressionCompiler): Steps<PolicyCheck> {
+function* beforeTestsSteps(
+  value: unknown,
+  compile: ExpressionCompiler,
+  { isPublished }: { readonly isPublished: boolean },
+): Steps<PolicyCheck> {
   const shape = yield* checkShape(value);
   if (shape.length > 0) return invalid(shape);
   const document = yield* fitsSchema(value);
-  if (document === null) return invalid(schemaProblems(value));
+  if (document === null) return invalid(schemaProblems(value, PROBLEMS_MAX));
   const compiled = yield* compilePolicySteps(document, compile);
-  const lints = yield* lintPolicySteps(document);
+  const policy = compiled.ok ? compiled.policy : null;
+  const lints = isPublished ? [] : yield* lintPolicySteps(document, policy);
   const problems = [...(compiled.ok ? [] : compiled.problems), ...lints];
   if (!compiled.ok || problems.length > 0) return invalid(problems);
-  return { ok: true, document, compiled: compiled.policy };
+  const warnings = isPublished ? [] : policyWarnings(document, compiled.policy);
+  return {
+    ok: true,
+    document,
+    compiled: compiled.policy,
+    warnings: warnings.slice(0, PROBLEMS_MAX),
+  };
 }
 
 type Parsed = { ok: true; value: unknown } | { ok: false; problems: PolicyProblem[] };
@@ -127,7 +151,7 @@ function parseText(bytes: string | Uint8Array, format: PolicyFormat): Parsed {
     text =
       typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    return failed('the document is not UTF-8');
+    return failed('the document is not UTF-8: save it as UTF-8');
   }
   return format === 'json' ? parseJson(text) : parseYaml(text);
 }
@@ -140,9 +164,9 @@ function parseJson(text: string): Parsed {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return failed(messageOf(error));
+    return failed(`${messageOf(error)}: mend the JSON there`);
   }
-  const faults = repeatedKeys(text).map(({ offset }) => ({ message: REPEATED, pos: [offset] }));
+  const faults = repeatedKeys(text).map(({ offset }) => ({ message: KEY_TWICE, pos: [offset] }));
   return faults.length > 0
     ? faulty(faults, (offset) => placeIn(text, offset))
     : { ok: true, value };
@@ -169,7 +193,9 @@ function parseYaml(text: string): Parsed {
   try {
     return { ok: true, value: document.toJS({ maxAliasCount: ALIASES_MAX }) as unknown };
   } catch (error) {
-    return failed(messageOf(error));
+    return failed(
+      `${messageOf(error)}: write out what the aliases stand for, at most ${ALIASES_MAX} may be used`,
+    );
   }
 }
 
@@ -179,7 +205,8 @@ function faulty(
 ): Parsed {
   const problems = faults.slice(0, PROBLEMS_MAX).map(({ message, pos }) => {
     const { line, col } = placeOf(pos[0] ?? 0);
-    return { path: '', message: `line ${line}, column ${col}: ${message}` };
+    const wayOut = message === KEY_TWICE ? 'remove or rename one of them' : 'mend the YAML there';
+    return { path: '', message: `line ${line}, column ${col}: ${message}: ${wayOut}` };
   });
   return { ok: false, problems };
 }
@@ -199,7 +226,7 @@ function duplicateKeys(document: Document.Parsed): Fault[] {
       if (!isScalar(key)) continue;
       if (seen.has(key.value)) {
         const [from, to] = key.range ?? [0, 0];
-        faults.push({ message: REPEATED, pos: [from, to] });
+        faults.push({ message: KEY_TWICE, pos: [from, to] });
       }
       seen.add(key.value);
     }
@@ -220,108 +247,29 @@ function* checkShape(value: unknown): Steps<PolicyProblem[]> {
     looked += 1;
     if (looked % VALUES_BETWEEN_PAUSES === 0) yield;
     if (typeof at.value === 'number' && !Number.isFinite(at.value)) {
-      problems.push({ path, message: `${at.value} is not a number that JSON can hold` });
+      problems.push({
+        path,
+        message: `${at.value} is not a number that JSON can hold: write a smaller one, or text`,
+      });
     }
     if (typeof at.value === 'bigint')
-      problems.push({ path, message: 'is over the largest integer' });
+      problems.push({ path, message: 'is over the largest integer: write it as text' });
     if (typeof at.value !== 'object' || at.value === null) continue;
     if (depth >= DEPTH_MAX) {
-      problems.push({ path, message: `is nested deeper than ${DEPTH_MAX} levels` });
+      const message = `is nested deeper than ${DEPTH_MAX} levels: make it flatter`;
+      problems.push({ path, message });
       continue;
     }
     for (const [key, member] of Object.entries(at.value)) {
-      if (key === '__proto__') problems.push({ path, message: '__proto__ cannot be a key' });
+      if (key === '__proto__') {
+        const message = '__proto__ cannot be a key: use another name';
+        problems.push({ path: `${path}/__proto__`, message });
+      }
       rest.push({ path: `${path}/${escapePointer(key)}`, value: member, depth: depth + 1 });
     }
   }
   return problems;
 }
-
-/**
- * The checker looks at a value at once. A list of rules that is long is given to it in parts, each
- * in the place of the whole in a document that is otherwise known to fit: the schema says of a rule
- * nothing about its neighbours.
- */
-function* fitsSchema(value: unknown): Steps<PolicyDocument | null> {
-  const rules: unknown = (value as { rules?: unknown } | null)?.rules;
-  if (!Array.isArray(rules) || rules.length <= RULES_AT_ONCE || rules.length > POLICY_RULES_MAX)
-    return documentChecker.Check(value) ? value : null;
-  if (!documentChecker.Check({ ...(value as object), rules: rules.slice(0, RULES_AT_ONCE) }))
-    return null;
-  const { apiVersion, kind } = value as PolicyDocument;
-  const principals = { 'any:one': { roles: ['any'] } };
-  for (let at = RULES_AT_ONCE; at < rules.length; at += RULES_AT_ONCE) {
-    yield;
-    const part = { apiVersion, kind, principals, rules: rules.slice(at, at + RULES_AT_ONCE) };
-    if (!documentChecker.Check(part)) return null;
-  }
-  return value as PolicyDocument;
-}
-
-type SchemaError = ReturnType<typeof documentChecker.Errors>[number];
-
-function schemaProblems(value: unknown): PolicyProblem[] {
-  const { maxErrors } = Settings.Get();
-  Settings.Set({ maxErrors: PROBLEMS_MAX * 2 });
-  try {
-    return documentChecker.Errors(value).flatMap(toProblems);
-  } finally {
-    Settings.Set({ maxErrors });
-  }
-}
-
-function toProblems(error: SchemaError): PolicyProblem[] {
-  const { keyword, instancePath: path, schemaPath } = error;
-  const params = error.params as Record<string, unknown>;
-  // Says again, for each unknown field, what `additionalProperties` says once.
-  if (keyword === 'boolean') return [];
-  const description = schemaAt(schemaPath)['description'];
-  const hint = typeof description === 'string' ? ` (${description})` : '';
-  switch (keyword) {
-    case 'additionalProperties':
-      return (params['additionalProperties'] as string[]).map((field) => ({
-        path: `${path}/${escapePointer(field)}`,
-        message: unknownField(field, schemaAt(schemaPath)),
-      }));
-    case 'required':
-      return (params['requiredProperties'] as string[]).map((field) => ({
-        path: `${path}/${escapePointer(field)}`,
-        message: 'is required',
-      }));
-    case 'enum':
-      return [
-        { path, message: `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}` },
-      ];
-    case 'const':
-      return [{ path, message: `must be ${JSON.stringify(params['allowedValue'])}` }];
-    default:
-      return [{ path, message: `${error.message}${hint}` }];
-  }
-}
-
-function unknownField(field: string, schema: Record<string, unknown>): string {
-  const patterns = Object.keys(schema['patternProperties'] ?? {});
-  if (patterns.length > 0) return `"${field}" cannot be a name here: it must match ${patterns[0]}`;
-  const known = Object.keys(schema['properties'] ?? {});
-  const meant = nearestWord(field, known);
-  return meant === null
-    ? `unknown field; known here are ${known.join(', ')}`
-    : `unknown field; did you mean ${meant}?`;
-}
-
-function schemaAt(schemaPath: string): Record<string, unknown> {
-  let schema: unknown = PolicyDocumentSchema;
-  for (const part of schemaPath.split('/').slice(1)) {
-    const key = part.replaceAll('~1', '/').replaceAll('~0', '~');
-    schema =
-      typeof schema === 'object' && schema !== null
-        ? (schema as Record<string, unknown>)[key]
-        : undefined;
-  }
-  return typeof schema === 'object' && schema !== null ? (schema as Record<string, unknown>) : {};
-}
-
-const escapePointer = (key: string): string => key.replaceAll('~', '~0').replaceAll('/', '~1');
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

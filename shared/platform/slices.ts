@@ -12,12 +12,16 @@ export const giveWay: Pause = () => nextTurn();
 
 const SLICE_MS = 4;
 
-export async function runInSlices<T>(steps: Steps<T>, pause: Pause): Promise<T> {
-  for (let startedMs = performance.now(); ;) {
+export async function runInSlices<T>(
+  steps: Steps<T>,
+  pause: Pause,
+  readMs: () => number = () => performance.now(),
+): Promise<T> {
+  for (let startedMs = readMs(); ;) {
     const step = steps.next();
     if (step.done === true) return step.value;
-    if (performance.now() - startedMs < SLICE_MS) continue;
+    if (readMs() - startedMs < SLICE_MS) continue;
     await pause();
-    startedMs = performance.now();
+    startedMs = readMs();
   }
 }

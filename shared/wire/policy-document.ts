@@ -32,7 +32,15 @@ const expression = Type.String({
   pattern: '\\S',
   description: 'a CEL expression that gives a bool',
 });
-const sentence = Type.String({ minLength: 1, maxLength: 500, pattern: '\\S' });
+const sentence = Type.String({
+  minLength: 1,
+  maxLength: 500,
+  pattern: '\\S',
+  description: 'a sentence for people',
+});
+const text = (maxLength: number) => Type.String({ maxLength, description: 'text for people' });
+/** Of the keys of a record, for what refuses one. */
+const names = (form: string) => ({ ...closed, 'x-names': form });
 
 /** `payments.capture`, `payments.*`, or `*`. */
 export const ActionPatternSchema = Type.String({
@@ -52,7 +60,11 @@ export const PrincipalSchema = Type.String({
   description: 'kind:name, as agent:billing',
 });
 
-const role = Type.String({ pattern: '^[a-z][a-z0-9-]*$', maxLength: 100 });
+const role = Type.String({
+  pattern: '^[a-z][a-z0-9-]*$',
+  maxLength: 100,
+  description: 'a role, as billing',
+});
 
 const EffectRuleSchema = Type.Object(
   {
@@ -82,7 +94,10 @@ const OwnershipRuleSchema = Type.Object(
       description:
         'strict: stops when the lease ends; fenced: goes on for `grace`, because the target compares tokens',
     }),
-    grace: Type.Optional(duration),
+    grace: Type.Optional({
+      ...duration,
+      description: 'how long fenced work goes on after its lease, as 2m; default 0s',
+    }),
   },
   closed,
 );
@@ -148,48 +163,85 @@ const ApprovalRuleSchema = Type.Object(
 
 const ConfigEntrySchema = Type.Object(
   {
-    description: Type.Optional(Type.String({ maxLength: 1_000 })),
+    description: Type.Optional(text(1_000)),
     value: Type.Unknown({ description: 'any JSON, at most 32 KiB' }),
-    maxStaleness: duration,
+    maxStaleness: { ...duration, description: 'how long the value is good for, as 24h' },
     onExpiry: Type.Enum(['default', 'error', 'last'], {
       description:
         'what an app gets past maxStaleness: `default`, an error, or the last value, marked expired',
     }),
-    default: Type.Optional(Type.Unknown()),
+    default: Type.Optional(
+      Type.Unknown({ description: 'any JSON, at most 32 KiB; with onExpiry default' }),
+    ),
   },
   closed,
 );
 
 const ruleSettings = {
-  freshness: Type.Optional(Type.Enum(['fresh', 'bounded'])),
-  maxStaleness: Type.Optional(duration),
-  deadline: Type.Optional(duration),
-  maxDeadline: Type.Optional(duration),
-  onControlLoss: Type.Optional(Type.Enum(['finish', 'pause', 'abort'])),
-  onWorkerLoss: Type.Optional(Type.Enum(['retry', 'unknown', 'fail'])),
+  freshness: Type.Optional(
+    Type.Enum(['fresh', 'bounded'], {
+      description:
+        'fresh: control is asked now, and without it the work is refused; bounded (default): authority held here decides, up to maxStaleness',
+    }),
+  ),
+  maxStaleness: Type.Optional({
+    ...duration,
+    description: 'how old the authority of a bounded decision may be, as 5m; default 15m',
+  }),
+  deadline: Type.Optional({
+    ...duration,
+    description: 'how long work may take that asks for no deadline, as 10m; default 10m',
+  }),
+  maxDeadline: Type.Optional({
+    ...duration,
+    description: 'the longest deadline that a request may ask for, as 1h; default 1h',
+  }),
+  onControlLoss: Type.Optional(
+    Type.Enum(['finish', 'pause', 'abort'], {
+      description: 'of accepted work when control is lost; default finish',
+    }),
+  ),
+  onWorkerLoss: Type.Optional(
+    Type.Enum(['retry', 'unknown', 'fail'], {
+      description: 'of work whose worker has vanished; default unknown',
+    }),
+  ),
   onRevoke: Type.Optional(
     Type.Enum(['abort', 'finish', 'pause'], {
       description: 'of accepted work whose authority is taken away; default abort',
     }),
   ),
-  heartbeatTimeout: Type.Optional(duration),
+  heartbeatTimeout: Type.Optional({
+    ...duration,
+    description: 'silence after which a worker counts as vanished, as 30s; default 30s',
+  }),
 };
 
 const RuleSchema = Type.Object(
   {
     name,
-    description: Type.Optional(Type.String({ maxLength: 1_000 })),
-    actions: Type.Array(ActionPatternSchema, { minItems: 1, maxItems: 100, uniqueItems: true }),
-    match: Type.Optional(Type.Array(Type.Object({ expression }, closed), { maxItems: 16 })),
+    description: Type.Optional(text(1_000)),
+    actions: Type.Array(ActionPatternSchema, {
+      minItems: 1,
+      maxItems: 100,
+      uniqueItems: true,
+      description: 'actions, as payments.capture or payments.*',
+    }),
+    match: Type.Optional(
+      Type.Array(Type.Object({ expression }, closed), {
+        maxItems: 16,
+        description: 'conditions under which the rule is for a request; all must be true',
+      }),
+    ),
     permit: Type.Array(
       Type.Object(
         {
           expression,
-          message: Type.Optional(sentence),
+          message: Type.Optional({ ...sentence, description: 'what a refusal says' }),
         },
         closed,
       ),
-      { minItems: 1, maxItems: 16, description: 'all must be true' },
+      { minItems: 1, maxItems: 16, description: 'conditions to permit; all must be true' },
     ),
     ...ruleSettings,
     recheck: Type.Optional(
@@ -200,8 +252,9 @@ const RuleSchema = Type.Object(
     approval: Type.Optional(ApprovalRuleSchema),
     effects: Type.Optional(
       Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, {
-        ...closed,
+        ...names('an effect that begins with a small letter, as charge'),
         maxProperties: 32,
+        description: 'externally visible steps, by name',
       }),
     ),
     enforcement: Type.Optional(
@@ -241,7 +294,7 @@ export const DecisionInputSchema = Type.Object(
 
 const PolicyTestSchema = Type.Object(
   {
-    name: Type.String({ minLength: 1, maxLength: 200, pattern: '\\S' }),
+    name: { ...sentence, maxLength: 200 },
     given: DecisionInputSchema,
     expect: Type.Object(
       {
@@ -260,21 +313,38 @@ export const PolicyDocumentSchema = Type.Object(
   {
     apiVersion: Type.Literal(POLICY_API_VERSION),
     kind: Type.Literal('Policy'),
-    description: Type.Optional(Type.String({ maxLength: 2_000 })),
-    defaults: Type.Optional(Type.Object(ruleSettings, closed)),
+    description: Type.Optional(text(2_000)),
+    defaults: Type.Optional(
+      Type.Object(ruleSettings, { ...closed, description: 'for rules that say nothing else' }),
+    ),
     principals: Type.Record(
       PrincipalSchema,
       Type.Object(
-        { roles: Type.Array(role, { minItems: 1, maxItems: 50, uniqueItems: true }) },
+        {
+          roles: Type.Array(role, {
+            minItems: 1,
+            maxItems: 50,
+            uniqueItems: true,
+            description: 'roles, as billing',
+          }),
+        },
         closed,
       ),
-      { ...closed, minProperties: 1, maxProperties: 100_000 },
+      {
+        ...names('kind:name, as agent:billing'),
+        minProperties: 1,
+        maxProperties: 100_000,
+        description: 'principals with their roles, as agent:billing',
+      },
     ),
     variables: Type.Optional(
       Type.Array(
         Type.Object(
           {
-            name: Type.String({ pattern: '^[a-z][a-zA-Z0-9]{0,63}$' }),
+            name: Type.String({
+              pattern: '^[a-z][a-zA-Z0-9]{0,63}$',
+              description: 'letters and digits, the first one small, as isLarge',
+            }),
             expression: {
               ...expression,
               description: 'a CEL expression; may use the variables before it',
@@ -289,15 +359,28 @@ export const PolicyDocumentSchema = Type.Object(
         },
       ),
     ),
-    rules: Type.Array(RuleSchema, { minItems: 1, maxItems: POLICY_RULES_MAX }),
+    rules: Type.Array(RuleSchema, {
+      minItems: 1,
+      maxItems: POLICY_RULES_MAX,
+      description: 'rules; the first one that fits a request decides it',
+    }),
     config: Type.Optional(
       Type.Record(
         Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]*(\\.[a-z][a-zA-Z0-9_-]*)*$', maxLength: 200 }),
         ConfigEntrySchema,
-        { ...closed, maxProperties: 1_000, description: 'values that apps read' },
+        {
+          ...names('dotted words, as checkout.banner'),
+          maxProperties: 1_000,
+          description: 'values that apps read',
+        },
       ),
     ),
-    tests: Type.Optional(Type.Array(PolicyTestSchema, { maxItems: 1_000 })),
+    tests: Type.Optional(
+      Type.Array(PolicyTestSchema, {
+        maxItems: 1_000,
+        description: 'tests of the document; one that fails keeps it from publication',
+      }),
+    ),
   },
   { ...closed, $id: 'PolicyDocument', description: 'A Holdfast policy document' },
 );

@@ -18,7 +18,12 @@ function shadowedSlowly(rules: readonly PolicyRule[]): string[] {
     taken === pattern ||
     (taken.endsWith('.*') && pattern.startsWith(taken.slice(0, -1)));
   return rules.flatMap((rule, position) => {
-    const earlier = rules.slice(0, position).filter(({ match }) => (match ?? []).length === 0);
+    const own = (rule.match ?? []).map(({ expression }) => expression);
+    const earlier = rules.slice(0, position).filter(({ match = [] }) => {
+      const taken = match.map(({ expression }) => expression);
+      const isFound = taken.length < 2 || taken.length === own.length;
+      return isFound && taken.every((expression) => own.includes(expression));
+    });
     const shadows = rule.actions.map((pattern) =>
       earlier.find(({ actions }) => actions.some((taken) => covers(taken, pattern))),
     );
@@ -40,15 +45,17 @@ test('property: the rules that nothing reaches are those a slow search finds', (
     .array(
       fc.record({
         actions: fc.uniqueArray(pattern, { minLength: 1, maxLength: 3 }),
-        matches: fc.boolean(),
+        match: fc.uniqueArray(fc.constantFrom('action == "a"', 'true', 'resource.id == ""'), {
+          maxLength: 3,
+        }),
       }),
       { minLength: 1, maxLength: 8 },
     )
     .map((drawn) =>
-      drawn.map(({ actions, matches }, position): PolicyRule => ({
+      drawn.map(({ actions, match }, position): PolicyRule => ({
         name: `rule-${position}`,
         actions,
-        ...(matches ? { match: [{ expression: 'true' }] } : {}),
+        match: match.map((expression) => ({ expression })),
         permit: [{ expression: 'true' }],
       })),
     );
@@ -71,6 +78,6 @@ test.each([
   const check = checkPolicy(text, format);
   expect(check).toMatchObject({ ok: false, code: `invalid_${format}` });
   expect(check.ok ? [] : check.problems).toEqual([
-    { path: '', message: `${place}: Map keys must be unique` },
+    { path: '', message: `${place}: Map keys must be unique: remove or rename one of them` },
   ]);
 });
