@@ -5,6 +5,7 @@
 import type { Instant } from '../../shared/core/time.ts';
 import type { Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
+import type { AdmissionText } from '../core/admission-text.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import type { QuotaNote } from '../core/quota-note.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
@@ -25,8 +26,8 @@ export type JournalCommand = Context &
         readonly onControlLoss: string;
         readonly deadlineAtMs: number;
         readonly authorityEndsBootMs: number;
-        /** The `Admission`, as `JSON.stringify` writes it: a text crosses a thread cheaply. */
-        readonly admissionText: string;
+        /** The `Admission`: a text crosses a thread cheaply. */
+        readonly admission: AdmissionText;
         /** Counted with it; left out where its rule has no quota. */
         readonly quota?: QuotaNote;
         /** Why nothing new may be written; a key that is known is answered all the same. */

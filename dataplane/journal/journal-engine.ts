@@ -22,6 +22,7 @@ import { entryHash } from '../../shared/platform/entry-hash.ts';
 import { migrate, openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/wire/operation.ts';
+import type { AdmissionText } from '../core/admission-text.ts';
 import type { ChainPlace, JournalMemory } from '../core/journal-verdict.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import {
@@ -30,6 +31,7 @@ import {
   type LifecycleEvent,
   type StoredOperation,
 } from '../core/operation-record.ts';
+import { BodyEnds } from './body-ends.ts';
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
 import { HeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
@@ -58,6 +60,7 @@ export class JournalEngine {
   readonly #hot = new LRUCache<string, HotOperation>({ max: HOT_OPERATIONS_MAX });
   readonly #hotFences = new LRUCache<string, number>({ max: HOT_FENCES_MAX });
   readonly #keys: KeyIndex;
+  readonly #ends: BodyEnds;
   readonly #pruner: JournalPruner;
   readonly #quotas: QuotaLedger;
   #seq: number;
@@ -75,7 +78,8 @@ export class JournalEngine {
     migrate(this.#database, JOURNAL_MIGRATIONS);
     this.#statements = prepareStatements(this.#database);
     this.#keys = new KeyIndex(this.#database);
-    this.#pruner = new JournalPruner(this.#database, this.#keys);
+    this.#ends = new BodyEnds(this.#database);
+    this.#pruner = new JournalPruner(this.#database, { keys: this.#keys, ends: this.#ends });
     this.#quotas = new QuotaLedger(this.#database);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
@@ -153,6 +157,7 @@ export class JournalEngine {
       this.#hot.clear();
       this.#hotFences.clear();
       this.#keys.load();
+      this.#ends.forget();
       this.#pruner.load();
       this.#seq = before.seq;
       this.#hash = before.hash;
@@ -283,7 +288,7 @@ export class JournalEngine {
       const detail = `the authority for ${what} ended while it waited for the journal: try again`;
       return { type: 'declined', code, detail };
     }
-    const seq = this.#append('admitted', command.operationId, command.admissionText, command);
+    const seq = this.#append('admitted', command.operationId, command.admission, command);
     if (leaseResource !== null && command.leaseEpoch !== null)
       this.#raiseFence(leaseResource, command.leaseEpoch);
     this.#statements.insertOperation.run(
@@ -432,19 +437,22 @@ export class JournalEngine {
     );
   }
 
-  /** J3. `bodyText` is what `JSON.stringify` made: the hash is over it. */
+  /** J3. `text` is what `JSON.stringify` makes: the hash is over all of it. */
   #append(
     kind: EventKind,
     operationId: string | null,
-    bodyText: string,
+    text: string | AdmissionText,
     { now, outageId }: { now: Instant; outageId: string | null },
   ): number {
     const seq = this.#seq + 1;
     const atMs = now.wallMs;
+    const { own, end } = typeof text === 'string' ? { own: text, end: '' } : text;
+    const bodyText = own + end;
     this.#hash = entryHash(this.#hash, { seq, atMs, kind, operationId, outageId, bodyText });
     this.#seq = seq;
     const { insertEvent } = this.#statements;
-    insertEvent.run(seq, atMs, kind, operationId, outageId, bodyText, this.#hash);
+    const endName = end === '' ? null : this.#ends.nameOf(end, seq);
+    insertEvent.run(seq, atMs, kind, operationId, outageId, own, endName, this.#hash);
     return seq;
   }
 

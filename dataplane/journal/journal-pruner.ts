@@ -32,6 +32,7 @@ import {
   type RetentionVerdict,
 } from '../core/retention.ts';
 import { recordDigest } from './journal-schema.ts';
+import type { BodyEnds } from './body-ends.ts';
 import type { KeyIndex } from './key-index.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 
@@ -66,11 +67,13 @@ type Work = { readonly terms: RetentionTerms; readonly removed: StoredOperation[
 export class JournalPruner {
   readonly #statements: ReturnType<typeof prepare>;
   readonly #keys: KeyIndex;
+  readonly #ends: BodyEnds;
   #anchor: ChainPlace = { seq: 0, hash: FIRST_PREVIOUS_HASH };
 
-  constructor(database: Database, keys: KeyIndex) {
+  constructor(database: Database, { keys, ends }: { keys: KeyIndex; ends: BodyEnds }) {
     this.#statements = prepare(database);
     this.#keys = keys;
+    this.#ends = ends;
     this.load();
   }
 
@@ -100,7 +103,9 @@ export class JournalPruner {
     const last = entries.at(-1) ?? this.#anchor;
     this.#passEntries(entries, last.seq, work);
     failpoint('journal.during_prune');
+    const { seq: before } = this.#anchor;
     this.#moveAnchor(last);
+    this.#ends.removePassed(before, last.seq);
     const isReviewFull = this.#reviewKept(work);
     this.#removeOutages();
     this.#keys.removeRuns(this.#anchor.seq);
@@ -185,13 +190,16 @@ export class JournalPruner {
   }
 
   #remove(operationId: string, firstSeq: number): void {
-    const { deleteKeptOf, deleteEntriesOf, deleteOperation, forgetKept } = this.#statements;
+    const { deleteKeptOf, deleteEntriesOf, deleteOperation, forgetKept, bodyEnd } =
+      this.#statements;
     if (firstSeq <= this.#anchor.seq) {
       deleteKeptOf.run(operationId);
       forgetKept.run(firstSeq);
     }
+    const end = bodyEnd.get(firstSeq)?.['body_end'];
     deleteEntriesOf.run(operationId);
     deleteOperation.run(firstSeq);
+    if (typeof end === 'number') this.#ends.removeUnused(end, this.#anchor.seq);
   }
 
   /** Those that are closed, but for the newest: it says when control was lost last. */
@@ -280,6 +288,7 @@ function prepare(database: Database) {
     deleteKeptOf: database.prepare(
       'DELETE FROM kept_entries WHERE seq IN (SELECT seq FROM events WHERE operation_id = ?)',
     ),
+    bodyEnd: database.prepare('SELECT body_end FROM events WHERE seq = ?'),
     deleteOperation: database.prepare('DELETE FROM operations WHERE seq = ?'),
     deleteRefusal: database.prepare('DELETE FROM refusals WHERE seq = ?'),
     keepEntry: database.prepare('INSERT INTO kept_entries (seq, previous_hash) VALUES (?, ?)'),

@@ -9,6 +9,7 @@ import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { QuotaNote, UnendedOperation } from '../core/quota-note.ts';
+import { WHOLE_BODY } from './body-ends.ts';
 import type { JournalHead } from './journal-feed.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 import { QUOTA_ROWS, quotaOfRow } from './quota-ledger.ts';
@@ -152,10 +153,11 @@ export class JournalReader {
   *unended(): Generator<UnendedOperation> {
     const rows = this.#database
       .prepare(
-        `SELECT json_extract(body, '$.rule') AS rule, json_extract(body, '$.principal') AS principal,
-           json_extract(body, '$.action') AS action, json_extract(body, '$.resource.id') AS resource
-         FROM operations JOIN events ON events.seq = operations.seq
-         WHERE state IN ('accepted', 'executing', 'paused')`,
+        `SELECT json_extract(admission, '$.rule') AS rule,
+           json_extract(admission, '$.principal') AS principal,
+           json_extract(admission, '$.action') AS action,
+           json_extract(admission, '$.resource.id') AS resource
+         FROM operation_records WHERE state IN ('accepted', 'executing', 'paused')`,
       )
       .iterate();
     for (const row of rows)
@@ -339,7 +341,7 @@ export class JournalReader {
 
   #events(rest: string, ...values: (string | number)[]): JournalEvent[] {
     const rows = this.#all(
-      `SELECT seq, at_ms, kind, operation_id, outage_id, body, hash, ${PREVIOUS_HASH} AS previous_hash FROM events ${rest}`,
+      `SELECT seq, at_ms, kind, operation_id, outage_id, ${WHOLE_BODY} AS body, hash, ${PREVIOUS_HASH} AS previous_hash FROM events ${rest}`,
       ...values,
     );
     return rows.map((row) => ({

@@ -20,7 +20,8 @@ export function fenceDigest(resource: string, epoch: number): string {
  * `events` is the record of what happened, chained by hash. `operations` has one row for each
  * operation, under the `seq` of the entry that admitted it: where it stands, and what it is found
  * by. Its `record` is NULL until something befalls it; until then that entry says all.
- * `settled_seq` is the entry that ended it. `key_runs` and `key_chunks` are of the index of keys
+ * `settled_seq` is the entry that ended it. `body_end` names what follows `body` in the text of the
+ * entry (`body-ends.ts`). `key_runs` and `key_chunks` are of the index of keys
  * (`key-index.ts`). `kept_entries` and `kept_operations` are of the retention (`journal-pruner.ts`).
  * `quotas` are the windows that were counted last (`quota-ledger.ts`).
  */
@@ -36,8 +37,10 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         operation_id TEXT,
         outage_id TEXT,
         body TEXT NOT NULL,
+        body_end INTEGER,
         hash TEXT NOT NULL
       ) STRICT;
+      CREATE TABLE body_ends (first_seq INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
       CREATE INDEX events_by_operation ON events (operation_id, seq) WHERE operation_id IS NOT NULL;
       CREATE INDEX events_of_unknown ON events (seq) WHERE kind = 'unknown';
 
@@ -59,7 +62,8 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
 
       CREATE VIEW operation_records AS
         SELECT operations.seq AS seq, operation_id, app, key_hash, state, on_control_loss,
-          deadline_at_ms, settled_seq, record, digest, at_ms, outage_id, body AS admission
+          deadline_at_ms, settled_seq, record, digest, at_ms, outage_id,
+          body || coalesce((SELECT text FROM body_ends WHERE first_seq = body_end), '') AS admission
         FROM operations JOIN events ON events.seq = operations.seq;
 
       CREATE TABLE key_runs (

@@ -15,7 +15,7 @@ export function prepareStatements(database: Database) {
       'SELECT state, count(*) AS count FROM operations GROUP BY state',
     ),
     insertEvent: database.prepare(
-      'INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, body_end, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     ),
     insertOperation: database.prepare(
       "INSERT INTO operations (seq, app, key_hash, state, on_control_loss, deadline_at_ms) VALUES (?, ?, ?, 'accepted', ?, ?)",

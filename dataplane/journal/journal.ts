@@ -22,6 +22,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Admission, Outage } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import { admissionText } from '../core/admission-text.ts';
 import { expectedWaitMs, usualCommitMs } from '../core/commit-wait.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import { storedAsAdmitted } from '../core/new-admission.ts';
@@ -183,7 +184,7 @@ export class Journal implements JournalFeed {
       onControlLoss: admission.onControlLoss ?? UNSAID.onControlLoss,
       deadlineAtMs: admission.deadlineAtMs,
       authorityEndsBootMs,
-      admissionText: JSON.stringify(admission),
+      admission: admissionText(admission),
       ...(quota === null ? {} : { quota }),
       now,
       outageId,

@@ -37,6 +37,7 @@ import {
 } from '../core/journal-verdict.ts';
 import { expectAfter, recordProblem, type ExpectedOperation } from '../core/record-check.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
+import { WHOLE_BODY } from './body-ends.ts';
 import { readHeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
 import { JOURNAL_MIGRATIONS, fenceDigest, recordDigest } from './journal-schema.ts';
@@ -46,7 +47,7 @@ import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 const TAIL_ENTRIES_MAX = 10_000;
 /** Files up to this size get SQLite's own check of every page and index as well. */
 const WHOLE_CHECK_BYTES_MAX = 64 * 1024 * 1024;
-const ENTRY_COLUMNS = 'seq, at_ms, kind, operation_id, outage_id, body, hash';
+const ENTRY_COLUMNS = `seq, at_ms, kind, operation_id, outage_id, ${WHOLE_BODY} AS body, hash`;
 const MAGIC = 'SQLite format 3\0';
 
 type Row = Record<string, string | number | null>;

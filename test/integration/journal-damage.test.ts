@@ -207,6 +207,9 @@ describe('what SQLite itself calls ok', () => {
       'DELETE FROM events WHERE seq = 1',
       'DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)',
       'UPDATE events SET at_ms = at_ms + 1 WHERE seq = 60',
+      "UPDATE body_ends SET text = replace(text, 'notify', 'notice') WHERE first_seq = 1",
+      'UPDATE events SET body_end = NULL WHERE seq = 1',
+      'DELETE FROM body_ends WHERE first_seq = 1',
     ];
     for (const sql of changes) {
       const files = copy();

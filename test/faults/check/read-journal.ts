@@ -90,7 +90,9 @@ export function readOperations(path: string, keys: Iterable<string>): RecordedOp
 function* eventsOf(database: DatabaseSync, from: ChainHead): Generator<RecordedEvent> {
   const rows = database
     .prepare(
-      'SELECT seq, at_ms, kind, operation_id, outage_id, body, hash FROM events WHERE seq > ? ORDER BY seq',
+      `SELECT seq, at_ms, kind, operation_id, outage_id, hash,
+         body || coalesce((SELECT text FROM body_ends WHERE first_seq = body_end), '') AS body
+       FROM events WHERE seq > ? ORDER BY seq`,
     )
     .iterate(from.seq) as Iterable<Record<string, string | number | null>>;
   for (const row of rows) {
