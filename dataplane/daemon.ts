@@ -34,6 +34,7 @@ import type { Journal } from './journal/journal.ts';
 import { isReadOnly } from './journal/open-journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
 import { Admissions } from './operations/admissions.ts';
+import { Decisions } from './operations/decisions.ts';
 import { Custodian } from './operations/custodian.ts';
 import { Drains } from './operations/drains.ts';
 import { Executions } from './operations/executions.ts';
@@ -261,6 +262,15 @@ function buildParts(
   const { controlLossAfterMs } = settings;
   return {
     admissions,
+    decisions: new Decisions({
+      policy: upstream.policy,
+      leases,
+      fresh: upstream.fresh,
+      limits,
+      clock,
+      logger,
+      onDecision: (fact) => metrics.add('holdfast_decisions_total', fact),
+    }),
     executions,
     custodian: new Custodian({
       journal,

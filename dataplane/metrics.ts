@@ -94,6 +94,11 @@ export const SIDECAR_METRICS = {
     help: 'Requests refused before they were read, by reason',
     labels: ['reason'],
   },
+  holdfast_decisions_total: {
+    kind: 'counter',
+    help: 'Decisions asked for without an admission, by decision, reason and basis',
+    labels: ['decision', 'reason', 'basis'],
+  },
   holdfast_config_reads_total: {
     kind: 'counter',
     help: 'Reads of a config value by what was served: its value, its default, the last one, or none',

@@ -26,6 +26,7 @@ import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ReportIntake } from '../reports/report-intake.ts';
 import type { ControlStore } from '../store/control-store.ts';
 import { installAccess, type RouteAccess } from './access.ts';
+import { installDecisionRoutes } from './decision-routes.ts';
 import { installHealthRoutes } from './health-routes.ts';
 import { installHostRefusals } from './host-refusals.ts';
 import { installEnrolmentRoutes, installExchangeRoutes, installHostViews } from './host-routes.ts';
@@ -99,6 +100,7 @@ export async function buildApp(
     installHealthRoutes(scope, ports);
     installPolicyRoutes(scope, { publications: ports.publications, store: store.policy });
     installProposalRoutes(scope, ports);
+    installDecisionRoutes(scope, ports);
     installRolloutRoutes(scope, ports);
     installFleetRoutes(scope, { ...ports, store: store.hosts });
     installBundleRoutes(scope, { ...ports, store: store.policy });

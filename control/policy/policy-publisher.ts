@@ -205,6 +205,14 @@ export class PolicyPublisher {
     const compiled = keep(this.#compiled, policyRevision, compileStored(stored));
     return { policyRevision, compiled };
   }
+
+  /** One of any age, for a question about it: it takes no room from those in use; `null` where there is no such revision. */
+  async revision(policyRevision: number): Promise<CurrentPolicy | null> {
+    const known = this.#compiled.get(policyRevision);
+    if (known !== undefined) return { policyRevision, compiled: known };
+    const stored = await this.#ports.store.policy.fetch(policyRevision);
+    return stored === null ? null : { policyRevision, compiled: compileStored(stored) };
+  }
 }
 
 /** The one in force, and the one that is rolled out. */

@@ -10,11 +10,13 @@ import type { ConfigStreamEnd } from '../../shared/wire/config-value.ts';
 import type { LeaseAuthority } from '../authority/authority-view.ts';
 import type { ConfigValues } from '../authority/config-values.ts';
 import type { Journal } from '../journal/journal.ts';
+import type { Decisions } from '../operations/decisions.ts';
 import type { Admissions } from '../operations/admissions.ts';
 import type { Executions } from '../operations/executions.ts';
 
 export type Parts = {
   readonly admissions: Admissions;
+  readonly decisions: Decisions;
   readonly executions: Executions;
   readonly journal: Journal;
   readonly leases: LeaseAuthority;

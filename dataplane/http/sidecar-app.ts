@@ -35,6 +35,9 @@ import {
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
 import { installBatchRoutes } from './batch-routes.ts';
+import { DecisionAnswerSchema } from '../../shared/wire/decision.ts';
+import { DECISION_TRACE_SCHEMAS } from '../../shared/wire/decision-trace.ts';
+import { installDecisionRoutes } from './decision-routes.ts';
 import { installConfigRoutes } from './config-routes.ts';
 import { quarantined } from '../journal/journal.ts';
 import { requestCheck, type GuardOptions } from './guards.ts';
@@ -44,12 +47,14 @@ import { installRecoveryRoutes } from './recovery-routes.ts';
 import type { Parts } from './route-parts.ts';
 
 const SHARED_SCHEMAS = [
+  ...DECISION_TRACE_SCHEMAS,
   AttemptSchema,
   BatchItemSchema,
   BatchVerdictSchema,
   BatchVerdictsSchema,
   ConfigListSchema,
   ConfigValueSchema,
+  DecisionAnswerSchema,
   EffectAnswerSchema,
   EffectSchema,
   ExplanationSchema,
@@ -114,6 +119,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installAttemptRoutes(routes, parts);
     installAuthorityRoutes(routes, parts);
     installConfigRoutes(routes, parts);
+    installDecisionRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);
     installLimitRoutes(routes, parts);
   });

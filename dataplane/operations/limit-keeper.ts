@@ -153,6 +153,21 @@ export class LimitKeeper {
     this.#count(operation.rule, operation, -1);
   }
 
+  /** What an admission would meet now: it spends nothing. */
+  preview(
+    rule: string,
+    limits: LimitTerms,
+    input: Input,
+  ): { states: LimitState[]; refusal: { code: LimitCode; detail: string } | null } {
+    const now = this.#clock.now();
+    const { subject, budget, use } = this.#look(rule, limits, input, now);
+    const verdict = judgeLimits(subject, budget, use, now);
+    return {
+      states: limitsState(subject, budget, use, now),
+      refusal: verdict.ok ? null : { code: verdict.code, detail: verdict.detail },
+    };
+  }
+
   /** Spends nothing. */
   state(rule: string, limits: LimitTerms | null, input: Input): LimitState[] {
     if (limits === null) return [];

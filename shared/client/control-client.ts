@@ -25,6 +25,8 @@ import type {
   TransferRequest,
 } from '../wire/control-api.ts';
 import type { Allotment } from '../wire/allotments.ts';
+import type { PolicyDecision } from '../wire/decision.ts';
+import type { DecisionInput } from '../wire/policy-document.ts';
 import type { Health } from '../wire/health.ts';
 import type { OperationState } from '../wire/operation.ts';
 import type { Proposal, ProposalDetail, RolloutMode } from '../wire/publication.ts';
@@ -197,6 +199,22 @@ export class ControlClient {
   /** Which host runs which revision, and why it does not run its target. */
   fleet(query: PageQuery = {}): Promise<Page<FleetHost>> {
     return this.#get('/v1/fleet', query);
+  }
+
+  /** What the revision in force, or another one, decides about a request; nothing comes of it. */
+  decidePolicy(
+    input: DecisionInput,
+    options: { readonly revision?: number; readonly isExplained?: boolean } = {},
+  ): Promise<PolicyDecision> {
+    return this.#caller.body({
+      method: 'POST',
+      path: '/v1/policy:decide',
+      query: {
+        revision: options.revision,
+        explain: options.isExplained === true ? 'true' : undefined,
+      },
+      body: input,
+    });
   }
 
   /** A one-time token with which one host enrols. It is shown only here. */

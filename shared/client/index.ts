@@ -18,6 +18,9 @@ export type {
 } from './sidecar-client.ts';
 export { ConfigClient } from './config-client.ts';
 export type { ConfigChange, ConfigWatchOptions } from './config-client.ts';
+export type { DecisionAnswer, PolicyDecision } from '../wire/decision.ts';
+export type { LimitState } from '../wire/limits.ts';
+export type { DecisionTrace } from '../wire/decision-trace.ts';
 export type { ConfigList, ConfigValue } from '../wire/config-value.ts';
 export { ProblemError } from './problem-error.ts';
 export { UnreachableError } from './transport.ts';

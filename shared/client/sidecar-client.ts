@@ -14,6 +14,8 @@ import { assert } from '../core/assert.ts';
 import { backoffDelayMs, type BackoffPolicy } from '../core/backoff.ts';
 import { SystemClock, type Clock } from '../platform/clock.ts';
 import { SystemRandom, type Random } from '../platform/random.ts';
+import type { DecisionAnswer } from '../wire/decision.ts';
+import type { DecisionInput } from '../wire/policy-document.ts';
 import type { Health } from '../wire/health.ts';
 import type { Limits } from '../wire/limits.ts';
 import type {
@@ -182,6 +184,22 @@ export class SidecarClient {
       operation: body,
       replayed: status === 200 || headers['idempotency-replayed'] === 'true',
     };
+  }
+
+  /**
+   * What would become of the work if it were asked for now: nothing is recorded, and nothing is
+   * promised.
+   */
+  decide(
+    input: DecisionInput,
+    options: { readonly isExplained?: boolean } = {},
+  ): Promise<DecisionAnswer> {
+    return this.#caller.body({
+      method: 'POST',
+      path: '/v1/decisions',
+      query: { explain: options.isExplained === true ? 'true' : undefined },
+      body: input,
+    });
   }
 
   /**

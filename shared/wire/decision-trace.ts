@@ -79,3 +79,12 @@ export const DecisionTraceSchema = Type.Object(
   { $id: 'DecisionTrace' },
 );
 export type DecisionTrace = Static<typeof DecisionTraceSchema>;
+
+/** The trace and its parts, for the description of an API. */
+export const DECISION_TRACE_SCHEMAS = [
+  DecisionTraceSchema,
+  ExpressionTraceSchema,
+  RuleTraceSchema,
+  TermTraceSchema,
+  VariableTraceSchema,
+];

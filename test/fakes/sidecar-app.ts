@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { VERSION } from '../../shared/core/version.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import type { App } from '../../shared/platform/http/app.ts';
-import { createLogger } from '../../shared/platform/logger.ts';
+import { createLogger, type Logger } from '../../shared/platform/logger.ts';
 import { SystemRandom } from '../../shared/platform/random.ts';
 import { sidecarHealth } from '../../dataplane/health.ts';
 import { ConfigValues } from '../../dataplane/authority/config-values.ts';
@@ -14,6 +14,7 @@ import { buildSidecarApp } from '../../dataplane/http/sidecar-app.ts';
 import type { Journal } from '../../dataplane/journal/journal.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
 import { Admissions } from '../../dataplane/operations/admissions.ts';
+import { Decisions } from '../../dataplane/operations/decisions.ts';
 import { Custodian } from '../../dataplane/operations/custodian.ts';
 import { Executions } from '../../dataplane/operations/executions.ts';
 import { Heartbeats } from '../../dataplane/operations/heartbeats.ts';
@@ -47,6 +48,7 @@ export async function openTestSidecar(
     fleet?: FleetBudgets;
     /** Kept after the end; default: one of its own. */
     directory?: string;
+    logger?: Logger;
   } = {},
 ): Promise<TestSidecar> {
   const directory = options.directory ?? mkdtempSync(`${tmpdir()}/sidecar-`);
@@ -59,21 +61,13 @@ export async function openTestSidecar(
   const journal = await openJournal(directory, clock);
   journal.useOutages(() => outages.current()?.outageId ?? null);
   const heartbeats = new Heartbeats();
-  const executions = new Executions({
-    journal,
-    leases,
-    fresh,
-    heartbeats,
-    clock,
-  });
+  const granted = { policy, leases, fresh, outages };
+  const executions = new Executions({ journal, ...granted, heartbeats, clock });
   const limiting = openLimits({ journal, clock, random, logger, fleet });
   const admissions = new Admissions({
     journal,
     ...limiting,
-    policy,
-    leases,
-    fresh,
-    outages,
+    ...granted,
     clock,
     random,
     hostId: () => 'host_test',
@@ -84,8 +78,7 @@ export async function openTestSidecar(
     journal,
     executions,
     heartbeats,
-    outages,
-    policy,
+    ...granted,
     clock,
     logger,
     controlLossAfterMs: 1_000,
@@ -93,6 +86,13 @@ export async function openTestSidecar(
   const status = (): SidecarStatus => statusOf(journal, authority);
   const parts: Parts = {
     admissions,
+    decisions: new Decisions({
+      ...granted,
+      limits: limiting.limits,
+      clock,
+      logger: options.logger ?? logger,
+      onDecision: () => undefined,
+    }),
     executions,
     journal,
     leases,

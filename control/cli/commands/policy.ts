@@ -8,6 +8,7 @@ import { reportNotes, showReport } from '../policy-report.ts';
 import type { View } from '../output.ts';
 import { readSource } from '../policy/policy-source.ts';
 import { timeText } from '../time-text.ts';
+import { addPolicyDecideCommand } from './policy-decide.ts';
 import { parseRevision, withPageFlags, type PageFlags } from './options.ts';
 import { addPolicyDiff } from './policy-diff.ts';
 import { addPolicyFormat } from './policy-fmt.ts';
@@ -65,6 +66,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   addPolicySchema(policy, context);
   addRolloutCommands(policy, context);
   addProposalCommands(policy, context);
+  addPolicyDecideCommand(policy, context);
 }
 
 type ApplyFlags = {
