@@ -22,6 +22,8 @@ const duration = (description: string, standard: string) =>
     default: standard,
   });
 
+const REGISTERS_MAX = 10_000;
+
 export const SidecarConfigSchema = Type.Object(
   {
     dataDir: Type.String({
@@ -103,6 +105,12 @@ export const SidecarConfigSchema = Type.Object(
         'over it, what has ended, is reported and past its deadline goes before its retention; a size, or "off"',
       default: '4GiB',
     }),
+    registersMax: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000,
+      default: REGISTERS_MAX,
+      description: 'registers that this host keeps at most, each up to 64 KiB',
+    }),
     logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
       description: 'lines below it are not logged',
       default: 'info',
@@ -120,6 +128,7 @@ export type SidecarSettings = {
   readonly ballastBytes: number;
   readonly writeWaitMsMax: number;
   readonly retention: RetentionLimits;
+  readonly registersMax: number;
   readonly listen: { readonly host: string; readonly port: number } | null;
   readonly labels: Labels;
 };
@@ -143,6 +152,7 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
       retentionMs: durationMs(config.retention),
       sizeBytesMax: config.maxJournalSize === 'off' ? null : sizeBytes(config.maxJournalSize),
     },
+    registersMax: config.registersMax,
     listen: config.listen === 'off' ? null : parseListen(config.listen),
     labels: labelsOf(config.labels, problems),
   };

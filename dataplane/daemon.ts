@@ -40,6 +40,7 @@ import { Drains } from './operations/drains.ts';
 import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
 import { openLimits } from './operations/open-limits.ts';
+import { Registers } from './operations/registers.ts';
 import { Retention } from './operations/retention.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
@@ -272,6 +273,7 @@ function buildParts(
       onDecision: (fact) => metrics.add('holdfast_decisions_total', fact),
     }),
     executions,
+    registers: new Registers({ journal, leases, registersMax: settings.registersMax }),
     custodian: new Custodian({
       journal,
       executions,

@@ -22,6 +22,7 @@ import { addOutageCommands } from './commands/outage.ts';
 import { addPlacementCommands } from './commands/placement.ts';
 import { addPolicyCommands } from './commands/policy.ts';
 import { addRefusalCommands } from './commands/refusal.ts';
+import { addRegisterCommands } from './commands/register.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addVersionCommand } from './commands/version.ts';
 import { EXIT, ProgramEnded, failureOf, type ExitCode } from './failures.ts';
@@ -126,6 +127,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addLeaseCommands(program, context);
   addLimitsCommand(program, context);
   addPlacementCommands(program, context);
+  addRegisterCommands(program, context);
   addOutageCommands(program, context);
   addHostCommands(program, context);
   addFleetCommand(program, context);

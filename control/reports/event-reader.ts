@@ -87,6 +87,8 @@ export function readEvent(event: ReportedEvent): Reading {
       if (!outage.Check(body)) return misfit(outage, body);
       return { ok: true, event: { seq, atMs, type: 'outage', outage: body.outage } };
     case 'fence_advanced':
+    case 'register_written':
+    case 'register_deleted':
     case 'policy_activated':
     case 'policy_rejected':
       return { ok: true, event: { seq, atMs, type: 'other' } };

@@ -13,11 +13,13 @@ import type { Journal } from '../journal/journal.ts';
 import type { Decisions } from '../operations/decisions.ts';
 import type { Admissions } from '../operations/admissions.ts';
 import type { Executions } from '../operations/executions.ts';
+import type { Registers } from '../operations/registers.ts';
 
 export type Parts = {
   readonly admissions: Admissions;
   readonly decisions: Decisions;
   readonly executions: Executions;
+  readonly registers: Registers;
   readonly journal: Journal;
   readonly leases: LeaseAuthority;
   readonly config: ConfigValues;

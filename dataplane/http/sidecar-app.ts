@@ -32,6 +32,7 @@ import {
   RecoverySchema,
   SidecarStatusSchema,
 } from '../../shared/wire/sidecar-api.ts';
+import { RegisterSchema, RegisterSummarySchema } from '../../shared/wire/register-api.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
 import { installBatchRoutes } from './batch-routes.ts';
@@ -44,6 +45,7 @@ import { requestCheck, type GuardOptions } from './guards.ts';
 import { installLimitRoutes } from './limit-routes.ts';
 import { installOperationRoutes } from './operation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
+import { installRegisterRoutes } from './register-routes.ts';
 import type { Parts } from './route-parts.ts';
 
 const SHARED_SCHEMAS = [
@@ -70,6 +72,8 @@ const SHARED_SCHEMAS = [
   OutcomeSchema,
   RecoverySchema,
   RefusalSchema,
+  RegisterSchema,
+  RegisterSummarySchema,
   SidecarStatusSchema,
 ];
 
@@ -120,6 +124,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installAuthorityRoutes(routes, parts);
     installConfigRoutes(routes, parts);
     installDecisionRoutes(routes, parts);
+    installRegisterRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);
     installLimitRoutes(routes, parts);
   });

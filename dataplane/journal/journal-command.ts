@@ -9,6 +9,7 @@ import type { AdmissionText } from '../core/admission-text.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import type { QuotaNote } from '../core/quota-note.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
+import type { RegisterWrite } from '../core/register.ts';
 import type { JournalHead } from './journal-feed.ts';
 
 type Context = { readonly now: Instant; readonly outageId: string | null };
@@ -43,6 +44,7 @@ export type JournalCommand = Context &
         readonly event: LifecycleEvent;
       }
     | { readonly type: 'check_fence'; readonly resource: string; readonly epoch: number }
+    | ({ readonly type: 'write_register' } & RegisterWrite)
     | {
         readonly type: 'record_outage';
         readonly kind: 'outage_opened' | 'outage_closed';
@@ -71,6 +73,8 @@ export type JournalAnswer =
       readonly ended: boolean;
     }
   | { readonly type: 'fence'; readonly accepted: boolean; readonly highestEpoch: number }
+  /** `version` is the entry that wrote or deleted it. */
+  | { readonly type: 'register'; readonly version: number; readonly updatedAtMs: number }
   | { readonly type: 'recorded' }
   | {
       readonly type: 'pruned';

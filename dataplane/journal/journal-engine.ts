@@ -32,6 +32,7 @@ import {
   type StoredOperation,
 } from '../core/operation-record.ts';
 import { BodyEnds } from './body-ends.ts';
+import { decideRegisterWrite } from '../core/register.ts';
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
 import { HeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
@@ -41,6 +42,7 @@ import { JOURNAL_MIGRATIONS, fenceDigest, recordDigest } from './journal-schema.
 import { KeyIndex, keyHash } from './key-index.ts';
 import { prepareStatements, type Statements } from './journal-statements.ts';
 import { operationOfRow } from './operation-rows.ts';
+import { RegisterTable, registerEntry } from './register-table.ts';
 
 const HOT_OPERATIONS_MAX = 2_000;
 const HOT_FENCES_MAX = 10_000;
@@ -61,6 +63,7 @@ export class JournalEngine {
   readonly #hotFences = new LRUCache<string, number>({ max: HOT_FENCES_MAX });
   readonly #keys: KeyIndex;
   readonly #ends: BodyEnds;
+  readonly #registers: RegisterTable;
   readonly #pruner: JournalPruner;
   readonly #quotas: QuotaLedger;
   #seq: number;
@@ -81,6 +84,7 @@ export class JournalEngine {
     this.#ends = new BodyEnds(this.#database);
     this.#pruner = new JournalPruner(this.#database, { keys: this.#keys, ends: this.#ends });
     this.#quotas = new QuotaLedger(this.#database);
+    this.#registers = new RegisterTable(this.#database);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
     this.#hash = last?.hash ?? FIRST_PREVIOUS_HASH;
@@ -158,6 +162,7 @@ export class JournalEngine {
       this.#hotFences.clear();
       this.#keys.load();
       this.#ends.forget();
+      this.#registers.load();
       this.#pruner.load();
       this.#seq = before.seq;
       this.#hash = before.hash;
@@ -229,6 +234,8 @@ export class JournalEngine {
         return this.#applyEvent(command);
       case 'check_fence':
         return this.#checkFence(command);
+      case 'write_register':
+        return this.#writeRegister(command);
       case 'record_outage':
         this.#recordOutage(command);
         return { type: 'recorded' };
@@ -380,8 +387,13 @@ export class JournalEngine {
       (event.kind !== 'start_attempt' && event.kind !== 'begin_effect')
     )
       return null;
-    const epoch = event.ownership?.owned === true ? event.ownership.epoch : null;
-    if (epoch === null) return null;
+    if (event.ownership?.owned !== true) return null;
+    const { epoch, endsBootMs } = event.ownership;
+    // At the last moment, as for an admission: it may have ended while this waited in the queue.
+    if (this.#clock.now().bootMs >= endsBootMs) {
+      const detail = `the lease of ${operation.leaseResource} ended while this waited for the journal`;
+      return { type: 'declined', code: 'lease_lost', detail };
+    }
     const verdict = checkFence(this.#fence(operation.leaseResource), epoch);
     if (verdict.accepted) return null;
     return {
@@ -399,6 +411,22 @@ export class JournalEngine {
       this.#setFence(resource, epoch);
     }
     return { type: 'fence', accepted: verdict.accepted, highestEpoch: verdict.highestEpoch };
+  }
+
+  /** I6: the token is compared, and remembered, in the transaction that writes. */
+  #writeRegister(command: JournalCommand & { type: 'write_register' }): JournalAnswer {
+    const { resource, epoch, valueText, now } = command;
+    const verdict = decideRegisterWrite(command, {
+      register: this.#registers.find(command),
+      count: this.#registers.count,
+      highestEpoch: this.#fence(resource),
+    });
+    if (!verdict.ok) return { type: 'declined', code: verdict.code, detail: verdict.detail };
+    const kind = valueText === null ? 'register_deleted' : 'register_written';
+    const version = this.#append(kind, null, registerEntry(command), command);
+    this.#registers.write(command, { version, atMs: now.wallMs });
+    this.#raiseFence(resource, epoch);
+    return { type: 'register', version, updatedAtMs: now.wallMs };
   }
 
   #fence(resource: string): number | null {

@@ -11,6 +11,8 @@ import type { StoredOperation } from '../core/operation-record.ts';
 import type { QuotaNote, UnendedOperation } from '../core/quota-note.ts';
 import { WHOLE_BODY } from './body-ends.ts';
 import type { JournalHead } from './journal-feed.ts';
+import { REGISTER_COLUMNS, registerOfRow } from './register-table.ts';
+import type { StoredRegister } from '../core/register.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 import { QUOTA_ROWS, quotaOfRow } from './quota-ledger.ts';
 
@@ -224,6 +226,17 @@ export class JournalReader {
   fence(resource: string): number | null {
     const row = this.#all('SELECT epoch FROM fences WHERE resource = ?', resource)[0];
     return row === undefined ? null : Number(row['epoch']);
+  }
+
+  register(app: string, key: string): StoredRegister | null {
+    const sql = `SELECT ${REGISTER_COLUMNS} FROM registers WHERE app = ? AND key = ?`;
+    return this.#all(sql, app, key).map(registerOfRow)[0] ?? null;
+  }
+
+  /** In the order of their keys, after `afterKey`. */
+  registers(app: string, page: { afterKey: string; limit: number }): StoredRegister[] {
+    const sql = `SELECT ${REGISTER_COLUMNS} FROM registers WHERE app = ? AND key > ? ORDER BY key LIMIT ?`;
+    return this.#all(sql, app, page.afterKey, page.limit).map(registerOfRow);
   }
 
   outages(limit: number): Outage[] {

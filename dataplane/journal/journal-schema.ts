@@ -14,6 +14,19 @@ export function fenceDigest(resource: string, epoch: number): string {
   return sha256Hex(`${resource}\n${epoch}`);
 }
 
+/** Of a register, with the entry that wrote it: that entry has a hash of the value alone. */
+export function registerDigest(row: {
+  readonly app: string;
+  readonly key: string;
+  readonly resource: string;
+  readonly epoch: number;
+  readonly version: number;
+  readonly value: string;
+}): string {
+  const { app, key, resource, epoch, version, value } = row;
+  return sha256Hex([app, key, resource, epoch, version, value].join('\n'));
+}
+
 /**
  * Append-only: a migration that has shipped is never edited.
  *
@@ -124,6 +137,23 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         ends_boot_id TEXT NOT NULL,
         digest TEXT NOT NULL,
         PRIMARY KEY (rule, per, key, scope)
+      ) STRICT, WITHOUT ROWID;
+    `,
+  },
+  {
+    version: 3,
+    name: 'registers',
+    sql: `
+      CREATE TABLE registers (
+        app TEXT NOT NULL,
+        key TEXT NOT NULL,
+        resource TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        value TEXT NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (app, key)
       ) STRICT, WITHOUT ROWID;
     `,
   },

@@ -40,8 +40,9 @@ import type { StoredOperation } from '../core/operation-record.ts';
 import { WHOLE_BODY } from './body-ends.ts';
 import { readHeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
-import { JOURNAL_MIGRATIONS, fenceDigest, recordDigest } from './journal-schema.ts';
+import { JOURNAL_MIGRATIONS, fenceDigest, registerDigest, recordDigest } from './journal-schema.ts';
 import { KeyIndex, keyHash } from './key-index.ts';
+import { REGISTER_COLUMNS, registerOfRow } from './register-table.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 
 const TAIL_ENTRIES_MAX = 10_000;
@@ -175,6 +176,7 @@ class TailCheck {
     this.#checkOperations();
     this.#checkOutages();
     this.#checkFences(headSeq);
+    this.#checkRegisters(headSeq);
     return this.#broken;
   }
 
@@ -348,6 +350,15 @@ class TailCheck {
       const row = this.#all('SELECT epoch FROM fences WHERE resource = ?', resource)[0];
       if (!(Number(row?.['epoch'] ?? -1) >= epoch))
         this.#note(seq, `raised the fence of ${resource} to ${epoch}, and the fence is lower (I6)`);
+    }
+  }
+
+  #checkRegisters(headSeq: number): void {
+    const sql = `SELECT ${REGISTER_COLUMNS}, app, digest FROM registers LIMIT ?`;
+    for (const row of this.#all(sql, this.#entriesMax)) {
+      const register = registerOfRow(row);
+      if (row['digest'] !== registerDigest({ ...register, app: String(row['app']) }))
+        this.#note(headSeq, `is the newest, and register ${register.key} is not as written`);
     }
   }
 

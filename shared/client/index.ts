@@ -12,6 +12,7 @@ export type {
   Admitted,
   AdmitOptions,
   Page,
+  RegisterGuard,
   ReportedResult,
   SidecarAddress,
   SidecarClientOptions,
@@ -46,4 +47,5 @@ export type {
   Recovery,
   SidecarStatus,
 } from '../wire/sidecar-api.ts';
+export type { FencingToken, Register, RegisterSummary } from '../wire/register-api.ts';
 export type { Health } from '../wire/health.ts';

@@ -26,6 +26,13 @@ import type {
   Refusal,
 } from '../wire/operation.ts';
 import { REQUEST_HEADER } from '../wire/sidecar-api.ts';
+import {
+  FENCING_TOKEN_HEADER,
+  fencingTokenText,
+  type FencingToken,
+  type Register,
+  type RegisterSummary,
+} from '../wire/register-api.ts';
 import type {
   Attempt,
   EffectAnswer,
@@ -89,6 +96,13 @@ export type AdmitOptions = {
 export type ReportedResult = {
   readonly outcome: 'succeeded' | 'failed' | 'unknown';
   readonly result?: unknown;
+};
+
+export type RegisterGuard = {
+  /** Of the resource that the register belongs to: `leaseEpoch` of the attempt or the effect. */
+  readonly token: FencingToken;
+  /** The `version` that was read; `null` for a register that must not be there yet. */
+  readonly replaces: number | null;
 };
 
 type OneAttempt = { readonly operationId: string; readonly attempt: number };
@@ -328,6 +342,35 @@ export class SidecarClient {
   }
 
   /** What became of the work over an outage: of the last one, or of the one named. */
+  /** `register_not_found` where there is none. */
+  register(key: string): Promise<Register> {
+    return this.#get(registerPath(key));
+  }
+
+  /** Of this app, in the order of their keys, without their values. */
+  registers(query: { limit?: number; cursor?: string } = {}): Promise<Page<RegisterSummary>> {
+    return this.#caller.body({ method: 'GET', path: '/v1/registers', query });
+  }
+
+  /**
+   * Makes a register, or replaces the version that was read; durable before it resolves. Throws
+   * `register_changed` where somebody else was faster, `stale_owner` where a newer owner of the
+   * token's resource has been here: do not go on then.
+   */
+  putRegister(key: string, value: unknown, guard: RegisterGuard): Promise<Register> {
+    return this.#caller.body({
+      method: 'PUT',
+      path: registerPath(key),
+      headers: guardHeaders(guard),
+      body: { value },
+    });
+  }
+
+  async deleteRegister(key: string, guard: RegisterGuard & { replaces: number }): Promise<void> {
+    const headers = guardHeaders(guard);
+    await this.#caller.call({ method: 'DELETE', path: registerPath(key), headers });
+  }
+
   recovery(options: { outageId?: string } = {}): Promise<Recovery> {
     return this.#get('/v1/recovery', { outage: options.outageId });
   }
@@ -405,3 +448,14 @@ const attemptPath = ({ operationId, attempt }: OneAttempt): string =>
   `${operationPath(operationId)}/attempts/${attempt}`;
 const effectPath = ({ effect, ...attempt }: OneEffect): string =>
   `${attemptPath(attempt)}/effects/${encodeURIComponent(effect)}`;
+
+function registerPath(key: string): string {
+  return `/v1/registers/${encodeURIComponent(key)}`;
+}
+
+function guardHeaders({ token, replaces }: RegisterGuard): Record<string, string> {
+  return {
+    [FENCING_TOKEN_HEADER]: fencingTokenText(token),
+    ...(replaces === null ? { 'if-none-match': '*' } : { 'if-match': `"${replaces}"` }),
+  };
+}

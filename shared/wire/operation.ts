@@ -238,6 +238,8 @@ export const EVENT_KINDS = [
   'expired',
   'unknown',
   'fence_advanced',
+  'register_written',
+  'register_deleted',
   'outage_opened',
   'outage_closed',
   'policy_activated',

@@ -76,6 +76,12 @@ export const ERRORS = {
   effect_settled: row(409, 'The effect has another recorded outcome'),
   deadline_passed: row(410, 'The deadline of the operation has passed'),
   stale_owner: row(412, 'The fencing token is lower than the highest one seen'),
+  fencing_token_required: row(428, 'A fencing token is required here'),
+  resource_unknown: row(422, 'This host has never held or seen the resource'),
+  register_not_found: row(404, 'There is no such register'),
+  register_changed: row(412, 'The register was changed by somebody else'),
+  register_resource_fixed: row(409, 'The register is guarded by another resource'),
+  registers_full: row(507, 'This host keeps as many registers as it may'),
 
   // The journal and the daemon.
   journal_busy: row(503, 'Too many writes wait for the disk, or for too long', true),

@@ -17,6 +17,7 @@ import { Admissions } from '../../dataplane/operations/admissions.ts';
 import { Decisions } from '../../dataplane/operations/decisions.ts';
 import { Custodian } from '../../dataplane/operations/custodian.ts';
 import { Executions } from '../../dataplane/operations/executions.ts';
+import { Registers } from '../../dataplane/operations/registers.ts';
 import { Heartbeats } from '../../dataplane/operations/heartbeats.ts';
 import { NO_ALLOTMENTS, openLimits } from '../../dataplane/operations/open-limits.ts';
 import type { FleetBudgets } from '../../dataplane/operations/limit-keeper.ts';
@@ -94,6 +95,7 @@ export async function openTestSidecar(
       onDecision: () => undefined,
     }),
     executions,
+    registers: new Registers({ journal, leases: authority.leases, registersMax: 3 }),
     journal,
     leases,
     config: new ConfigValues({ policy, clock, onRead: () => undefined }),

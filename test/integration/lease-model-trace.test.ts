@@ -41,7 +41,7 @@ afterEach(() => world.dispose());
 type Host = { readonly host: SigningHost; held: number | null; seen: number };
 
 /** One random sync of one host; the answer of both, without the words for people. */
-async function syncBoth(before: ControlSide, one: Host, random: FakeRandom) {
+async function expectSameSync(before: ControlSide, one: Host, random: FakeRandom) {
   const ref = one.held === null ? [] : [{ resource: RESOURCE, epoch: one.held }];
   const isGivenUp = random.unit() < 0.2;
   const leases = {
@@ -98,7 +98,7 @@ test.each([1, 2, 3, 4, 5, 6])(
         copy = null;
       } else {
         const one = hosts[random.below(hosts.length)];
-        if (one !== undefined) control = await syncBoth(present(), one, random);
+        if (one !== undefined) control = await expectSameSync(present(), one, random);
       }
     }
     if (copy !== null) await copy.restore();

@@ -48,6 +48,17 @@ describe('damage to a journal that was pruned is noticed', () => {
 
   beforeEach(async () => {
     await aged.journal.submit({ type: 'check_fence', resource: 'orders/1', epoch: 7 });
+    await aged.journal.submit({
+      type: 'write_register',
+      app: 'demo',
+      key: 'seen',
+      valueText: '1',
+      replaces: null,
+      resource: 'orders/1',
+      epoch: 7,
+      isKnownHere: true,
+      registersMax: 1,
+    });
     await aged.outage();
     await aged.outage();
     for (let count = 0; count < 5; count += 1) await aged.done(`k${count}`);
@@ -93,6 +104,8 @@ describe('damage to a journal that was pruned is noticed', () => {
     'UPDATE kept_entries SET previous_hash = replace(previous_hash, substr(previous_hash, 1, 1), "x")',
     'UPDATE outages SET record = replace(record, \'"cause":"timeout"\', \'"cause":"refused"\')',
     'UPDATE fences SET epoch = epoch - 1',
+    "UPDATE registers SET value = '2'",
+    'UPDATE registers SET version = version - 1',
     "DELETE FROM events WHERE seq > (SELECT value FROM facts WHERE name = 'pruned_seq')",
   ])('%s', (sql) => {
     expectSound(image);

@@ -2,8 +2,7 @@
  * A wire between one sidecar and control that can be cut one way or both ways, or made slow, while
  * connections stay open: nobody is told.
  */
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
 export type Wire = {
   /** What the sidecar sends comes through. */

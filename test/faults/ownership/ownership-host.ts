@@ -1,5 +1,5 @@
 /** One host of the campaign: a real sidecar behind its wire, its worker, and who asks what it holds. */
-import { writeFileSync, readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ProblemError, UnreachableError } from '../../../shared/client/index.ts';
 import { pause } from '../pause.ts';

@@ -1,8 +1,15 @@
 /** A real control, that can be killed and put back to a copy, and two sidecars that want one lease. */
-import { cpSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readFileSync } from 'node:fs';
 import { claimPort } from '../../../control/cli/dev/free-port.ts';
 import { openControl, type ControlClient } from '../../../shared/client/index.ts';
 import { ControlProcess, adminTokenIn } from '../../fakes/control-process.ts';
