@@ -6,7 +6,8 @@ import Type, { type Static } from 'typebox';
 import { ConfigurationError, durationMs } from '../shared/platform/configuration.ts';
 import { parseListen } from '../shared/platform/http/server.ts';
 import { DAY_MS, DURATION_PATTERN, HOUR_MS } from '../shared/core/time.ts';
-import { LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN, type Labels } from '../shared/wire/rollout.ts';
+import { LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../shared/core/labels.ts';
+import type { Labels } from '../shared/wire/rollout.ts';
 import type { RetentionLimits } from './core/retention.ts';
 
 const SIZE_PATTERN = '^[0-9]{1,9}(B|KiB|MiB|GiB)$';

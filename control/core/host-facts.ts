@@ -4,7 +4,10 @@
  * H1  Counters begin again with each process of a sidecar; what is kept here goes on across them.
  * H2  A host counts as offered a revision from the answer that first named it as its target.
  */
-import { TALLIES_MAX, type Labels, type Tally } from '../../shared/wire/rollout.ts';
+import type { Labels, Tally } from '../../shared/wire/rollout.ts';
+
+/** Revisions whose counters are kept: the one in use, and what it is compared with. */
+const TALLIES_MAX = 4;
 
 export type HostFacts = {
   readonly labels: Labels;

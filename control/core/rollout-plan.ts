@@ -6,13 +6,9 @@
  * L2  A percentage of any hosts is at least one of them: a stage that tries a revision on nobody
  *     proves nothing.
  */
+import { LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../../shared/core/labels.ts';
 import { parseDurationMs } from '../../shared/core/time.ts';
-import {
-  LABEL_KEY_PATTERN,
-  LABEL_VALUE_PATTERN,
-  type Labels,
-  type RolloutStage,
-} from '../../shared/wire/rollout.ts';
+import type { Labels, RolloutStage } from '../../shared/wire/rollout.ts';
 
 const STAGES_MAX = 10;
 const LABEL_KEY = new RegExp(LABEL_KEY_PATTERN);

@@ -1,11 +1,11 @@
 /**
- * The life of a roll-out (I11): which host is to run what, when the next stage begins, when it ends.
+ * The life of a roll-out (I11): which host is to run what, when the next stage begins, how it ends.
  *
  * O1  Until a revision has completed its roll-out, a host that was not picked for it keeps the one
  *     before; one that was once given it is never sent back to a lower number.
  * O2  A stage is over when every host of it that is in contact runs the revision, at least one of
- *     them is heard, and that has been so for its bake time. The time is counted in pieces while control watches:
- *     what it does not see, as over a restart, makes it longer.
+ *     them is heard, and that has been so for its bake time. The time is counted in pieces while
+ *     control watches: what it does not see, as over a restart, makes it longer.
  * O3  Trouble halts in every state that has not ended, paused ones too. A halt is not over before
  *     the document of before is in force again, under a number of its own.
  * O4  A person's step is refused where it does not fit the state; one that asks for what is so

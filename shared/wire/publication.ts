@@ -1,4 +1,7 @@
-/** What a publication says before and when it happens: its report, and proposals that need a second person. */
+/**
+ * What a publication says before and when it happens: its report, and proposals that need a second
+ * person.
+ */
 import Type, { type Static } from 'typebox';
 import { count, wallMs } from './numbers.ts';
 

@@ -1,12 +1,10 @@
 /** Roll-outs of a revision by stages, what hosts say about it, and which host runs what. */
 import Type, { type Static } from 'typebox';
+import { LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../core/labels.ts';
 import { count, wallMs } from './numbers.ts';
 
 const closed = { additionalProperties: false } as const;
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-
-export const LABEL_KEY_PATTERN = '^[a-z]([a-z0-9._/-]{0,61}[a-z0-9])?$';
-export const LABEL_VALUE_PATTERN = '^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$';
 
 /** Of a host, as its own configuration says. */
 export const LabelsSchema = Type.Record(

@@ -23,7 +23,7 @@ export type OpenStore = {
 const PAGE = { limit: 100, cursor: null };
 const KEY = { kty: 'OKP', crv: 'Ed25519', x: 'x'.repeat(43) } as const;
 
-const audit = (action: string, over: Partial<AuditDraft> = {}): AuditDraft => ({
+export const audit = (action: string, over: Partial<AuditDraft> = {}): AuditDraft => ({
   atMs: 1,
   actor: 'test',
   action,
@@ -32,7 +32,7 @@ const audit = (action: string, over: Partial<AuditDraft> = {}): AuditDraft => ({
   ...over,
 });
 
-function revision(policyRevision: number) {
+export function revision(policyRevision: number) {
   return {
     policyRevision,
     policyDigest: `digest-${policyRevision}`,
@@ -66,7 +66,7 @@ const enrolling = (over: object = {}) => ({
   ...over,
 });
 
-const synced = (over: Partial<SyncedHost> = {}): SyncedHost => ({
+export const synced = (over: Partial<SyncedHost> = {}): SyncedHost => ({
   hostId: 'host_1',
   hostEpoch: 1,
   atMs: 9,
@@ -95,12 +95,12 @@ const record = (over: Partial<LeaseRecord> = {}): LeaseRecord => ({
   ...over,
 });
 
-type Subject = { data: OpenStore; store: ControlStore };
+export type Subject = { data: OpenStore; store: ControlStore };
 
-const actions = async ({ store }: Subject): Promise<string[]> =>
+export const actions = async ({ store }: Subject): Promise<string[]> =>
   (await store.audit.tail(100)).map(({ action }) => action);
 
-async function enrol({ store }: Subject) {
+export async function enrol({ store }: Subject) {
   await store.hosts.addJoinToken(token('join_1'), audit('made'));
   return store.hosts.enrol(enrolling(), audit('enrolled'));
 }

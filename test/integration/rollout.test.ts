@@ -124,6 +124,11 @@ describe('a roll-out by stages', () => {
 });
 
 describe('I11: a revision that does harm where it is tried never reaches the others', () => {
+  /** And the other hosts ask at once what they are to run. */
+  const publishToCanary = async () => {
+    await publish();
+    for (const host of world.hosts.slice(1)) await host.sync();
+  };
   const expectHalted = async (reason: RegExp, cause: string) => {
     await world.round();
     await world.round();
@@ -149,7 +154,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
 
   test('a canary rejects it', async () => {
     world.host(1).refuses = (revision) => (revision === 2 ? 'policy_invalid: /rules/0' : null);
-    await publish();
+    await publishToCanary();
     await world.host(1).sync();
     await expectHalted(/host-1 could not apply it: policy_invalid: \/rules\/0/, 'rejected');
   });
@@ -157,13 +162,13 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
   test('a canary quarantines it: it killed the process twice', async () => {
     world.host(1).refuses = (revision) =>
       revision === 2 ? 'quarantined: the sidecar ended 2 times' : null;
-    await publish();
+    await publishToCanary();
     await world.host(1).sync();
     await expectHalted(/host-1 could not apply it: quarantined/, 'rejected');
   });
 
   test('the sidecar of a canary dies while it puts it in force', async () => {
-    await publish();
+    await publishToCanary();
     await world.host(1).host.sync({
       policyRevision: 1,
       highWater: { policyRevision: 1 },
@@ -178,7 +183,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
   });
 
   test('the sidecar of a canary starts again and again since it was offered it', async () => {
-    await publish();
+    await publishToCanary();
     for (let start = 2; start <= 4; start += 1) {
       await world.host(1).sync();
       world.host(1).processId = `process-${start}`;
@@ -189,7 +194,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
   });
 
   test('a canary is not heard any more since it was offered it', async () => {
-    await publish();
+    await publishToCanary();
     await world.host(1).sync();
     const [canary, ...others] = world.hosts;
     world.hosts.splice(0, 1);
@@ -202,7 +207,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
     const before = { policyRevision: 1, admitted: 990, refused: 10, ruleErrors: 0 };
     world.host(1).decisions = [before];
     await world.round();
-    await publish();
+    await publishToCanary();
     await world.round();
     const after = (refused: number) => ({
       policyRevision: 2,
@@ -223,7 +228,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
   });
 
   test('when nobody is heard it is not the revision: nothing is halted', async () => {
-    await publish();
+    await publishToCanary();
     await world.host(1).sync();
     await world.control.clock.advance(120_000);
     expect(await world.rollout()).toMatchObject({ state: 'running' });
@@ -231,7 +236,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
 
   test('a control that ends between the halt and the return goes on with it', async () => {
     world.host(1).refuses = (revision) => (revision === 2 ? 'policy_invalid: x' : null);
-    await publish();
+    await publishToCanary();
     const { store } = world.control;
     const append = store.policy.append.bind(store.policy);
     store.policy.append = async () => {

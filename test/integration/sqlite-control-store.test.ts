@@ -5,14 +5,18 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openSqliteControlStore } from '../../control/store/sqlite-control-store.ts';
 import { controlStoreContract } from '../contract/control-store.contract.ts';
+import { rolloutStoreContract } from '../contract/rollout-store.contract.ts';
 
-controlStoreContract('SQLite', async () => {
+const create = async () => {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-store-'));
   return {
     open: async () => openSqliteControlStore(join(directory, 'control.db')),
     dispose: async () => rmSync(directory, { recursive: true }),
   };
-});
+};
+
+controlStoreContract('SQLite', create);
+rolloutStoreContract('SQLite', create);
 
 describe('SQLite besides', () => {
   let directory: string;
