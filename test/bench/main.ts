@@ -5,6 +5,7 @@ import { benchAdmit } from './admit.ts';
 import { benchDecide, type DecideFigures } from './decide.ts';
 import { decideTable } from './decide-table.ts';
 import { benchGrowth } from './growth.ts';
+import { benchPublish } from './publish.ts';
 
 const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections N] [--json]
 
@@ -15,6 +16,7 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
            costs [--rules 10,100,1000,10000] [--no-rivals]; installs the two once, into a cache
   activate a revision put in force by the sidecar: time, and longest delay of its event loop
            [--rules 1000,10000]
+  publish  a publication of 1,000 rules with and without the replay of 10,000 decisions
 `;
 
 const { values, positionals } = parseArgs({
@@ -51,6 +53,7 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
       say,
     }),
   activate: () => benchActivate({ rules: numbers(values.rules), rounds, say }),
+  publish: () => benchPublish({ rules: 1_000, decisions: 10_000, rounds, say }),
 };
 
 const [what = ''] = positionals;
