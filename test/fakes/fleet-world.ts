@@ -91,7 +91,16 @@ export class FleetWorld {
   /** Every host syncs, and control looks at them. */
   async round(): Promise<void> {
     for (const host of this.hosts) await host.sync();
+    await this.look();
+  }
+
+  /**
+   * Control looks at the hosts, and has taken the steps that are due: an order that fits nothing is
+   * answered behind them.
+   */
+  async look(): Promise<void> {
     await this.control.clock.advance(1_000);
+    await this.order('resume', {}, { 'if-match': '"999999"' });
   }
 
   /** The hosts go on syncing while that much time passes. */

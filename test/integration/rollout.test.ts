@@ -178,7 +178,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
         activationDeaths: { policyRevision: 2, deaths: 2 },
       },
     });
-    await world.control.clock.advance(1_000);
+    await world.look();
     await expectHalted(/host-1 ended 2 times/, 'crashed');
   });
 
@@ -189,7 +189,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
       world.host(1).processId = `process-${start}`;
     }
     await world.host(1).sync();
-    await world.control.clock.advance(1_000);
+    await world.look();
     await expectHalted(/host-1 started again 3 times/, 'crashed');
   });
 
@@ -220,7 +220,7 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
     expect(await world.rollout()).toMatchObject({ state: 'baking' });
     world.host(1).decisions = [before, after(20)];
     await world.host(1).sync();
-    await world.control.clock.advance(1_000);
+    await world.look();
     await expectHalted(
       /refuse 16\.7% \(20 of 120\) of requests, 1\.0% \(10 of 1000\) under revision 1/,
       'refusals',
@@ -244,13 +244,14 @@ describe('I11: a revision that does harm where it is tried never reaches the oth
       throw new Error('the disk is slow');
     };
     await world.host(1).sync();
+    await world.order('halt');
     expect(await world.rollout()).toMatchObject({ state: 'halted', returnRevision: null });
     // Nobody is given it, and nothing else is published, before it is over.
     await world.host(2).sync();
     expect(world.host(2).told).toEqual([1]);
     expect((await world.control.publish(document('third'))).status).toBe(409);
     await world.control.restart();
-    await world.control.clock.advance(1_000);
+    await world.look();
     // The number that was taken for the first try is never given again.
     expect(await world.rollout()).toMatchObject({ state: 'halted', returnRevision: 4 });
     await world.round();
