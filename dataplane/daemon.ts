@@ -286,6 +286,7 @@ function buildParts(
     }),
     journal,
     leases,
+    revisions: upstream.revisions,
     config: new ConfigValues({
       policy: upstream.policy,
       clock,

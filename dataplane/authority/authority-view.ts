@@ -3,7 +3,7 @@
  * it is local.
  */
 import type { HeldLease } from '../../shared/core/lease.ts';
-import type { Decision } from '../../shared/core/policy.ts';
+import type { CompiledPolicy, Decision } from '../../shared/core/policy.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 import type { ActivePolicy } from '../core/active-policy.ts';
@@ -24,6 +24,12 @@ export type PolicyAuthority = {
   revoked(): { readonly reason: string } | null;
   /** After each change of any of these that is not the mere passing of time. */
   onChange(listener: () => void): void;
+};
+
+/** Revisions that are kept: the one in force, and a few before it. */
+export type RevisionArchive = {
+  /** `null` where it is not kept (any more), or cannot be trusted. */
+  find(policyRevision: number): Promise<CompiledPolicy | null>;
 };
 
 export type LeaseStatus = {

@@ -9,6 +9,7 @@ import {
   RESULT_BYTES_MAX,
   ResolveRequestSchema,
 } from '../../shared/wire/sidecar-api.ts';
+import { recallDecision } from '../core/decision-recall.ts';
 import { explainOperation } from '../core/explanation.ts';
 import { requireMaySpeakFor } from './app-tokens.ts';
 import { callerOf, requireOperator, scopeOf } from './guards.ts';
@@ -66,7 +67,7 @@ function installAdmission(app: App, { admissions }: Parts): void {
   );
 }
 
-function installReads(app: App, { executions, journal }: Parts): void {
+function installReads(app: App, { executions, journal, revisions }: Parts): void {
   app.get(
     '/v1/operations',
     {
@@ -115,6 +116,9 @@ function installReads(app: App, { executions, journal }: Parts): void {
     {
       schema: {
         summary: 'Why it was admitted and what became of it',
+        description:
+          'The decision is made again under the revision that it was made under, with every rule ' +
+          'considered and what each expression gave; where that revision is not kept any more: policy_gone.',
         params: operationParams,
         response: { 200: Type.Ref('Explanation'), ...problems(401, 404) },
       },
@@ -126,7 +130,10 @@ function installReads(app: App, { executions, journal }: Parts): void {
         operation.outageId === null
           ? null
           : (journal.reader.outage(operation.outageId)?.outage ?? null);
-      return { summary: explainOperation(operation, events, outage), operation, events, outage };
+      const policy = await revisions.find(operation.policyRevision);
+      const { summary, ...recalled } = recallDecision(operation, policy);
+      const story = [...explainOperation(operation, events, outage), ...summary];
+      return { summary: story, operation, events, outage, ...recalled };
     },
   );
 }

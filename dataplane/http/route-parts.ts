@@ -7,7 +7,7 @@ import type { Health } from '../../shared/wire/health.ts';
 import type { Limits } from '../../shared/wire/limits.ts';
 import type { OutageBudget, SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { ConfigStreamEnd } from '../../shared/wire/config-value.ts';
-import type { LeaseAuthority } from '../authority/authority-view.ts';
+import type { LeaseAuthority, RevisionArchive } from '../authority/authority-view.ts';
 import type { ConfigValues } from '../authority/config-values.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Decisions } from '../operations/decisions.ts';
@@ -22,6 +22,7 @@ export type Parts = {
   readonly registers: Registers;
   readonly journal: Journal;
   readonly leases: LeaseAuthority;
+  readonly revisions: RevisionArchive;
   readonly config: ConfigValues;
   readonly clock: Clock;
   readonly random: Random;

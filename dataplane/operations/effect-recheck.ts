@@ -7,9 +7,9 @@
  *     recorded in the operation before the caller is told.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
-import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 import { ERRORS, HoldfastError } from '../../shared/wire/problem.ts';
 import type { FreshAuthority } from '../authority/authority-view.ts';
+import { decisionInputOf } from '../core/decision-input.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import type {
   EffectRefusal,
@@ -41,7 +41,7 @@ export class EffectRecheck {
   async ask(operation: StoredOperation, asked: Asked): Promise<Rechecked> {
     if (operation.recheck === null || !this.#wouldBegin(operation, asked))
       return { kind: 'not_needed' };
-    const answer = await this.#fresh.decide(inputOf(operation));
+    const answer = await this.#fresh.decide(decisionInputOf(operation));
     if (!answer.ok) {
       const { reason: code, detail: message } = answer;
       return { kind: 'refused', refusal: { code, message, policyRevision: null, rule: null } };
@@ -68,16 +68,6 @@ export class EffectRecheck {
     const result = applyLifecycleEvent(operation, { ...asked, recheck }, now);
     return result.ok && result.note !== null;
   }
-}
-
-/** The same question that its admission was, whatever was decided then. */
-function inputOf({ principal, action, resource, attributes }: StoredOperation): DecisionInput {
-  return {
-    principal,
-    action,
-    ...(resource.id === '' ? {} : { resource }),
-    attributes,
-  };
 }
 
 export function refusedEffect(

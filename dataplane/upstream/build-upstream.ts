@@ -18,9 +18,11 @@ import type {
   LeaseAuthority,
   OutageAuthority,
   PolicyAuthority,
+  RevisionArchive,
 } from '../authority/authority-view.ts';
 import { AllotmentKeeper, allotmentFile } from '../authority/allotment-keeper.ts';
 import { HostIdentity, type EnrolledHost } from '../authority/identity.ts';
+import { KeptRevisions } from '../authority/kept-revisions.ts';
 import { LeaseKeeper } from '../authority/lease-keeper.ts';
 import { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
@@ -66,6 +68,7 @@ const PROCESS_ID_BYTES = 9;
 
 export type Upstream = {
   readonly policy: PolicyAuthority;
+  readonly revisions: RevisionArchive;
   readonly leases: LeaseAuthority;
   readonly allotments: AllotmentKeeper;
   readonly fresh: FreshAuthority;
@@ -159,6 +162,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
 
   return {
     policy,
+    revisions: new KeptRevisions({ directory, identity, policy, checkPolicy, pause }),
     leases,
     allotments,
     fresh,

@@ -1,8 +1,10 @@
 /** Bodies of the sidecar's HTTP API. */
 import Type, { type Static } from 'typebox';
 import { count, epoch, leftMs, wallMs } from './numbers.ts';
+import { DecisionTraceSchema } from './decision-trace.ts';
 import {
   AdmitRequestSchema,
+  BasisSchema,
   EffectSchema,
   JournalEventSchema,
   OperationSchema,
@@ -180,6 +182,22 @@ export const ExplanationSchema = Type.Object(
     operation: OperationSchema,
     events: Type.Array(JournalEventSchema),
     outage: nullable(OutageSchema),
+    decision: nullable(
+      Type.Object({
+        trace: DecisionTraceSchema,
+        agrees: Type.Boolean({ description: 'made again, it is what was recorded' }),
+      }),
+    ),
+    decisionMissing: nullable(
+      Type.Object({ reason: Type.Literal('policy_gone'), detail: Type.String() }),
+    ),
+    freshness: Type.Object({
+      basis: BasisSchema,
+      stalenessMs: count({ description: 'age of the authority at admission' }),
+      maxStalenessMs: nullable(count({ description: 'null where the revision is gone' })),
+      provenBy: Type.Enum(['sync', 'question']),
+      provenAtMs: wallMs({ description: 'when that was sent, on the wall clock of the host' }),
+    }),
   },
   { $id: 'Explanation' },
 );

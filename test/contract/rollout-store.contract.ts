@@ -134,7 +134,7 @@ function proposalsAndFacts(at: Subject): void {
       sent: [],
       tallies: [],
     };
-    const write = { leases: [], epochs: { replaces: 0, highest: 0 }, audit: [] };
+    const write = { leases: [], epochs: { replaces: 0, highest: 0 }, isLazy: false, audit: [] };
     await at.store.leases.applySync({ host: synced({ facts }), ...write });
     expect(await at.store.rollouts.facts()).toEqual(new Map([['host_1', facts]]));
     await at.store.leases.applySync({ host: synced({ hostEpoch: 9, facts }), ...write });

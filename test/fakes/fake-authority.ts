@@ -1,7 +1,7 @@
 /** Authority that a test sets by hand, in place of what the sidecar gets from control. */
 import { assert } from '../../shared/core/assert.ts';
 import type { HeldLease } from '../../shared/core/lease.ts';
-import { compilePolicy } from '../../shared/core/policy.ts';
+import { compilePolicy, type CompiledPolicy } from '../../shared/core/policy.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import { compileCel } from '../../shared/platform/cel.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
@@ -15,6 +15,7 @@ import type {
   LeaseStatus,
   OutageAuthority,
   PolicyAuthority,
+  RevisionArchive,
 } from '../../dataplane/authority/authority-view.ts';
 
 export const TEST_POLICY: PolicyDocument = {
@@ -71,7 +72,7 @@ export function activePolicy(document: PolicyDocument, policyRevision = 1): Acti
   };
 }
 
-export class FakeAuthority implements PolicyAuthority, FreshAuthority {
+export class FakeAuthority implements PolicyAuthority, RevisionArchive, FreshAuthority {
   active: ActivePolicy | null = activePolicy(TEST_POLICY);
   staleness: number | null = 1_000;
   revocation: { reason: string } | null = null;
@@ -81,6 +82,8 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
   outOfReach: number | null = null;
   readonly held = new Map<string, HeldLease>();
   readonly #listeners: (() => void)[] = [];
+  /** Earlier revisions. */
+  readonly kept: ActivePolicy[] = [];
   readonly wanted: string[] = [];
   unfinished: ReadonlyMap<string, number> = new Map();
   readonly noted: { resource: string; epoch: number }[] = [];
@@ -99,6 +102,13 @@ export class FakeAuthority implements PolicyAuthority, FreshAuthority {
 
   revoked(): { reason: string } | null {
     return this.revocation;
+  }
+
+  find(policyRevision: number): Promise<CompiledPolicy | null> {
+    const found = [this.active, ...this.kept].find(
+      (each) => each?.policyRevision === policyRevision,
+    );
+    return Promise.resolve(found?.compiled ?? null);
   }
 
   onChange(listener: () => void): void {

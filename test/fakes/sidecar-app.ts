@@ -58,7 +58,7 @@ export async function openTestSidecar(
   const random = new SystemRandom();
   const logger = createLogger({ name: 'test', level: 'silent' });
   const authority = new FakeAuthority();
-  const { policy, leases, fresh, outages } = options.upstream ?? grantedBy(authority);
+  const { policy, revisions, leases, fresh, outages } = options.upstream ?? grantedBy(authority);
   const journal = await openJournal(directory, clock);
   journal.useOutages(() => outages.current()?.outageId ?? null);
   const heartbeats = new Heartbeats();
@@ -98,6 +98,7 @@ export async function openTestSidecar(
     registers: new Registers({ journal, leases: authority.leases, registersMax: 3 }),
     journal,
     leases,
+    revisions,
     config: new ConfigValues({ policy, clock, onRead: () => undefined }),
     clock,
     random,
@@ -158,13 +159,13 @@ export async function openTestSidecar(
 }
 
 /** What control has granted: as a test sets it by hand, or as the real upstream parts hold it. */
-export type Granted = Pick<Upstream, 'policy' | 'leases' | 'fresh'> & {
+export type Granted = Pick<Upstream, 'policy' | 'revisions' | 'leases' | 'fresh'> & {
   readonly outages: OutageAuthority;
 };
 
 function grantedBy(authority: FakeAuthority): Granted {
   const { leases, outages } = authority;
-  return { policy: authority, leases, fresh: authority, outages };
+  return { policy: authority, revisions: authority, leases, fresh: authority, outages };
 }
 
 function statusOf(journal: Journal, authority: FakeAuthority): SidecarStatus {

@@ -56,6 +56,7 @@ function granted(): Granted {
       revoked: () => now().policy.revoked(),
       onChange: (listener) => now().policy.onChange(listener),
     },
+    revisions: { find: (revision) => now().revisions.find(revision) },
     leases: world.upstream.leases,
     fresh: { decide: (input) => now().fresh.decide(input) },
     outages: {

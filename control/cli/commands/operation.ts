@@ -12,6 +12,7 @@ import { collectPages, type CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
 import type { Column, View } from '../output.ts';
 import { durationText, timeText } from '../time-text.ts';
+import { printTrace } from './policy-decide.ts';
 import { fromFlag, withPageFlags, type PageFlags } from './options.ts';
 
 export function addOperationCommands(program: Command, context: CommandContext): void {
@@ -219,11 +220,15 @@ function reportedView(context: CommandContext): View<ReportedOperation> {
   };
 }
 
-function printExplanation(context: CommandContext, { summary, events, outage }: Explanation): void {
+function printExplanation(context: CommandContext, explanation: Explanation): void {
+  const { summary, events, outage, decision, decisionMissing } = explanation;
   const { output } = context;
   for (const sentence of summary) output.line(sentence);
   if (outage !== null)
     output.line(`Outage ${outage.outageId} began at ${timeText(outage.fromMs)}: ${outage.detail}`);
+  if (decisionMissing !== null)
+    output.line(`The rules cannot be shown: ${decisionMissing.detail}.`);
+  if (decision !== null) printTrace(context, decision.trace);
   if (events.length === 0) return;
   output.line();
   output.table(events, [
