@@ -36,6 +36,8 @@ const FUNCTIONS = new Set(
    getDayOfYear getFullYear getHours getMilliseconds getMinutes getMonth getSeconds`.split(/\s+/),
 );
 
+export const ALLOWED_FUNCTIONS: readonly string[] = [...LOOPS, ...FUNCTIONS];
+
 /** A search can look at each place of the text as often as what it looks for is long. */
 const SEARCHES = new Set(['contains', 'indexOf', 'lastIndexOf']);
 /** Steps of 64 characters against 64. */
@@ -193,7 +195,7 @@ function visit(node: ASTNode, scope: Scope, terms: Term[]): Extent {
 
 function call(name: string, args: readonly ASTNode[], scope: Scope, terms: Term[]): Extent {
   if (!FUNCTIONS.has(name)) {
-    const wayOut = REFUSED[name] ?? `known here are ${[...LOOPS, ...FUNCTIONS].join(', ')}`;
+    const wayOut = REFUSED[name] ?? `known here are ${ALLOWED_FUNCTIONS.join(', ')}`;
     throw new Refused(`${name}() is not allowed: ${wayOut}`);
   }
   const extents = args.map((arg) => visit(arg, scope, terms));

@@ -120,15 +120,20 @@ function tooLong(length: number, max: number, noun: string): string {
   return `${TOO_LARGE}: ${length} ${noun}, at most ${max}`;
 }
 
-/** For a value within the bounds. */
+/**
+ * For a value within the bounds. Maps are `Map`s: in an object a number would find the key that is
+ * its text, and a key `constructor` would be taken for the object's own.
+ */
 function toCelValue(value: unknown): unknown {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
   if (Array.isArray(value)) return value.map(toCelValue);
-  return typeof value === 'object' && value !== null ? toCelMap(value) : value;
+  if (typeof value !== 'object' || value === null) return value;
+  return new Map(Object.entries(value).map(([key, member]) => [key, toCelValue(member)]));
 }
 
-export function toCelMap(value: object): Record<string, unknown> {
+/** The names at the root of an expression, with their values as the library takes them. */
+export function toCelRoots(context: ExpressionContext): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(value).map(([key, member]) => [key, toCelValue(member)]),
+    Object.entries(context).map(([name, value]) => [name, toCelValue(value)]),
   );
 }

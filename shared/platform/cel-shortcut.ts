@@ -6,7 +6,7 @@
  *     is - an error, a type that was not foreseen, a node that is not known here - gives
  *     `undefined`, which is no value of CEL, and then the library is asked: every error is its own.
  * C2  Only what a request holds by itself is read, never what an object inherits; and an object
- *     whose `constructor` is a key of the request, which the library refuses, is left to it.
+ *     whose `constructor` is a key of the request is left to the library.
  * C3  An int and a double of the same worth are one JavaScript number here. Only nodes that do not
  *     tell them apart are known: comparisons do not, arithmetic and conversions do.
  */

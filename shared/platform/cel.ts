@@ -34,7 +34,7 @@ import {
   TOO_LARGE,
   requestOf,
   smallestSize,
-  toCelMap,
+  toCelRoots,
   type ComputedVariable,
   type Given,
   type MeasuredRequest,
@@ -244,7 +244,7 @@ class CelExpression implements CompiledExpression {
   }
 
   #withVariables(request: MeasuredRequest): Given {
-    request.values ??= toCelMap(request.context);
+    request.values ??= toCelRoots(request.context);
     const { values, variables } = request;
     if (this.#variables.size === 0 || variables === null) {
       return { ok: true, value: this.#evaluateSource(values) };

@@ -49,6 +49,15 @@ describe('what an expression may cost', () => {
     expect(evaluate(source, attributes)).toEqual({ ok: true, value: true });
   });
 
+  test.each([
+    ['attributes.n in attributes.m', { n: 5, m: { '5': 1 } }, { ok: true, value: false }],
+    ['attributes.m[attributes.n] == 1', { n: 5, m: { '5': 1 } }, { ok: false }],
+    ['attributes.m.constructor == 1', { m: { constructor: 1 } }, { ok: true, value: true }],
+    ['"toString" in attributes', {}, { ok: true, value: false }],
+  ])('the keys of a map are texts, and its own: %s', (source, attributes, result) => {
+    expect(evaluate(source, attributes)).toMatchObject(result);
+  });
+
   test('a request over the bounds fails each expression, whatever it asks', () => {
     const keys = (length: number) => Object.fromEntries(numbers(length).map((key) => [key, key]));
     const lists = numbers(20).map(() => numbers(LIST_ELEMENTS_MAX));
