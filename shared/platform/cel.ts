@@ -58,6 +58,7 @@ export const environment = new Environment({
   .registerVariable('attributes', 'map');
 
 const NO_VARIABLES: ExpressionScope = { variables: [], unusable: new Map(), gives: 'bool' };
+const NO_REFERENCES = { ok: true, names: [] } as const;
 const SMALLEST = smallestSize();
 
 /** All expressions of a document's rules share one scope. */
@@ -86,7 +87,7 @@ export const compileCel: ExpressionCompiler = (source, scope = NO_VARIABLES) => 
     return { ok: false, problem: publicationProblem(error) };
   }
   const { ast } = parsed;
-  const references = findReferences(ast, scope);
+  const references = source.includes('variables') ? findReferences(ast, scope) : NO_REFERENCES;
   if (!references.ok) return references;
   const variables: Variables = new Map(
     references.names.map((name) => [name, celExpression(scope, name)]),
@@ -143,7 +144,9 @@ class CelExpression implements CompiledExpression {
   /** With those that its variables use, each before what uses it. */
   readonly #paid: readonly CelExpression[];
   readonly #shortcut: (context: ExpressionContext) => boolean | undefined;
-  readonly #part: Part;
+  /** Of a variable. */
+  #part: Part | null = null;
+  readonly #makePart: () => Part;
 
   constructor(compiled: {
     readonly source: string;
@@ -173,7 +176,7 @@ class CelExpression implements CompiledExpression {
       ]),
     );
     this.#shortcut = compileShortcut(parsed.ast, parts);
-    this.#part = compileShortcutValue(parsed.ast, parts);
+    this.#makePart = () => compileShortcutValue(parsed.ast, parts);
   }
 
   evaluate(context: ExpressionContext): Evaluation {
@@ -226,6 +229,7 @@ class CelExpression implements CompiledExpression {
 
   #byShortcut(context: ExpressionContext): unknown {
     const computed = this.#computedIn(requestOf(context));
+    this.#part ??= this.#makePart();
     computed.shortcut ??= { value: this.#part(context) };
     return computed.shortcut.value;
   }
