@@ -6,53 +6,67 @@ import type { Admission } from '../../shared/wire/operation.ts';
 
 export type AdmissionText = { readonly own: string; readonly end: string };
 
-type Shared = Pick<
-  Admission,
-  | 'hostId'
-  | 'app'
-  | 'policyRevision'
-  | 'rule'
-  | 'basis'
-  | 'ownershipMode'
-  | 'ownershipGraceMs'
-  | 'onControlLoss'
-  | 'onWorkerLoss'
-  | 'heartbeatTimeoutMs'
-  | 'effectTerms'
->;
+const SHARED = [
+  'hostId',
+  'app',
+  'policyRevision',
+  'rule',
+  'basis',
+  'ownershipMode',
+  'ownershipGraceMs',
+  'onControlLoss',
+  'onWorkerLoss',
+  'onRevoke',
+  'recheck',
+  'heartbeatTimeoutMs',
+  'effectTerms',
+] as const satisfies (keyof Admission)[];
 
-export function admissionText(admission: Admission): AdmissionText {
-  const {
-    hostId,
-    app,
-    policyRevision,
-    rule,
-    basis,
-    ownershipMode,
-    ownershipGraceMs,
-    onControlLoss,
-    onWorkerLoss,
-    heartbeatTimeoutMs,
-    effectTerms,
-    deadlineBoot,
-    ...own
-  } = admission;
-  const shared: Shared = {
-    hostId,
-    app,
-    policyRevision,
-    rule,
-    basis,
-    ...(ownershipMode === undefined ? {} : { ownershipMode }),
-    ...(ownershipGraceMs === undefined ? {} : { ownershipGraceMs }),
-    ...(onControlLoss === undefined ? {} : { onControlLoss }),
-    ...(onWorkerLoss === undefined ? {} : { onWorkerLoss }),
-    ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
-    effectTerms,
-  };
-  const ownText = JSON.stringify(own);
-  return {
-    own: `${ownText.slice(0, -1)},"deadlineBoot":{"bootMs":${deadlineBoot.bootMs},`,
-    end: `"bootId":${JSON.stringify(deadlineBoot.bootId)}},${JSON.stringify(shared).slice(1)}`,
-  };
+/** Whoever writes many keeps one of these: the end is made when it changes. */
+export class AdmissionTexts {
+  /** By the terms of effects, which are one object for a rule of a revision. */
+  readonly #ends = new WeakMap<object, { readonly of: Admission; readonly text: string }>();
+
+  textOf(admission: Admission): AdmissionText {
+    const {
+      hostId: _host,
+      app: _app,
+      policyRevision: _revision,
+      rule: _rule,
+      basis: _basis,
+      ownershipMode: _mode,
+      ownershipGraceMs: _grace,
+      onControlLoss: _control,
+      onWorkerLoss: _worker,
+      onRevoke: _revoke,
+      recheck: _recheck,
+      heartbeatTimeoutMs: _heartbeat,
+      effectTerms: _effects,
+      deadlineBoot,
+      ...own
+    } = admission;
+    const ownText = JSON.stringify(own);
+    return {
+      own: `${ownText.slice(0, -1)},"deadlineBoot":{"bootMs":${deadlineBoot.bootMs},`,
+      end: this.#endOf(admission),
+    };
+  }
+
+  #endOf(admission: Admission): string {
+    const known = this.#ends.get(admission.effectTerms);
+    if (known !== undefined && sharesEnd(known.of, admission)) return known.text;
+    const { bootId } = admission.deadlineBoot;
+    const shared = JSON.stringify(
+      Object.fromEntries(SHARED.map((name) => [name, admission[name]])),
+    );
+    const text = `"bootId":${JSON.stringify(bootId)}},${shared.slice(1)}`;
+    this.#ends.set(admission.effectTerms, { of: admission, text });
+    return text;
+  }
+}
+
+function sharesEnd(a: Admission, b: Admission): boolean {
+  if (a.deadlineBoot.bootId !== b.deadlineBoot.bootId) return false;
+  for (const name of SHARED) if (a[name] !== b[name]) return false;
+  return true;
 }

@@ -1,5 +1,5 @@
 /** What an admission puts into the journal, and the record that it stands for. */
-import { UNSAID, admittedOperation, type AdmittedEntry } from '../../shared/core/admission.ts';
+import { UNSAID, admittedFacts, type AdmittedEntry } from '../../shared/core/admission.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Admission, AdmitRequest } from '../../shared/wire/operation.ts';
 import type { Admissible, Plan } from './admission.ts';
@@ -68,10 +68,5 @@ function optionalFacts(
 
 /** The record of an operation that nothing has befallen since. */
 export function storedAsAdmitted(admission: Admission, entry: AdmittedEntry): StoredOperation {
-  return {
-    ...admittedOperation(admission, entry),
-    effects: [],
-    attemptKeys: [],
-    deadlineBoot: admission.deadlineBoot,
-  };
+  return Object.assign(admittedFacts(admission, entry), { effects: [], attemptKeys: [] });
 }

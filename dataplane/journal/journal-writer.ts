@@ -4,6 +4,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import type { BatchAnswer, JournalCommand, JournalWriter } from './journal-command.ts';
 import type { JournalFiles } from './journal-files.ts';
+import { packCommands, unpackAnswers } from './packed-batch.ts';
 import type { FromWriter, ToWriter } from './writer-thread.ts';
 
 /** A disk that hangs this long is as good as gone: callers are told, and the start looks anew. */
@@ -71,7 +72,7 @@ export class ThreadWriter implements JournalWriter {
       this.#fail(new Error(`the disk has not answered for ${BATCH_BOUND_MS / 1_000} s`)),
     );
     try {
-      this.#worker.postMessage({ commands } satisfies ToWriter);
+      this.#worker.postMessage(packCommands(commands) satisfies ToWriter);
       const batch = await answer;
       if (batch === null) throw new Error('the writer thread ended');
       return batch;
@@ -108,7 +109,7 @@ export class ThreadWriter implements JournalWriter {
         const waiter = this.#waiters.shift();
         if (waiter === undefined) return;
         const to = from + waiter.commands;
-        waiter.resolve({ ...state, answers: answers.slice(from, to) });
+        waiter.resolve({ ...state, answers: unpackAnswers(answers.slice(from, to)) });
         from = to;
       } while (from < answers.length);
     }

@@ -22,7 +22,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Admission, Outage } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import { admissionText } from '../core/admission-text.ts';
+import { AdmissionTexts } from '../core/admission-text.ts';
 import { expectedWaitMs, usualCommitMs } from '../core/commit-wait.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import { storedAsAdmitted } from '../core/new-admission.ts';
@@ -88,6 +88,7 @@ export class Journal implements JournalFeed {
   #onEnd: (operation: StoredOperation) => void = () => undefined;
   /** As they were committed last: what is worked on now is asked for often. */
   readonly #hot = new LRUCache<string, StoredOperation>({ max: HOT_OPERATIONS_MAX });
+  readonly #texts = new AdmissionTexts();
   #state: BatchAnswer;
   #queue: Queued[] = [];
   readonly #writing = new Set<Promise<void>>();
@@ -184,7 +185,7 @@ export class Journal implements JournalFeed {
       onControlLoss: admission.onControlLoss ?? UNSAID.onControlLoss,
       deadlineAtMs: admission.deadlineAtMs,
       authorityEndsBootMs,
-      admission: admissionText(admission),
+      admission: this.#texts.textOf(admission),
       ...(quota === null ? {} : { quota }),
       now,
       outageId,

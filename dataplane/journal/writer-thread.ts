@@ -7,14 +7,19 @@ import {
 } from 'node:worker_threads';
 import { SystemClock, type Timer } from '../../shared/platform/clock.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
-import type { BatchAnswer, JournalCommand } from './journal-command.ts';
 import { SYNC_INTERVAL_MS } from './head-file.ts';
 import { JournalEngine } from './journal-engine.ts';
+import {
+  packBatch,
+  unpackCommands,
+  type PackedBatch,
+  type PackedCommands,
+} from './packed-batch.ts';
 import type { JournalFiles } from './journal-files.ts';
 
-export type ToWriter = { readonly commands: readonly JournalCommand[] } | { readonly close: true };
+export type ToWriter = PackedCommands | { readonly close: true };
 export type FromWriter =
-  | { readonly answer: BatchAnswer }
+  | { readonly answer: PackedBatch }
   | { readonly failure: string; readonly storeCode: StoreError['code'] | null }
   | { readonly closed: true };
 
@@ -45,15 +50,17 @@ try {
       engine.syncHead();
     });
   };
-  send({ answer: engine.snapshot() });
+  send({ answer: packBatch(engine.snapshot()) });
   port.on('message', (first: ToWriter) => {
     // Whatever has come meanwhile goes together: one transaction and one fsync for all of it.
     const messages = [first];
     for (let next = nextMessage(port); next !== null; next = nextMessage(port)) messages.push(next);
-    const commands = messages.flatMap((message) => ('close' in message ? [] : message.commands));
+    const commands = messages.flatMap((message) =>
+      'close' in message ? [] : unpackCommands(message),
+    );
     try {
       if (commands.length > 0) {
-        send({ answer: engine.write(commands) });
+        send({ answer: packBatch(engine.write(commands)) });
         syncHeadSoon();
       }
     } catch (error) {

@@ -30,10 +30,16 @@ export const UNSAID = {
 } as const satisfies Partial<Operation>;
 
 /** The operation as it was at its admission. */
-export function admittedOperation(
-  { deadlineBoot: _boot, ...admission }: Admission,
+export function admittedOperation(admission: Admission, entry: AdmittedEntry): Operation {
+  const { deadlineBoot: _boot, ...operation } = admittedFacts(admission, entry);
+  return operation;
+}
+
+/** The same, with the deadline on the boot clock: of nobody else, and made at once. */
+export function admittedFacts(
+  admission: Admission,
   { operationId, atMs, outageId }: AdmittedEntry,
-): Operation {
+): Operation & Pick<Admission, 'deadlineBoot'> {
   return {
     operationId,
     state: 'accepted',

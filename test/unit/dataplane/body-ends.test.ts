@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { migrate, type Database } from '../../../shared/platform/sqlite.ts';
 import { eventHash, entryHash } from '../../../shared/platform/entry-hash.ts';
 import type { Admission } from '../../../shared/wire/operation.ts';
-import { admissionText } from '../../../dataplane/core/admission-text.ts';
+import { AdmissionTexts } from '../../../dataplane/core/admission-text.ts';
 import { BodyEnds, WHOLE_BODY } from '../../../dataplane/journal/body-ends.ts';
 import { JOURNAL_MIGRATIONS } from '../../../dataplane/journal/journal-schema.ts';
 import { newEntry } from '../../fakes/journal-image.ts';
@@ -94,6 +94,7 @@ test('the text of an admission is its JSON, and is the same when it was read and
     onWorkerLoss: 'retry',
     heartbeatTimeoutMs: 2,
   };
+  const texts = new AdmissionTexts();
   const names = Object.keys(full) as (keyof Admission)[];
   const unsaid = names.filter((name) => newEntry('k').admission[name] === undefined);
   fc.assert(
@@ -101,7 +102,7 @@ test('the text of an admission is its JSON, and is the same when it was read and
       const kept = Object.entries(full).filter(([name]) => !left.includes(name as never));
       const deadlineBoot = { bootId: 'b"\n', bootMs };
       const admission = { ...Object.fromEntries(kept), deadlineBoot } as Admission;
-      const { own, end } = admissionText(admission);
+      const { own, end } = texts.textOf(admission);
       const body: unknown = JSON.parse(own + end);
       expect(body).toEqual(JSON.parse(JSON.stringify(admission)));
       const entry = { seq: 1, atMs: 2, kind: 'admitted', operationId: 'op_k', outageId: null };
