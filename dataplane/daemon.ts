@@ -292,6 +292,7 @@ function buildParts(
       clock,
       onRead: (outcome) => metrics.add('holdfast_config_reads_total', { outcome }),
     }),
+    leaseTokens: upstream.leaseTokens,
     clock,
     random,
     logger,

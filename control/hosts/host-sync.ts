@@ -8,6 +8,7 @@ import type { Metrics } from '../../shared/platform/metrics.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
 import {
   STATEMENT_TYPES,
+  type LeaseToken,
   type SyncAnswer,
   type SyncRequest,
 } from '../../shared/wire/statements.ts';
@@ -77,6 +78,7 @@ export class HostSync {
         pending: leases.pending,
         ...(leases.drain === undefined || leases.drain.length === 0 ? {} : { drain: leases.drain }),
         ...(allotments === undefined ? {} : { allotments }),
+        ...(await this.#tokens(caller, request, leases.leases)),
         drift: config.drift,
         ackedSeq: host.ackedSeq,
       };
@@ -97,6 +99,32 @@ export class HostSync {
     if (allotments !== undefined) return allotter.sync(host, claims.nonce, allotments);
     allotter.heardWithout(host);
     return undefined;
+  }
+
+  /** Only for those that are asked for: each is a signature. */
+  async #tokens(
+    { host }: HostCaller,
+    { leases: { tokens: wanted = [] } }: SyncRequest,
+    leases: SyncAnswer['leases'],
+  ): Promise<Pick<SyncAnswer, 'tokens'>> {
+    if (wanted.length === 0) return {};
+    const { clock, signer, controlId } = this.#ports;
+    const names = new Set(wanted);
+    const iat = Math.floor(clock.now().wallMs / 1_000);
+    const tokens = leases
+      .filter(({ resource }) => names.has(resource))
+      .map(async ({ resource, epoch, ttlMs }) => {
+        const granted: LeaseToken = {
+          controlId,
+          hostId: host.hostId,
+          resource,
+          epoch,
+          iat,
+          ttlMs,
+        };
+        return { resource, token: await signer.sign(STATEMENT_TYPES.lease, granted) };
+      });
+    return { tokens: await Promise.all(tokens) };
   }
 
   async #stateOf({ host }: HostCaller, request: SyncRequest): Promise<SyncedHost> {

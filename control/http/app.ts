@@ -28,6 +28,8 @@ import type { ControlStore } from '../store/control-store.ts';
 import { installAccess, type RouteAccess } from './access.ts';
 import { installDecisionRoutes } from './decision-routes.ts';
 import { installHealthRoutes } from './health-routes.ts';
+import { installKeyRoutes } from './key-routes.ts';
+import type { PublicKey } from '../../shared/wire/statements.ts';
 import { installHostRefusals } from './host-refusals.ts';
 import { installEnrolmentRoutes, installExchangeRoutes, installHostViews } from './host-routes.ts';
 import { installLeaseRoutes } from './lease-routes.ts';
@@ -65,6 +67,7 @@ export type AppPorts = {
   readonly feed: BundleFeed;
   readonly intake: ReportIntake;
   readonly version: string;
+  readonly trustKeys: readonly PublicKey[];
   readonly storeFailure: () => string | null;
 };
 
@@ -113,6 +116,7 @@ export async function buildApp(
     installAllotmentRoutes(scope, { allotter: ports.allotter, hosts: store.hosts });
     installOperatorRoutes(scope, { operators });
     installAuditRoutes(scope, { store });
+    installKeyRoutes(scope, ports);
   });
   await app.ready();
   return { app, routes };

@@ -16,11 +16,15 @@ import { problems } from './problem-responses.ts';
 import { readWaitMs } from './wait-query.ts';
 import type { Parts } from './route-parts.ts';
 
+const TOKEN_RETRY_MS = 1_000;
 const WAIT_MS_MAX = durationMs('30s');
 const WAIT_MS_DEFAULT = durationMs('5s');
 const resourceParams = Type.Object({ resource: ResourceSchema });
 
-export function installAuthorityRoutes(app: App, { executions, leases, clock }: Parts): void {
+export function installAuthorityRoutes(
+  app: App,
+  { executions, leases, leaseTokens, clock }: Parts,
+): void {
   app.get(
     '/v1/leases',
     {
@@ -74,6 +78,34 @@ export function installAuthorityRoutes(app: App, { executions, leases, clock }: 
       const { resource } = request.params;
       leases.release(resource);
       return viewOf({ resource, lease: null, reason: 'released', holder: null }, clock.now());
+    },
+  );
+
+  app.get(
+    '/v1/leases/:resource/token',
+    {
+      schema: {
+        summary: 'An authority token: that control granted this lease, for a service elsewhere',
+        params: resourceParams,
+        querystring: LeaseActionQuerySchema,
+        response: { 200: Type.Ref('LeaseToken'), ...problems(400, 401, 503) },
+      },
+    },
+    async (request, reply) => {
+      const { resource } = request.params;
+      const waitMs = readWaitMs(request.query.wait, {
+        standardMs: WAIT_MS_DEFAULT,
+        maxMs: WAIT_MS_MAX,
+      });
+      const token = await leaseTokens.token(resource, waitMs);
+      if (token === null)
+        throw new HoldfastError(
+          'lease_absent',
+          `no token for ${resource}: this host does not hold its lease in time, or control gave none`,
+          { retry_after_ms: TOKEN_RETRY_MS },
+        );
+      void reply.header('cache-control', 'no-store');
+      return token;
     },
   );
 

@@ -9,6 +9,7 @@ import type { OutageBudget, SidecarStatus } from '../../shared/wire/sidecar-api.
 import type { ConfigStreamEnd } from '../../shared/wire/config-value.ts';
 import type { LeaseAuthority, RevisionArchive } from '../authority/authority-view.ts';
 import type { ConfigValues } from '../authority/config-values.ts';
+import type { LeaseTokens } from '../authority/lease-tokens.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Decisions } from '../operations/decisions.ts';
 import type { Admissions } from '../operations/admissions.ts';
@@ -24,6 +25,7 @@ export type Parts = {
   readonly leases: LeaseAuthority;
   readonly revisions: RevisionArchive;
   readonly config: ConfigValues;
+  readonly leaseTokens: Pick<LeaseTokens, 'token'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

@@ -30,6 +30,7 @@ import {
   HeldLeaseSchema,
   OutageBudgetSchema,
   RecoverySchema,
+  SidecarLeaseTokenSchema,
   SidecarStatusSchema,
 } from '../../shared/wire/sidecar-api.ts';
 import { RegisterSchema, RegisterSummarySchema } from '../../shared/wire/register-api.ts';
@@ -74,6 +75,7 @@ const SHARED_SCHEMAS = [
   RefusalSchema,
   RegisterSchema,
   RegisterSummarySchema,
+  SidecarLeaseTokenSchema,
   SidecarStatusSchema,
 ];
 

@@ -24,6 +24,7 @@ import { AllotmentKeeper, allotmentFile } from '../authority/allotment-keeper.ts
 import { HostIdentity, type EnrolledHost } from '../authority/identity.ts';
 import { KeptRevisions } from '../authority/kept-revisions.ts';
 import { LeaseKeeper } from '../authority/lease-keeper.ts';
+import { LeaseTokens } from '../authority/lease-tokens.ts';
 import { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
 import { limitedRules, longestDeadlineOf } from '../core/active-policy.ts';
@@ -71,6 +72,7 @@ export type Upstream = {
   readonly revisions: RevisionArchive;
   readonly leases: LeaseAuthority;
   readonly allotments: AllotmentKeeper;
+  readonly leaseTokens: LeaseTokens;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority & { onChange(listener: (change: OutageChange) => void): void };
   readonly tasks: readonly Task[];
@@ -116,6 +118,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   });
   const outages = new OutageTracker({ ...base, feed, authority });
   const kick = (): void => synchronizer.kick();
+  const leaseTokens = new LeaseTokens({ clock, leases, kick });
   const reporter = new Reporter({ ...base, link, feed, reach, askPosition: kick });
   const { bundleWaitMs: waitMs } = config;
   const poller = new BundlePoller({ link, policy, reach, clock, random, waitMs, onOutcome: kick });
@@ -131,6 +134,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     policy,
     leases,
     allotments,
+    leaseTokens,
     outages,
     feed,
     self,
@@ -165,6 +169,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     revisions: new KeptRevisions({ directory, identity, policy, checkPolicy, pause }),
     leases,
     allotments,
+    leaseTokens,
     fresh,
     outages,
     tasks: [synchronizer.task, poller.task, reporter.task, leases.task],

@@ -17,9 +17,14 @@ import type { Logger } from '../../shared/platform/logger.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
-import type { SyncAnswer, SyncRequest } from '../../shared/wire/statements.ts';
 import type { AllotmentKeeper } from '../authority/allotment-keeper.ts';
+import {
+  LEASE_TOKENS_MAX,
+  type SyncAnswer,
+  type SyncRequest,
+} from '../../shared/wire/statements.ts';
 import type { LeaseKeeper } from '../authority/lease-keeper.ts';
+import type { LeaseTokens } from '../authority/lease-tokens.ts';
 import type { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { LeaseRequest } from '../core/lease-book.ts';
 import {
@@ -48,6 +53,7 @@ export type SynchronizerOptions = {
   readonly policy: PolicyKeeper;
   readonly leases: LeaseKeeper;
   readonly allotments: AllotmentKeeper;
+  readonly leaseTokens: LeaseTokens;
   readonly outages: OutageTracker;
   readonly feed: JournalFeed;
   readonly self: SelfReport;
@@ -148,6 +154,7 @@ export class Synchronizer {
     policy.noteSync({ newestRevision: answer.policyRevision, sentAt });
     leases.apply(answer, asked, sentAt);
     this.#options.allotments.apply(answer, sentAt);
+    this.#options.leaseTokens.apply(answer, sentAt.bootMs);
     await this.#options.onPosition({ ackedSeq: answer.ackedSeq, sentBootMs: sentAt.bootMs });
     await outages.syncSucceeded();
     metrics.set('holdfast_last_sync_success_timestamp_seconds', Math.floor(sentAt.wallMs / 1_000));
@@ -156,7 +163,8 @@ export class Synchronizer {
   }
 
   #request(asked: LeaseRequest): SyncRequest {
-    const { policy, leases, feed, self } = this.#options;
+    const { policy, leases, leaseTokens, feed, self } = this.#options;
+    const tokens = leaseTokens.wanted();
     const { seq, hash } = feed.head();
     const allotments = this.#options.allotments.request();
     return {
@@ -173,6 +181,7 @@ export class Synchronizer {
         acquire: [...asked.acquire],
         release: [...asked.release],
         ...(asked.draining.length === 0 ? {} : { draining: [...asked.draining] }),
+        ...(tokens.length === 0 ? {} : { tokens: tokens.slice(0, LEASE_TOKENS_MAX) }),
       },
       journal: { seq, hash, operations: { ...feed.operationCounts() } },
       ...(allotments === null ? {} : { allotments }),

@@ -23,6 +23,10 @@ export type { DecisionAnswer, PolicyDecision } from '../wire/decision.ts';
 export type { LimitState } from '../wire/limits.ts';
 export type { DecisionTrace } from '../wire/decision-trace.ts';
 export type { ConfigList, ConfigValue } from '../wire/config-value.ts';
+export { AUTHORITY_HEADER, guardWithFencing, memoryFences } from './fencing-plugin.ts';
+export type { Authority, Fences, FencingOptions } from './fencing-plugin.ts';
+export { POSTGRES_FENCES_TABLE, postgresFences } from './postgres-fences.ts';
+export type { PostgresConnection } from './postgres-fences.ts';
 export { ProblemError } from './problem-error.ts';
 export { UnreachableError } from './transport.ts';
 export type { Transport, TransportRequest, TransportResponse } from './transport.ts';
@@ -45,6 +49,7 @@ export type {
   HeldLeaseView,
   OutageBudget,
   Recovery,
+  SidecarLeaseToken,
   SidecarStatus,
 } from '../wire/sidecar-api.ts';
 export type { FencingToken, Register, RegisterSummary } from '../wire/register-api.ts';

@@ -42,6 +42,7 @@ import type {
   HeldLeaseView,
   OutageBudget,
   Recovery,
+  SidecarLeaseToken,
   SidecarStatus,
 } from '../wire/sidecar-api.ts';
 import { ConfigClient } from './config-client.ts';
@@ -330,6 +331,20 @@ export class SidecarClient {
 
   releaseLease(resource: string): Promise<HeldLeaseView> {
     return this.#send('POST', `/v1/leases/${encodeURIComponent(resource)}:release`);
+  }
+
+  /**
+   * That control granted this lease, signed by it: for a service elsewhere, in the header
+   * `holdfast-authority`. Ask for it anew for each piece of work; the sidecar keeps it.
+   */
+  leaseToken(resource: string, options: { waitMs?: number } = {}): Promise<SidecarLeaseToken> {
+    const waitMs = options.waitMs ?? LEASE_WAIT_MS;
+    return this.#caller.body({
+      method: 'GET',
+      path: `/v1/leases/${encodeURIComponent(resource)}/token`,
+      query: { wait: `${waitMs}ms` },
+      timeoutMs: waitMs + LEASE_ANSWER_MS,
+    });
   }
 
   /**

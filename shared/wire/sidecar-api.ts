@@ -230,6 +230,16 @@ export const HeldLeaseSchema = Type.Object(
 );
 export type HeldLeaseView = Static<typeof HeldLeaseSchema>;
 
+export const SidecarLeaseTokenSchema = Type.Object(
+  {
+    resource: ResourceSchema,
+    epoch: epoch(),
+    token: Type.String({ description: 'a JWS of control, typ holdfast-lease+jws' }),
+  },
+  { $id: 'LeaseToken' },
+);
+export type SidecarLeaseToken = Static<typeof SidecarLeaseTokenSchema>;
+
 export const LeaseActionQuerySchema = Type.Object(
   {
     wait: Type.Optional(

@@ -18,6 +18,7 @@ export const STATEMENT_TYPES = {
   decision: 'holdfast-decision+jws',
   report: 'holdfast-report+jws',
   refusal: 'holdfast-refusal+jws',
+  lease: 'holdfast-lease+jws',
   hostRequest: 'holdfast-host-request+jws',
 } as const;
 export type StatementType = (typeof STATEMENT_TYPES)[keyof typeof STATEMENT_TYPES];
@@ -91,6 +92,8 @@ const LeaseRefSchema = Type.Object(
 );
 
 export const SYNC_LEASES_MAX = 10_000;
+/** Each is a signature of its own. */
+export const LEASE_TOKENS_MAX = 100;
 
 /** The sidecar's state vector. */
 export const SyncRequestSchema = Type.Object(
@@ -127,6 +130,12 @@ export const SyncRequestSchema = Type.Object(
             ),
             { maxItems: SYNC_LEASES_MAX },
           ),
+        ),
+        tokens: Type.Optional(
+          Type.Array(ResourceSchema, {
+            maxItems: LEASE_TOKENS_MAX,
+            description: 'of those that are granted or renewed, for which a `LeaseToken` is wanted',
+          }),
         ),
       },
       closed,
@@ -197,12 +206,31 @@ export const SyncAnswerSchema = Type.Object({
   allotments: Type.Optional(
     Type.Array(AllotmentGrantSchema, { description: 'one for each that was asked for' }),
   ),
+  tokens: Type.Optional(
+    Type.Array(Type.Object({ resource: ResourceSchema, token: Type.String() }), {
+      description: 'a `LeaseToken` for each that was asked for and granted or renewed',
+    }),
+  ),
   drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
   ackedSeq: count({
     description: 'reports up to this journal position are held by control',
   }),
 });
 export type SyncAnswer = Static<typeof SyncAnswerSchema>;
+
+/**
+ * That control granted this lease, for a service that verifies it by the published keys alone. What
+ * counts there is the epoch; `iat` and `ttlMs` say how old the grant is, for people.
+ */
+export const LeaseTokenSchema = Type.Object({
+  controlId: Type.String(),
+  hostId: Type.String(),
+  resource: ResourceSchema,
+  epoch: epoch({ minimum: 1 }),
+  iat: count({ description: 'seconds since 1970, of control' }),
+  ttlMs: count(),
+});
+export type LeaseToken = Static<typeof LeaseTokenSchema>;
 
 /** Control's answer to a `fresh` question, for one request of one host. */
 export const FreshDecisionSchema = Type.Object({

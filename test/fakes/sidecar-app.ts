@@ -100,6 +100,7 @@ export async function openTestSidecar(
     leases,
     revisions,
     config: new ConfigValues({ policy, clock, onRead: () => undefined }),
+    leaseTokens: { token: () => Promise.resolve(null) },
     clock,
     random,
     logger,

@@ -15,6 +15,7 @@ afterEach(() => world.dispose());
 const ROUTES = [
   'DELETE /v1/operators/:name admin',
   'DELETE /v1/placement/groups/:name operator',
+  'GET /.well-known/jwks.json open',
   'GET /livez open',
   'GET /metrics open',
   'GET /openapi.json open',

@@ -102,6 +102,7 @@ test.each([1, 2, 3, 4, 5, 6])(
       }
     }
     if (copy !== null) await copy.restore();
+    expect(control.store.highestEpoch).toBeGreaterThan(0);
   },
 );
 
