@@ -21,10 +21,12 @@ const WAIT_MS_MAX = durationMs('30s');
 const WAIT_MS_DEFAULT = durationMs('5s');
 const resourceParams = Type.Object({ resource: ResourceSchema });
 
-export function installAuthorityRoutes(
-  app: App,
-  { executions, leases, leaseTokens, clock }: Parts,
-): void {
+export function installAuthorityRoutes(app: App, parts: Parts): void {
+  installLeaseRoutes(app, parts);
+  installFenceRoutes(app, parts);
+}
+
+function installLeaseRoutes(app: App, { leases, leaseTokens, clock }: Parts): void {
   app.get(
     '/v1/leases',
     {
@@ -108,7 +110,9 @@ export function installAuthorityRoutes(
       return token;
     },
   );
+}
 
+function installFenceRoutes(app: App, { executions }: Parts): void {
   app.post(
     '/v1/fences/:resource([^:]+)::check',
     {
