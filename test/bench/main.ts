@@ -5,6 +5,7 @@ import { benchAdmit } from './admit.ts';
 import { benchDecide, type DecideFigures } from './decide.ts';
 import { decideTable } from './decide-table.ts';
 import { benchGrowth } from './growth.ts';
+import { benchLeases } from './leases.ts';
 import { benchPublish } from './publish.ts';
 
 const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections N] [--json]
@@ -12,6 +13,7 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
   admit    admission, durable before the answer, singly and in batches, against a bare Fastify route
            with the same schemas
   growth   rate of admission and time to open as the journal grows [--sizes 10000,1000000,5000000]
+  leases   renewals in batches, and what sidecars that sync cost control [--sidecars 10000]
   decide   policy decisions in process beside Cedar and over HTTP beside Cerbos, and what publication
            costs [--rules 10,100,1000,10000] [--no-rivals]; installs the two once, into a cache
   activate a revision put in force by the sidecar: time, and longest delay of its event loop
@@ -26,6 +28,7 @@ const { values, positionals } = parseArgs({
     requests: { type: 'string', default: '20000' },
     connections: { type: 'string', default: '64' },
     sizes: { type: 'string', default: '10000,1000000,5000000' },
+    sidecars: { type: 'string', default: '10000' },
     rules: { type: 'string', default: '10,100,1000,10000' },
     'no-rivals': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -43,6 +46,7 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
   admit: () => benchAdmit({ rounds, requests, connections, say }),
   growth: () =>
     benchGrowth({ sizes: numbers(values.sizes), requests, concurrency: connections, rounds, say }),
+  leases: () => benchLeases({ sidecars: Number(values.sidecars), rounds, say }),
   decide: () =>
     benchDecide({
       rules: numbers(values.rules),
@@ -58,7 +62,14 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
 
 const [what = ''] = positionals;
 const benchmark = BENCHMARKS[what];
-const isWrong = [rounds, requests, connections, ...numbers(values.sizes), ...numbers(values.rules)]
+const isWrong = [
+  rounds,
+  requests,
+  connections,
+  Number(values.sidecars),
+  ...numbers(values.sizes),
+  ...numbers(values.rules),
+]
   .map((value) => Number.isSafeInteger(value) && value > 0)
   .includes(false);
 if (values.help || positionals.length === 0) {

@@ -46,6 +46,10 @@ export class ControlProcess {
     void this.exited.then((exit) => reject(new Error(`it ended with ${JSON.stringify(exit)}`)));
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   kill(signal: NodeJS.Signals): Promise<Exit> {
     this.#child.kill(signal);
     return this.exited;

@@ -1,0 +1,172 @@
+/**
+ * What leases cost control, as a process of its own on its own store: renewals in batches, and many
+ * sidecars that sync at their interval, each over a connection of its own with requests that it
+ * signs. The sidecars are in this process, on the same machine: what they take is taken from control.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openControl } from '../../shared/client/index.ts';
+import { UndiciTransport } from '../../shared/client/transport.ts';
+import { ControlProcess, adminTokenIn } from '../fakes/control-process.ts';
+import { percentile } from './http-load.ts';
+import { LeaseHost } from './lease-host.ts';
+
+export type LeaseFigures = {
+  readonly renewalsPerSecond: number;
+  readonly renewalSyncP99Ms: number;
+  readonly leasesPerSync: number;
+  readonly sidecars: number;
+  readonly syncsPerSecond: number;
+  readonly syncP50Ms: number;
+  readonly syncP99Ms: number;
+  readonly controlCores: number;
+  readonly kbPerSidecar: number;
+};
+
+export type LeaseBenchOptions = {
+  readonly sidecars: number;
+  readonly rounds: number;
+  readonly say: (text: string) => void;
+};
+
+const BATCH_HOSTS = 8;
+const LEASES_PER_SYNC = 500;
+const SYNC_INTERVAL_MS = 5_000;
+const ENROLLING_AT_ONCE = 16;
+/** Of the kernel: what `utime` and `stime` are counted in. */
+const TICKS_PER_SECOND = 100;
+
+export async function benchLeases(options: LeaseBenchOptions): Promise<LeaseFigures> {
+  const { sidecars, rounds, say } = options;
+  const root = mkdtempSync(join(tmpdir(), 'holdfast-bench-leases-'));
+  const listen = ['--data-dir', root, '--listen', '127.0.0.1:0'];
+  const control = new ControlProcess([...listen, '--lease-ttl', '60s']);
+  try {
+    const url = await control.listening;
+    const batch = await enrolHosts(url, root, { count: BATCH_HOSTS, prefix: 'batch' });
+    const renewals = await renewInBatches(batch, rounds, say);
+    await Promise.all(batch.map((host) => host.close()));
+    const many = await enrolHosts(url, root, { count: sidecars, prefix: 'many' });
+    say(`${many.length} sidecars enrolled`);
+    const fleet = await syncFleet(many, control.pid, rounds, say);
+    await Promise.all(many.map((host) => host.close()));
+    return { ...renewals, leasesPerSync: LEASES_PER_SYNC, sidecars, ...fleet };
+  } finally {
+    await control.kill('SIGKILL');
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+async function enrolHosts(
+  url: string,
+  dataDir: string,
+  { count, prefix }: { readonly count: number; readonly prefix: string },
+): Promise<LeaseHost[]> {
+  const client = openControl({ endpoint: url, token: adminTokenIn(dataDir) });
+  const shared = new UndiciTransport({ url }, { connections: ENROLLING_AT_ONCE });
+  const hosts: LeaseHost[] = [];
+  let next = 0;
+  const enrol = async (): Promise<void> => {
+    for (let index = next; index < count; index = next) {
+      next += 1;
+      const hostName = `${prefix}-${index}`;
+      const { joinToken } = await client.createJoinToken({ hostName });
+      hosts.push(await LeaseHost.enrol(url, { joinToken, hostName }, shared));
+    }
+  };
+  await Promise.all(Array.from({ length: ENROLLING_AT_ONCE }, enrol));
+  await client.close();
+  await shared.close();
+  return hosts;
+}
+
+async function renewInBatches(
+  hosts: readonly LeaseHost[],
+  rounds: number,
+  say: (text: string) => void,
+): Promise<Pick<LeaseFigures, 'renewalsPerSecond' | 'renewalSyncP99Ms'>> {
+  for (const [index, host] of hosts.entries()) {
+    const names = Array.from({ length: LEASES_PER_SYNC }, (_, at) => `batch/${index}/${at}`);
+    await host.sync(names);
+    if (host.held.length !== LEASES_PER_SYNC) throw new Error(`${host.held.length} were granted`);
+  }
+  const tookMs: number[] = [];
+  const startedMs = performance.now();
+  const endMs = startedMs + rounds * 1_000;
+  const renew = async (host: LeaseHost): Promise<void> => {
+    while (performance.now() < endMs) tookMs.push(await host.sync());
+  };
+  await Promise.all(hosts.map(renew));
+  const seconds = (performance.now() - startedMs) / 1_000;
+  const renewalsPerSecond = (tookMs.length * LEASES_PER_SYNC) / seconds;
+  const sorted = Float64Array.from(tookMs).toSorted();
+  const renewalSyncP99Ms = percentile(sorted, 0.99);
+  say(
+    `${Math.round(renewalsPerSecond)} renewals/s, p99 of a sync ${renewalSyncP99Ms.toFixed(1)} ms`,
+  );
+  return { renewalsPerSecond, renewalSyncP99Ms };
+}
+
+async function syncFleet(
+  hosts: readonly LeaseHost[],
+  pid: number,
+  rounds: number,
+  say: (text: string) => void,
+): Promise<
+  Pick<LeaseFigures, 'syncsPerSecond' | 'syncP50Ms' | 'syncP99Ms' | 'controlCores' | 'kbPerSidecar'>
+> {
+  const emptyKb = residentKb(pid);
+  const tookMs: number[] = [];
+  let failed = 0;
+  const round = async (isFirst: boolean): Promise<void> => {
+    const startedMs = performance.now();
+    const syncs = hosts.map(async (host, index) => {
+      await at(startedMs + (index / hosts.length) * SYNC_INTERVAL_MS);
+      try {
+        const ms = await host.sync(isFirst ? [`fleet/${index}`] : []);
+        if (!isFirst) tookMs.push(ms);
+      } catch (error) {
+        failed += 1;
+        if (failed === 1) say(`a sync failed: ${String(error)}`);
+      }
+    });
+    await Promise.all(syncs);
+    await at(startedMs + SYNC_INTERVAL_MS);
+  };
+  await round(true);
+  const before = { cpuS: cpuSeconds(pid), ms: performance.now() };
+  for (let done = 0; done < rounds; done += 1) await round(false);
+  const seconds = (performance.now() - before.ms) / 1_000;
+  const controlCores = (cpuSeconds(pid) - before.cpuS) / seconds;
+  const kbPerSidecar = (residentKb(pid) - emptyKb) / hosts.length;
+  if (failed > 0) throw new Error(`${failed} syncs failed: these would be no figures`);
+  const sorted = Float64Array.from(tookMs).toSorted();
+  const figures = {
+    syncsPerSecond: tookMs.length / seconds,
+    syncP50Ms: percentile(sorted, 0.5),
+    syncP99Ms: percentile(sorted, 0.99),
+    controlCores,
+    kbPerSidecar,
+  };
+  say(
+    `${Math.round(figures.syncsPerSecond)} syncs/s, control takes ${controlCores.toFixed(2)} cores`,
+  );
+  return figures;
+}
+
+function at(whenMs: number): Promise<void> {
+  const waitMs = whenMs - performance.now();
+  if (waitMs <= 0) return Promise.resolve();
+  return new Promise((resolve) => setTimeout(resolve, waitMs));
+}
+
+function cpuSeconds(pid: number): number {
+  const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ', 2);
+  const fields = rest.split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+function residentKb(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+}
