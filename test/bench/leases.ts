@@ -122,7 +122,7 @@ async function syncFleet(
   const round = async (isFirst: boolean): Promise<void> => {
     const startedMs = performance.now();
     const syncs = hosts.map(async (host, index) => {
-      await at(startedMs + (index / hosts.length) * SYNC_INTERVAL_MS);
+      await clockTo(startedMs + (index / hosts.length) * SYNC_INTERVAL_MS);
       try {
         const ms = await host.sync(isFirst ? [`fleet/${index}`] : []);
         if (!isFirst) tookMs.push(ms);
@@ -132,7 +132,7 @@ async function syncFleet(
       }
     });
     await Promise.all(syncs);
-    await at(startedMs + SYNC_INTERVAL_MS);
+    await clockTo(startedMs + SYNC_INTERVAL_MS);
   };
   await round(true);
   const before = { cpuS: cpuSeconds(pid), ms: performance.now() };
@@ -155,7 +155,7 @@ async function syncFleet(
   return figures;
 }
 
-function at(whenMs: number): Promise<void> {
+function clockTo(whenMs: number): Promise<void> {
   const waitMs = whenMs - performance.now();
   if (waitMs <= 0) return Promise.resolve();
   return new Promise((resolve) => setTimeout(resolve, waitMs));
