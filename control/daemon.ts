@@ -14,10 +14,11 @@ import { SystemClock, type Clock } from '../shared/platform/clock.ts';
 import { makeDirectory, writeDurableFile } from '../shared/platform/durable-file.ts';
 import type { App } from '../shared/platform/http/app.ts';
 import { createLogger, type Logger } from '../shared/platform/logger.ts';
-import { createMetrics } from '../shared/platform/metrics.ts';
+import { createMetrics, type Metrics } from '../shared/platform/metrics.ts';
 import { SystemRandom, type Random } from '../shared/platform/random.ts';
 import { StartError, type RunningDaemon } from '../shared/platform/shutdown.ts';
-import { openSigner, publicPart } from '../shared/platform/signatures.ts';
+import { openSigner, publicPart, type Signer } from '../shared/platform/signatures.ts';
+import type { PublicKey } from '../shared/wire/statements.ts';
 import { checkAuditChain } from './audit-check.ts';
 import type { ControlConfig } from './config.ts';
 import { floorAtStart, isRolledBack } from './core/floors.ts';
@@ -33,7 +34,7 @@ import { Allotter } from './leases/allotter.ts';
 import { Lessor } from './leases/lessor.ts';
 import { Placement } from './leases/placement.ts';
 import { PlacementDesk } from './leases/placement-desk.ts';
-import { CONTROL_METRICS } from './metrics.ts';
+import { CONTROL_METRICS, type ControlMetrics } from './metrics.ts';
 import { OperatorRegistry } from './operators/operator-registry.ts';
 import { BundleFeed } from './policy/bundle-feed.ts';
 import { HostBook } from './policy/host-book.ts';
@@ -72,6 +73,15 @@ export type Control = {
   stop(): Promise<void>;
 };
 
+type Base = Pick<ControlPorts, 'config' | 'clock' | 'random' | 'logger'> & {
+  readonly metrics: Metrics<ControlMetrics>;
+  readonly signer: Signer;
+  readonly controlId: string;
+  readonly trustKeys: readonly PublicKey[];
+  readonly floors: FloorKeeper;
+};
+type Start = Awaited<ReturnType<typeof beginRun>>['start'];
+
 const AUDIT_ENTRIES_CHECKED = 1_000;
 
 export async function buildControl(ports: ControlPorts): Promise<Control> {
@@ -99,7 +109,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
 
   const signer = await openSigner(keys[0]);
   const trustKeys = keys.map(publicPart);
-  const base = {
+  const base: Base = {
     config,
     clock,
     random,
@@ -110,44 +120,14 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     trustKeys,
     floors,
   };
-  const feed = new BundleFeed({ clock, waitersMax: config.bundleWaitersMax });
-  const assignments = new AssignmentTable();
-  const lessor = new Lessor({ ...base, store: store.leases, assignments }, start);
-  const leaseDesk = new LeaseDesk({ ...base, store, lessor, assignments });
-  const placement = new Placement({ ...base, store, lessor, leaseDesk, assignments }, start);
-  const publisher = new PolicyPublisher({ ...base, store, lessor });
-  const book = new HostBook();
-  await book.open(store, clock.now());
-  const driver = new RolloutDriver({ ...base, store, publisher, book, feed });
-  const reporter = new PublicationReporter({ store: store.reports, clock });
-  const publications = new PublicationDesk({ ...base, store, publisher, reporter, driver, feed });
-  const allotter = new Allotter({
-    ...base,
-    store: store.allotments,
-    lessor,
-    policy: async () => publisher.compiled(await store.policy.currentNumber()),
-    hosts: start.hosts,
-  });
+  const shells = await buildShells(base, store, start);
+  const { feed, driver, placement } = shells;
   const { app, routes } = await buildApp({
     ...base,
+    ...shells,
     store,
     operators,
-    lessor,
-    leaseDesk,
-    placement,
-    placementDesk: new PlacementDesk({ store, placement, clock }),
-    allotter,
-    publisher,
-    publications,
-    proposals: new ProposalDesk({ ...base, store, publisher, desk: publications }),
-    driver,
-    book,
-    feed,
     version,
-    authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
-    desk: new EnrolmentDesk({ ...base, store: store.hosts }),
-    sync: new HostSync({ ...base, store, lessor, allotter, driver, book, placement }),
-    intake: new ReportIntake({ ...base, store }),
     storeFailure: () => failure?.message ?? null,
   });
   await driver.open();
@@ -173,6 +153,46 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
       await store.close();
       ended.resolve();
     },
+  };
+}
+
+/** What reads, asks `core/` and writes, each built on those before it. */
+async function buildShells(base: Base, store: ControlStore, start: Start) {
+  const { clock, config } = base;
+  const feed = new BundleFeed({ clock, waitersMax: config.bundleWaitersMax });
+  const assignments = new AssignmentTable();
+  const lessor = new Lessor({ ...base, store: store.leases, assignments }, start);
+  const leaseDesk = new LeaseDesk({ ...base, store, lessor, assignments });
+  const placement = new Placement({ ...base, store, lessor, leaseDesk, assignments }, start);
+  const publisher = new PolicyPublisher({ ...base, store, lessor });
+  const book = new HostBook();
+  await book.open(store, clock.now());
+  const driver = new RolloutDriver({ ...base, store, publisher, book, feed });
+  const reporter = new PublicationReporter({ store: store.reports, clock });
+  const publications = new PublicationDesk({ ...base, store, publisher, reporter, driver, feed });
+  const allotter = new Allotter({
+    ...base,
+    store: store.allotments,
+    lessor,
+    policy: async () => publisher.compiled(await store.policy.currentNumber()),
+    hosts: start.hosts,
+  });
+  return {
+    feed,
+    lessor,
+    leaseDesk,
+    placement,
+    placementDesk: new PlacementDesk({ store, placement, clock }),
+    allotter,
+    publisher,
+    publications,
+    proposals: new ProposalDesk({ ...base, store, publisher, desk: publications }),
+    driver,
+    book,
+    authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
+    desk: new EnrolmentDesk({ ...base, store: store.hosts }),
+    sync: new HostSync({ ...base, store, lessor, allotter, driver, book, placement }),
+    intake: new ReportIntake({ ...base, store }),
   };
 }
 

@@ -43,6 +43,7 @@ import { KeyIndex, keyHash } from './key-index.ts';
 import { prepareStatements, type Statements } from './journal-statements.ts';
 import { operationOfRow } from './operation-rows.ts';
 import { RegisterTable, registerEntry } from './register-table.ts';
+import { cannotApply, isStorageError } from './storage-error.ts';
 
 const HOT_OPERATIONS_MAX = 2_000;
 const HOT_FENCES_MAX = 10_000;
@@ -487,19 +488,4 @@ export class JournalEngine {
   #count(state: string, change: number): void {
     this.#counts.set(state, (this.#counts.get(state) ?? 0) + change);
   }
-}
-
-/** SQLite's own word on the disk, or on a file that somebody else wrote to: never on one command. */
-function isStorageError(error: unknown): boolean {
-  const code = (error as { code?: unknown }).code;
-  return code === 'ERR_SQLITE_ERROR' || code === 'ERR_INVALID_STATE' || isFileError(error);
-}
-
-function isFileError(error: unknown): boolean {
-  return typeof (error as { syscall?: unknown }).syscall === 'string';
-}
-
-function cannotApply(error: unknown): JournalAnswer {
-  const why = error instanceof Error ? error.message : String(error);
-  return { type: 'declined', code: 'internal', detail: `this cannot be recorded: ${why}` };
 }

@@ -41,6 +41,18 @@ export type TestSidecar = {
   close(): Promise<void>;
 };
 
+const OPERATIONS: Parts['operations'] = {
+  live: () => [],
+  ready: () => [{ name: 'policy', ok: true, detail: 'revision 1' }],
+  started: () => [],
+  expose: () => Promise.resolve({ contentType: 'text/plain', body: '' }),
+};
+
+function appOfToken(token: string) {
+  if (token === APP_TOKEN) return { name: 'demo', principals: ['agent:*'], operator: false };
+  return token === OPERATOR_TOKEN ? { name: 'ops', principals: ['*'], operator: true } : null;
+}
+
 export async function openTestSidecar(
   options: {
     guard?: Partial<GuardOptions>;
@@ -95,7 +107,7 @@ export async function openTestSidecar(
       onDecision: () => undefined,
     }),
     executions,
-    registers: new Registers({ journal, leases: authority.leases, registersMax: 3 }),
+    registers: new Registers({ journal, leases, registersMax: 3 }),
     journal,
     leases,
     revisions,
@@ -105,12 +117,7 @@ export async function openTestSidecar(
     random,
     logger,
     version: VERSION,
-    operations: {
-      live: () => [],
-      ready: () => [{ name: 'policy', ok: true, detail: 'revision 1' }],
-      started: () => [],
-      expose: () => Promise.resolve({ contentType: 'text/plain', body: '' }),
-    },
+    operations: OPERATIONS,
     budget: () => ({ atMs: 0, policyRevision: 1, stalenessMs: 0, items: [] }),
     health: () =>
       sidecarHealth({
@@ -132,14 +139,10 @@ export async function openTestSidecar(
     onResponse: () => undefined,
   };
   const rejected: string[] = [];
-  const tokens = (token: string) => {
-    if (token === APP_TOKEN) return { name: 'demo', principals: ['agent:*'], operator: false };
-    return token === OPERATOR_TOKEN ? { name: 'ops', principals: ['*'], operator: true } : null;
-  };
   const app = await buildSidecarApp(parts, {
     transport: 'tcp',
     allowedHosts: [],
-    tokens,
+    tokens: appOfToken,
     onRejected: (reason) => rejected.push(reason),
     ...options.guard,
   });

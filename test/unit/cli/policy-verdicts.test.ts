@@ -38,7 +38,9 @@ describe('policy validate', () => {
     expect(out).toBe('good.yaml is valid (rules: 2, tests passed: 1)\n');
     expect(err).toMatch(/^error: 3 of 4 do not validate: \d+ problems \(policy_invalid\)$/m);
     expect(err).toMatch(/^ {2}bad\.yaml:12:9: \/rules\/0\/permit\/1\/expression: .*amount/m);
-    expect(err).toMatch(/^ {2}bad\.json:3:3: Map keys must be unique$/m);
+    expect(err).toMatch(
+      /^ {2}bad\.json:3:3: Map keys must be unique: remove or rename one of them$/m,
+    );
     expect(err).toMatch(/^ {2}torn\.yaml:2:1: /m);
   });
 
@@ -54,7 +56,12 @@ describe('policy validate', () => {
           file: 'bad.yaml',
           valid: false,
           problems: [
-            { path: '/rules/1/name', message: 'is required', line: 14, column: 5 },
+            {
+              path: '/rules/1/name',
+              message: 'is required: add lower case, digits and hyphens',
+              line: 14,
+              column: 5,
+            },
             { path: '/rules/1/nam', line: 14, column: 5 },
           ],
         },
@@ -95,7 +102,7 @@ describe('policy test', () => {
     expect(exitCode).toBe(1);
     expect(out).toBe(
       [
-        'FAIL a.yaml:19:5: test "a small one passes" expected decision deny, got permit (permitted: )',
+        'FAIL a.yaml:19:5: test "a small one passes" expected decision deny, got permit (permitted: ): mend the rule, or what the test expects',
         '  decided: permit (permitted) by rule small',
         '  rule small:',
         '    match[0] is true    has(attributes.amount)',

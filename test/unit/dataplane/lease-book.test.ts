@@ -194,7 +194,12 @@ describe('losing and releasing', () => {
     });
     expect(book.heldLease('orders/7')).toBeUndefined();
     const next = book.request(at(4));
-    expect(next).toEqual({ renew: [], acquire: [], release: [{ resource: 'orders/7', epoch: 5 }] });
+    expect(next).toEqual({
+      renew: [],
+      draining: [],
+      acquire: [],
+      release: [{ resource: 'orders/7', epoch: 5 }],
+    });
     book.apply(answer({}), next, { sentAt: at(4), now: at(5) });
     expect(book.request(at(6)).acquire).toEqual(['orders/7']);
   });
