@@ -16,8 +16,11 @@ export type JournalView = Recorded & {
   readonly lies: readonly Lie[];
 };
 
-const OPERATIONS =
-  'SELECT record, body, operation_id, at_ms, outage_id FROM operations LEFT JOIN events ON events.seq = operations.seq';
+/** Of an entry, the whole of it. */
+const BODY =
+  "body || coalesce((SELECT text FROM body_ends WHERE first_seq = body_end), '') AS body";
+const OPERATIONS = `SELECT record, ${BODY}, operation_id, at_ms, outage_id
+  FROM operations LEFT JOIN events ON events.seq = operations.seq`;
 
 type Row = Record<string, unknown>;
 
@@ -90,9 +93,8 @@ export function readOperations(path: string, keys: Iterable<string>): RecordedOp
 function* eventsOf(database: DatabaseSync, from: ChainHead): Generator<RecordedEvent> {
   const rows = database
     .prepare(
-      `SELECT seq, at_ms, kind, operation_id, outage_id, hash,
-         body || coalesce((SELECT text FROM body_ends WHERE first_seq = body_end), '') AS body
-       FROM events WHERE seq > ? ORDER BY seq`,
+      `SELECT seq, at_ms, kind, operation_id, outage_id, ${BODY}, hash FROM events
+       WHERE seq > ? ORDER BY seq`,
     )
     .iterate(from.seq) as Iterable<Record<string, string | number | null>>;
   for (const row of rows) {
