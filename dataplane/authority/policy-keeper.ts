@@ -73,6 +73,8 @@ export type PolicyKeeperOptions = {
   readonly metrics: UpstreamMetrics;
   readonly feed: Pick<JournalFeed, 'recordPolicy'>;
   readonly checkPolicy: PolicyChecker;
+  /** Of a document that was in force here before: a stricter build does not take it away (I11). */
+  readonly checkKept: PolicyChecker;
   /** Between the slices of what takes long: admissions go on. */
   readonly pause: Pause;
 };
@@ -235,7 +237,10 @@ export class PolicyKeeper implements PolicyAuthority {
     const { policyRevision, policyDigest } = bundle;
     this.#mark(beginActivation(this.#marks, bundle));
     await pause();
-    const inspected = await this.#inspect(bundle);
+    const isKept = this.#shelf.record.generations.some(
+      (generation) => generation.policyDigest === policyDigest,
+    );
+    const inspected = await this.#inspect(bundle, { isKept });
     if (!inspected.ok) {
       await this.#reject(bundle, inspected);
       this.#mark(endActivation(this.#marks, bundle));
@@ -296,7 +301,7 @@ export class PolicyKeeper implements PolicyAuthority {
       );
     }
     this.#mark(beginActivation(this.#marks, bundle));
-    const inspected = await this.#inspect(bundle);
+    const inspected = await this.#inspect(bundle, { isKept: true });
     this.#mark(endActivation(this.#marks, bundle));
     if (!inspected.ok) return refused(inspected.reason, inspected.detail);
     this.#swap({ ...generation, policyDigest: bundle.policyDigest }, inspected);
@@ -317,11 +322,14 @@ export class PolicyKeeper implements PolicyAuthority {
     }));
   }
 
-  async #inspect(bundle: SignedBundle): Promise<Inspected> {
-    const { checkPolicy, pause } = this.#options;
+  async #inspect(
+    bundle: SignedBundle,
+    { isKept }: { readonly isKept: boolean },
+  ): Promise<Inspected> {
+    const { checkPolicy, checkKept, pause } = this.#options;
     try {
       failpoint('policy.before_compile');
-      return await runInSlices(inspectPolicy(bundle, checkPolicy), pause);
+      return await runInSlices(inspectPolicy(bundle, isKept ? checkKept : checkPolicy), pause);
     } catch (error) {
       // Nothing in a document may end the process (I11): a nesting that overflows the stack ends
       // here.

@@ -7,7 +7,11 @@ import type { Steps } from '../../shared/core/steps.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { makeDirectory } from '../../shared/platform/durable-file.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
-import { checkPublishedPolicySteps, type PolicyCheck } from '../../shared/platform/policy-gate.ts';
+import {
+  checkPolicySteps,
+  checkPublishedPolicySteps,
+  type PolicyCheck,
+} from '../../shared/platform/policy-gate.ts';
 import type { Pause } from '../../shared/platform/slices.ts';
 import { randomText, type Random } from '../../shared/platform/random.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
@@ -100,10 +104,12 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const identity = new HostIdentity({ dataDir: options.dataDir, hostName, logger });
   const link = new ControlLink({ transport, identity, clock, random, requestTimeoutMs });
   const reach = new Reach();
-  const checkPolicy = (value: unknown): Steps<PolicyCheck> =>
+  const checkPolicy = (value: unknown): Steps<PolicyCheck> => checkPolicySteps(value, compile);
+  const checkKept = (value: unknown): Steps<PolicyCheck> =>
     checkPublishedPolicySteps(value, compile);
   const { pause } = options;
-  const policy = new PolicyKeeper({ ...base, directory, identity, feed, checkPolicy, pause });
+  const checks = { checkPolicy, checkKept, pause };
+  const policy = new PolicyKeeper({ ...base, directory, identity, feed, ...checks });
   const leases = new LeaseKeeper({ ...base, directory });
   const allotments = new AllotmentKeeper({
     ...base,
@@ -166,7 +172,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
 
   return {
     policy,
-    revisions: new KeptRevisions({ directory, identity, policy, checkPolicy, pause }),
+    revisions: new KeptRevisions({ directory, identity, policy, checkPolicy: checkKept, pause }),
     leases,
     allotments,
     leaseTokens,

@@ -76,9 +76,16 @@ export function checkPolicyValue(
   value: unknown,
   compile: ExpressionCompiler = compileCel,
 ): PolicyCheck {
-  const checked = checkBeforeTests(value, compile);
-  if (!checked.ok) return checked;
-  return finish(testedSteps(checked));
+  return finish(checkPolicySteps(value, compile));
+}
+
+/** The same, for a caller that has others waiting for the thread. */
+export function* checkPolicySteps(
+  value: unknown,
+  compile: ExpressionCompiler = compileCel,
+): Steps<PolicyCheck> {
+  const checked = yield* beforeTestsSteps(value, compile, { isPublished: false });
+  return checked.ok ? yield* testedSteps(checked) : checked;
 }
 
 /** All but the last gate, for who runs the tests one by one and says more about each. */
@@ -100,7 +107,7 @@ export function checkPublishedPolicy(
   return finish(checkPublishedPolicySteps(value, compile));
 }
 
-/** The same, for a caller that has others waiting for the thread. */
+/** In steps as well. */
 export function* checkPublishedPolicySteps(
   value: unknown,
   compile: ExpressionCompiler = compileCel,
