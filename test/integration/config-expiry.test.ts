@@ -89,6 +89,8 @@ describe('one host and one control', () => {
 
   test('I5: freeze: control says there is a newer revision, and what carries bundles keeps it back', async () => {
     world.control.behave('bundle', { kind: 'replay' });
+    // The poll that waits already is answered as before; the one after it is not.
+    await world.pass(40_000);
     await world.control.publish(2, withBanner('recalled'));
     await passAnHour();
     expect(world.control.lastSync?.policyRevision).toBe(1);
