@@ -252,7 +252,7 @@ export class PolicyKeeper implements PolicyAuthority {
     this.#shelf.keep(generation, offered.statement);
     await pause();
     this.#shelf.putInForce(generation);
-    failpoint('policy.before_swap');
+    failpoint('policy.before_swap', policyRevision);
     this.#swap(generation, inspected);
     this.#mark(endActivation(this.#marks, bundle));
     metrics.add('holdfast_policy_activations_total', { source: 'control' });
@@ -328,7 +328,7 @@ export class PolicyKeeper implements PolicyAuthority {
   ): Promise<Inspected> {
     const { checkPolicy, checkKept, pause } = this.#options;
     try {
-      failpoint('policy.before_compile');
+      failpoint('policy.before_compile', bundle.policyRevision);
       return await runInSlices(inspectPolicy(bundle, isKept ? checkKept : checkPolicy), pause);
     } catch (error) {
       // Nothing in a document may end the process (I11): a nesting that overflows the stack ends

@@ -43,15 +43,19 @@ export class FailpointError extends Error {
   override name = 'FailpointError';
 }
 
-/** `kill@N`: at the Nth time; `after`: counted from when another point was reached so often. */
+/**
+ * `kill@N`: at the Nth time; `of`: counted over what it is reached with alone; `after`: counted from
+ * when another point was reached so often.
+ */
 type Kill = {
   readonly at: number;
+  readonly of: number | null;
   readonly after: { readonly name: FailpointName; readonly times: number } | null;
 };
 type Armed = {
   readonly kills: ReadonlyMap<FailpointName, Kill>;
   readonly reportFile: string | null;
-  /** By the place of the name: how often it was reached, and then how often since its `after`. */
+  /** By the place of the name: how often it was reached, and then how often as its kill counts. */
   readonly counts: Int32Array;
 };
 
@@ -66,13 +70,15 @@ const LINGER_MS = 200;
 /** P2: of the thread that started this one. */
 let armed = (getEnvironmentData(SHARED_KEY) ?? null) as Armed | null;
 
-export function failpoint(name: FailpointName): void {
-  if (armed !== null) reach(armed, name);
+/** `subject` tells one from another at the same point, as the revision that is put in force. */
+export function failpoint(name: FailpointName, subject: number | null = null): void {
+  if (armed !== null) reach(armed, name, subject);
 }
 
 /**
  * For this thread and those that it starts. `text` is a list, as
- * `journal.after_commit=kill@3, admission.before_submit=count` or
+ * `journal.after_commit=kill@3, admission.before_submit=count`,
+ * `policy.before_swap=kill@1 of 2` (revision 2 alone) or
  * `journal.after_commit=kill@1 after admission.before_submit@2`; every point is counted once one is
  * named. Throws a `FailpointError` that names the nearest point.
  */
@@ -86,21 +92,23 @@ export function armFailpoints(text: string, reportFile: string | null): void {
   process.once('exit', () => report(mine, null));
 }
 
+const KILL = /^kill@([1-9]\d*)(?: of ([1-9]\d*))?(?: after (\S+)@([1-9]\d*))?$/;
+
 export function parseFailpoints(text: string): ReadonlyMap<FailpointName, Kill> {
   const kills = new Map<FailpointName, Kill>();
   for (const entry of text.split(',').map((part) => part.trim())) {
     const [, word = '', action = ''] = /^([^=]*)=(.*)$/.exec(entry) ?? [];
     const name = knownName(word.trim() || entry);
     if (action === 'count') continue;
-    const [, at, other, times] = /^kill@([1-9]\d*)(?: after (\S+)@([1-9]\d*))?$/.exec(action) ?? [];
+    const [, at, of, other, times] = KILL.exec(action) ?? [];
     if (at === undefined) {
       throw new FailpointError(
-        `failpoint ${name}: "${action}" is neither count nor kill@N nor kill@N after POINT@M`,
+        `failpoint ${name}: "${action}" is neither count nor kill@N nor kill@N of SUBJECT nor kill@N after POINT@M`,
       );
     }
     if (kills.has(name)) throw new FailpointError(`failpoint ${name} is given twice`);
     const after = other === undefined ? null : { name: knownName(other), times: Number(times) };
-    kills.set(name, { at: Number(at), after });
+    kills.set(name, { at: Number(at), of: of === undefined ? null : Number(of), after });
   }
   return kills;
 }
@@ -114,18 +122,16 @@ function knownName(word: string): FailpointName {
   );
 }
 
-function reach(all: Armed, name: FailpointName): void {
+function reach(all: Armed, name: FailpointName, subject: number | null): void {
   const { kills, counts } = all;
   const place = NAMES.indexOf(name);
-  const reached = Atomics.add(counts, place, 1) + 1;
+  Atomics.add(counts, place, 1);
   const kill = kills.get(name);
   if (kill === undefined) return;
-  if (kill.after === null) {
-    if (reached === kill.at) end(all, name);
-    return;
-  }
-  if (Atomics.load(counts, NAMES.indexOf(kill.after.name)) < kill.after.times) return;
-  if (Atomics.add(counts, NAMES.length + place, 1) + 1 === kill.at) end(all, name);
+  const { at, of, after } = kill;
+  if (of !== null && of !== subject) return;
+  if (after !== null && Atomics.load(counts, NAMES.indexOf(after.name)) < after.times) return;
+  if (Atomics.add(counts, NAMES.length + place, 1) + 1 === at) end(all, name);
 }
 
 /** P3: the signal takes a moment too. */

@@ -20,12 +20,12 @@ const PROGRAM = `
   import { writeSync } from 'node:fs';
   import { Worker, isMainThread } from 'node:worker_threads';
   import { failpoint } from '${MODULE}';
-  const reach = (name) => { writeSync(1, name + ' '); failpoint(name); };
+  const reach = (name, subject) => { writeSync(1, name + ' '); failpoint(name, subject); };
   if (isMainThread) {
     for (let time = 0; time < 2; time += 1) reach('admission.before_submit');
     new Worker(new URL(import.meta.url)).once('exit', () => writeSync(1, 'end'));
   } else {
-    for (let time = 0; time < 3; time += 1) reach('journal.after_commit');
+    for (let time = 0; time < 3; time += 1) reach('journal.after_commit', 6 + time % 2);
   }
 `;
 
@@ -85,6 +85,14 @@ describe('I1: a process that is killed at a point does nothing after it', () => 
   });
 });
 
+test('of one subject alone, counted over it', () => {
+  const { signal, words } = run(`${COMMIT}=kill@1 of 7`);
+  expect([signal, words]).toEqual(['SIGKILL', [...MAIN, COMMIT, COMMIT]]);
+  expect(run(`${COMMIT}=kill@2 of 6`).words).toEqual([...MAIN, COMMIT, COMMIT, COMMIT]);
+  for (const text of [`${COMMIT}=kill@2 of 7`, 'admission.before_submit=kill@1 of 7'])
+    expect(run(text).words.at(-1)).toBe('end');
+});
+
 test('a count ends nothing, and is told at the end for every point and thread', () => {
   const { status, words } = run('journal.before_begin=count');
   expect([status, words.at(-1)]).toEqual([0, 'end']);
@@ -106,6 +114,7 @@ describe('what is not meant does not start', () => {
     ],
     ['nonsense=count', 'unknown failpoint nonsense; there are admission.before_submit, '],
     ['journal.after_commit', 'neither count nor kill@N'],
+    ['journal.after_commit=kill@1 of nothing', 'neither count nor kill@N'],
     ['journal.after_commit=kill@0', 'neither count nor kill@N'],
     ['journal.after_commit=kill@1 after journal.nothing@1', 'unknown failpoint journal.nothing'],
     ['journal.after_commit=kill@1,journal.after_commit=kill@2', 'given twice'],
@@ -134,6 +143,6 @@ test('nothing in the product arms a point: neither HTTP nor configuration can', 
 test('each point says what is true at it, and a list names several', () => {
   for (const sentence of Object.values(FAILPOINTS)) expect(sentence.length).toBeGreaterThan(20);
   expect(parseFailpoints(`${COMMIT}=kill@3, admission.before_submit=count`)).toEqual(
-    new Map([[COMMIT, { at: 3, after: null }]]),
+    new Map([[COMMIT, { at: 3, of: null, after: null }]]),
   );
 });
