@@ -72,25 +72,11 @@ export function warnOfLimits({ at, terms: { limits } }: RuleAt): PolicyProblem[]
 /** How many principals of the document have each role. */
 export type RoleCounts = ReadonlyMap<string, number>;
 
-export function lintApproval(of: RuleAt, roles: RoleCounts): PolicyProblem[] {
-  const { rule, at, terms } = of;
+export function lintApproval({ rule, at, terms }: RuleAt): PolicyProblem[] {
   const { approval } = terms;
   if (approval === null) return [];
-  const path = `${at}/approval`;
   const problems: PolicyProblem[] = [];
-  const holders = roles.get(approval.role) ?? 0;
-  if (holders === 0) {
-    problems.push({
-      path: `${path}/from`,
-      message: `no principal has the role ${approval.role}, so nobody could approve: give it to ${approval.required} of /principals, or name another role`,
-    });
-  } else if (holders < approval.required) {
-    problems.push({
-      path: `${path}/required`,
-      message: `needs ${approval.required} different approvers, and ${holders} ${holders === 1 ? 'principal has' : 'principals have'} the role ${approval.role}: give it to more, or require fewer`,
-    });
-  }
-  const place = rule.approval?.ttl === undefined ? path : `${path}/ttl`;
+  const place = rule.approval?.ttl === undefined ? `${at}/approval` : `${at}/approval/ttl`;
   if (approval.ttlMs === 0) {
     const usual = formatDurationMs(POLICY_DEFAULTS.approvalTtlMs);
     problems.push({
@@ -105,4 +91,29 @@ export function lintApproval(of: RuleAt, roles: RoleCounts): PolicyProblem[] {
     });
   }
   return problems;
+}
+
+/** Approvers may be operators, whom the document does not name: a role without holders may be meant. */
+export function warnOfApproval({ at, terms }: RuleAt, roles: RoleCounts): PolicyProblem[] {
+  const { approval } = terms;
+  if (approval === null) return [];
+  const path = `${at}/approval`;
+  const holders = roles.get(approval.role) ?? 0;
+  if (holders === 0) {
+    return [
+      {
+        path: `${path}/from`,
+        message: `no principal of this document has the role ${approval.role}: where its approvers are no operators either, give it to ${approval.required} of /principals, or name another role`,
+      },
+    ];
+  }
+  if (holders >= approval.required) return [];
+  const have =
+    holders === 1 ? 'principal of this document has' : 'principals of this document have';
+  return [
+    {
+      path: `${path}/required`,
+      message: `needs ${approval.required} different approvers, and ${holders} ${have} the role ${approval.role}: where operators do not make up for it, give it to more, or require fewer`,
+    },
+  ];
 }

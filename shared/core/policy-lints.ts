@@ -8,7 +8,7 @@
  */
 import type { PolicyDocument } from '../wire/policy-document.ts';
 import { lintConfig } from './config-lints.ts';
-import { lintApproval, lintLimits, warnOfLimits } from './limit-lints.ts';
+import { lintApproval, lintLimits, warnOfApproval, warnOfLimits } from './limit-lints.ts';
 import { nearestWord } from './nearest-word.ts';
 import { decide, type CompiledPolicy, type PolicyProblem } from './policy.ts';
 import { Shadows, lintConstants, warnOfConstants, warnOfUnused } from './reach-lints.ts';
@@ -32,7 +32,6 @@ export function* lintPolicySteps(
   document: PolicyDocument,
   compiled: CompiledPolicy | null,
 ): Steps<PolicyProblem[]> {
-  const roles = roleCounts(document.principals);
   const shadows = new Shadows();
   const problems = lintNames(document);
   for (const [position, rule] of document.rules.entries()) {
@@ -41,7 +40,7 @@ export function* lintPolicySteps(
     problems.push(
       ...lintRule(of),
       ...lintLimits(of),
-      ...lintApproval(of, roles),
+      ...lintApproval(of),
       ...shadows.next(rule, position),
     );
   }
@@ -58,11 +57,12 @@ export function policyWarnings(
   document: PolicyDocument,
   compiled: CompiledPolicy,
 ): PolicyProblem[] {
+  const roles = roleCounts(document.principals);
   return distinct([
     ...warnOfUnused(compiled),
     ...document.rules.flatMap((rule, position) => {
       const of = ruleAt(rule, position, document);
-      return [...warnOfRule(of), ...warnOfLimits(of)];
+      return [...warnOfRule(of), ...warnOfLimits(of), ...warnOfApproval(of, roles)];
     }),
     ...warnOfConstants(compiled),
   ]);

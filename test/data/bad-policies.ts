@@ -149,16 +149,16 @@ const RULES: readonly Wrong[] = [
     'use a window of at least 1m',
   ],
   [
-    'an approval by nobody',
-    { approval: { required: 1, from: 'role:security' } },
-    '/rules/0/approval/from',
-    'name another role',
+    'an approval that nobody could give in time',
+    { approval: { required: 1, from: 'role:agent', ttl: '0s' } },
+    '/rules/0/approval/ttl',
+    'say how long an approval may be waited for',
   ],
   [
-    'more approvers than there are',
-    { approval: { required: 2, from: 'role:agent' } },
+    'an approval by no approvers',
+    { approval: { required: 0, from: 'role:agent' } },
     '/rules/0/approval/required',
-    'require fewer',
+    'use 1 or more',
   ],
   [
     'an approval that outlasts its work',

@@ -48,6 +48,18 @@ test.each<[string, Partial<PolicyRule>, string, string]>([
     '/approval/ttl',
     'ttl 30m is longer than deadline 10m',
   ],
+  [
+    'an approval by operators, whom the document does not name',
+    { approval: { required: 1, from: 'role:security', ttl: '5m' } },
+    '/approval/from',
+    'give it to 1 of /principals',
+  ],
+  [
+    'more approvers than the document has',
+    { approval: { required: 2, from: 'role:agent', ttl: '5m' } },
+    '/approval/required',
+    'require fewer',
+  ],
   ['an inherited ttl', { approval: { required: 1, from: 'role:agent' } }, '/approval', 'ttl 30m'],
   ['heartbeat', { deadline: '10s' }, '/deadline', 'shorten heartbeatTimeout'],
   [
