@@ -11,7 +11,10 @@ export function addPolicyValidate(policy: Command, context: CommandContext): voi
     .description(
       'check policy documents here, as control would, without talking to it (files, quoted patterns, or -)',
     )
-    .option('--strict', 'fail on warnings too: no tests, or rules that no test reaches')
+    .option(
+      '--strict',
+      'fail on warnings too: what may not be meant, no tests, rules that no test reaches',
+    )
     .action((files: string[], flags: { strict?: boolean }) => validate(context, files, flags));
 }
 
@@ -89,7 +92,9 @@ async function verdictOn(
   const { document, compiled } = checked;
   const policy = { source, places, document, compiled };
   const decisions = ownTests(policy).map((test) => runTest(policy, test).decision);
-  const warnings = coverageWarnings(compiled, decisions).map((warning) => places.place(warning));
+  const warnings = [...checked.warnings, ...coverageWarnings(compiled, decisions)].map((warning) =>
+    places.place(warning),
+  );
   const counts = { rules: document.rules.length, tests: decisions.length };
   const digest = digestOf(document);
   return { verdict: { file, valid: true, digest, problems: [], warnings, ...counts }, code: null };

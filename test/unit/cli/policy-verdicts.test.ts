@@ -20,6 +20,19 @@ describe('policy validate', () => {
     expect(err).toContain('warning: a.yaml:14:5: /rules/1: rule other decides in no test\n');
   });
 
+  test('says what may not be meant, as a publication does', async () => {
+    file(
+      'a.yaml',
+      POLICY.replace('rules:', 'variables:\n  - { name: unused, expression: "true" }\nrules:'),
+    );
+
+    const { exitCode, err } = await run('validate', 'a.yaml');
+
+    expect(exitCode).toBe(0);
+    expect(err).toMatch(/^warning: a\.yaml:\d+:\d+: \/variables\/0.*unused/m);
+    expect((await run('validate', '--strict', 'a.yaml')).exitCode).toBe(1);
+  });
+
   test('names file, line and column of each problem, also in JSON and where the text is no YAML', async () => {
     file('bad.yaml', POLICY.replace('attributes.amount <= 500', 'amount <= 500'));
     file('bad.json', '{\n  "kind": "Policy",\n  "kind": "Policy"\n}\n');
