@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { parse as parseYaml, stringify as toYaml } from 'yaml';
 import { ProblemError } from '../../../shared/client/index.ts';
@@ -14,6 +12,7 @@ import type {
 import type { CommandContext } from '../command-context.ts';
 import { CommandError } from '../failures.ts';
 import type { View } from '../output.ts';
+import { readInput } from '../read-input.ts';
 import { durationText, timeText } from '../time-text.ts';
 
 export function addPlacementCommands(program: Command, context: CommandContext): void {
@@ -123,10 +122,10 @@ function readGroup(
 ): { name: string; spec: PlacementGroupSpec } {
   const invalid = (detail: string, cause?: unknown): CommandError =>
     new CommandError('group_invalid', `${file}: ${detail}`, { cause });
+  const text = readInput(context.surroundings.cwd, file).toString('utf8');
   let value: unknown;
   try {
-    const path = file === '-' ? 0 : resolve(context.surroundings.cwd, file);
-    value = parseYaml(readFileSync(path, 'utf8'));
+    value = parseYaml(text);
   } catch (error) {
     throw invalid(error instanceof Error ? error.message : String(error), error);
   }
@@ -199,7 +198,8 @@ const ENTRY_VIEW: View<PlacementEntry> = {
     { header: 'TO', value: ({ hostName, hostId }) => hostName ?? hostId ?? '' },
     {
       header: 'ACTION',
-      value: ({ action, isInFlight }) => (isInFlight ? 'handing over' : action),
+      value: ({ action, hostId, isInFlight }) =>
+        isInFlight ? 'handing over' : hostId === null ? 'no place' : action,
     },
     { header: 'WHY', value: ({ why }) => why },
   ],

@@ -12,13 +12,14 @@ import { randomText, SystemRandom } from '../../../shared/platform/random.ts';
 import type { DaemonName } from '../connections.ts';
 import { inert } from '../output.ts';
 import { CommandError, EXIT } from '../failures.ts';
+import { readInput } from '../read-input.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { endingText, type Ending, type OutputStream } from './daemon-process.ts';
 import { devFiles, listDirectory, makeDataDir, removeData } from './dev-files.ts';
 import { writeDevState, type DevState } from './dev-state.ts';
 import { firstSteps } from './first-steps.ts';
 import { isProbeLine, logLine } from './log-lines.ts';
-import { readPolicy, Supervisor } from './supervisor.ts';
+import { Supervisor } from './supervisor.ts';
 import { isSupervised, openSwitchboard, type DevAction } from './switchboard.ts';
 
 export type DevOptions = {
@@ -45,7 +46,7 @@ export async function runDev(
   { env, cwd, stdout, stderr }: Surroundings,
 ): Promise<void> {
   const files = devFiles(options.dataDir);
-  if (options.policyFile !== undefined) readPolicy(options.policyFile);
+  if (options.policyFile !== undefined) readInput('', options.policyFile);
   listDirectory(options.dataDir);
   if (await isSupervised(options.dataDir)) {
     throw new CommandError(

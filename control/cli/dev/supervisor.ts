@@ -9,7 +9,6 @@
  * V3  What was set up before is taken as it is: a second `up` on the same data publishes and enrols
  *     nothing.
  */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, ProblemError, SidecarClient } from '../../../shared/client/index.ts';
 import { UndiciTransport } from '../../../shared/client/transport.ts';
@@ -18,6 +17,7 @@ import { writeDurableFile } from '../../../shared/platform/durable-file.ts';
 import type { Random } from '../../../shared/platform/random.ts';
 import type { DaemonName } from '../connections.ts';
 import { CommandError, EXIT } from '../failures.ts';
+import { readInput } from '../read-input.ts';
 import { DaemonProcess, type Ending, type OutputStream } from './daemon-process.ts';
 import {
   devFiles,
@@ -190,7 +190,7 @@ export class Supervisor {
     const { policyFile } = this.#options;
     if (inForce !== null && policyFile === undefined) return inForce;
     const file = policyFile ?? SAMPLE_POLICY;
-    const { policyRevision } = await control.publishPolicy(readPolicy(file), {
+    const { policyRevision } = await control.publishPolicy(readInput('', file).toString('utf8'), {
       format: file.endsWith('.json') ? 'json' : 'yaml',
       replaces: inForce,
       comment: 'published by holdfast dev',
@@ -243,15 +243,6 @@ export class Supervisor {
     } finally {
       await sidecar.close();
     }
-  }
-}
-
-export function readPolicy(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    const detail = `cannot read ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`;
-    throw new CommandError('file_unreadable', detail, { cause: error });
   }
 }
 

@@ -1,8 +1,9 @@
 /** Policy documents as files, or as standard input: read once, whole, as the bytes they are. */
-import { globSync, readFileSync } from 'node:fs';
-import { extname, resolve } from 'node:path';
+import { globSync } from 'node:fs';
+import { extname } from 'node:path';
 import type { PolicyFormat } from '../../../shared/platform/policy-gate.ts';
 import { CommandError, EXIT, usageError, type ExitCode } from '../failures.ts';
+import { readInput, STANDARD_INPUT } from '../read-input.ts';
 
 export type PolicySource = {
   /** As it was named; `-` is standard input. */
@@ -10,8 +11,6 @@ export type PolicySource = {
   readonly bytes: Buffer;
   readonly format: PolicyFormat;
 };
-
-const STANDARD_INPUT = '-';
 
 /** A mark of a pattern, for shells that left it to us. */
 const PATTERN = /[*?[\]{}]/;
@@ -35,16 +34,7 @@ export function readSource(
   /** For a command whose 1 says something else. */
   exitCode: ExitCode = EXIT.failure,
 ): PolicySource {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file === STANDARD_INPUT ? 0 : resolve(cwd, file));
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new CommandError('file_unreadable', `cannot read ${file}: ${code ?? message}`, {
-      exitCode,
-      cause: error,
-    });
-  }
+  const bytes = readInput(cwd, file, exitCode);
   if (bytes.toString('utf8').trim() === '') {
     throw new CommandError('policy_invalid', `${file}: the document is empty`, { exitCode });
   }
