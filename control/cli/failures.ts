@@ -135,6 +135,10 @@ export function failureOf(error: unknown): Failure {
 /** The daemons name requests, which is not what one types here. */
 function withCommands(detail: string): string {
   return detail
+    .replaceAll('GET /v1/policy/revisions', '`holdfast policy history`')
+    .replaceAll('GET /v1/config', '`holdfast config list`')
+    .replaceAll('GET /v1/placement/groups', '`holdfast placement group list`')
+    .replaceAll('GET /v1/leases', '`holdfast lease list --from control`')
     .replaceAll('GET /v1/outages', '`holdfast outage list`')
     .replaceAll('GET /v1/hosts', '`holdfast host list`');
 }

@@ -66,7 +66,8 @@ function installLeaseViews(app: App, ports: Ports): void {
     },
     async (request) => {
       const record = await ports.store.leases.fetch(request.params.resource);
-      if (record === null) throw notFound(`lease of ${request.params.resource}`);
+      if (record === null)
+        throw notFound(`lease of ${request.params.resource}; GET /v1/leases lists them`);
       return viewOne(ports, record);
     },
   );

@@ -175,7 +175,9 @@ function installPlans(app: App, { placement, placementDesk: desk }: Ports): void
           if (explanation !== null) return explanation;
         }
       }
-      throw notFound(`placement group with ${params.resource}`);
+      throw notFound(
+        `placement group with ${params.resource}; GET /v1/placement/groups lists them`,
+      );
     },
   );
   installBrake(app, placement);

@@ -126,7 +126,10 @@ export class LeaseDesk {
 function refused(resource: string, reason: Declined['reason']): HoldfastError {
   switch (reason) {
     case 'absent':
-      return new HoldfastError('not_found', `there never was a lease of ${resource}`);
+      return new HoldfastError(
+        'not_found',
+        `there never was a lease of ${resource}; GET /v1/leases lists those there are`,
+      );
     case 'in_handover':
       return new HoldfastError(
         'handover_in_progress',

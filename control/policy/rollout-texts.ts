@@ -16,7 +16,7 @@ export function describeWait(rollout: Rollout, progress: Progress): string | nul
       const hosts = current === undefined ? '' : stageText(current);
       if (progress.selected === 0) return `a host in contact that stage ${stage} (${hosts}) fits`;
       return progress.behind > 0
-        ? `${progress.behind} hosts of stage ${stage} (${hosts}) to run it`
+        ? `${progress.behind} ${progress.behind === 1 ? 'host' : 'hosts'} of stage ${stage} (${hosts}) to run it`
         : `a host of stage ${stage} (${hosts}) to run it`;
     }
     case 'baking':

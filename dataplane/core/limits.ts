@@ -159,7 +159,9 @@ export function judgeLimits(
     return { ok: false, code: 'quota_exhausted', kind: 'quota', retryAfterMs, detail, window };
   }
   if (concurrency !== null && use.inUse >= concurrency) {
-    const detail = `${named(subject)} allows ${concurrency} operations that have not ended${ofFleet(subject)}, and there are ${use.inUse}: ask again when one has ended`;
+    const [operations, have] =
+      concurrency === 1 ? ['1 operation', 'has'] : [`${concurrency} operations`, 'have'];
+    const detail = `${named(subject)} allows ${operations} that ${have} not ended${ofFleet(subject)}, and there are ${use.inUse}: ask again when one has ended`;
     const limited = { code: 'concurrency_limited', kind: 'concurrency' } as const;
     return { ok: false, ...limited, retryAfterMs: ASK_AGAIN_MS, detail, window };
   }

@@ -107,7 +107,8 @@ async function rollBack(
 function stageLine({ labels, percentage, bakeMs }: RolloutStage): string {
   const words = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
   if (percentage < 100 || words.length === 0) words.push(`${percentage}%`);
-  return `${words.join('&')} for ${formatDurationMs(bakeMs)}`;
+  const hosts = words.join('&');
+  return bakeMs === 0 ? hosts : `${hosts} for ${formatDurationMs(bakeMs)}`;
 }
 
 function rolloutView(context: CommandContext): View<RolloutStatus> {
@@ -125,8 +126,8 @@ function rolloutView(context: CommandContext): View<RolloutStatus> {
       ['why', ({ reason }) => reason],
       [
         'stage',
-        ({ stage, stages, stageAtMs }) =>
-          `${stage} of ${stages.length}, for ${context.age(stageAtMs)}`,
+        ({ stage, stages, stageAtMs, endedAtMs }) =>
+          `${stage} of ${stages.length}${endedAtMs === null ? `, for ${context.age(stageAtMs)}` : ''}`,
       ],
       ['stages', ({ stages }) => stages.map(stageLine).join(', then ')],
       ['hosts', ({ activated, selected }) => `${activated} of ${selected} run it`],

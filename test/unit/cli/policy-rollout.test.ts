@@ -185,7 +185,7 @@ describe('a roll-out', () => {
   test('is shown', async () => {
     await answering({ 'GET /v1/policy/rollout': { status: 200, body: STATUS } });
     const { out } = await run('policy', 'rollout');
-    for (const line of ['canary=true for 10m, then 100% for 0ms', '2 of 2 run it', 'baking'])
+    for (const line of ['canary=true for 10m, then 100%\n', '2 of 2 run it', 'baking'])
       expect(out).toContain(line);
   });
 
