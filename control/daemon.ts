@@ -182,7 +182,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     lessor,
     leaseDesk,
     placement,
-    placementDesk: new PlacementDesk({ store, placement, clock }),
+    placementDesk: new PlacementDesk({ store, placement, clock, book }),
     allotter,
     publisher,
     publications,

@@ -6,7 +6,7 @@ import Type, { type Static } from 'typebox';
 import { ConfigurationError, durationMs } from '../shared/platform/configuration.ts';
 import { parseListen } from '../shared/platform/http/server.ts';
 import { DAY_MS, DURATION_PATTERN, HOUR_MS } from '../shared/core/time.ts';
-import { LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../shared/core/labels.ts';
+import { LABEL_FORM, LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../shared/core/labels.ts';
 import type { Labels } from '../shared/wire/rollout.ts';
 import type { RetentionLimits } from './core/retention.ts';
 
@@ -212,7 +212,7 @@ function labelsOf(texts: readonly string[], problems: string[]): Labels {
   for (const text of texts) {
     const [key = '', value = '', ...rest] = text.split('=');
     if (!LABEL_KEY.test(key) || !LABEL_VALUE.test(value) || rest.length > 0)
-      problems.push(`labels: ${text} is no label: write a word, =, and a word, as canary=true`);
+      problems.push(`labels: ${text} is no label: write name=value, as canary=true; ${LABEL_FORM}`);
     else if (Object.hasOwn(labels, key)) problems.push(`labels: ${key} is given twice`);
     else labels[key] = value;
   }

@@ -1,5 +1,5 @@
 /** What one host runs beside what it should run, and why the two differ. Reasons in order. */
-import type { FleetHost, Rollout } from '../../shared/wire/rollout.ts';
+import type { FleetHost, Labels, Rollout } from '../../shared/wire/rollout.ts';
 import type { HostFacts } from './host-facts.ts';
 import type { HostState } from './host-presence.ts';
 
@@ -13,19 +13,20 @@ type Seen = {
   };
   readonly state: HostState;
   readonly facts: HostFacts | null;
+  readonly labels: Labels;
   readonly targetRevision: number | null;
   /** Under way. */
   readonly rollout: Rollout | null;
 };
 
 export function viewFleetHost(seen: Seen): FleetHost {
-  const { host, state, facts, targetRevision, rollout } = seen;
+  const { host, state, facts, labels, targetRevision, rollout } = seen;
   const { policyRevision } = host;
   return {
     hostId: host.hostId,
     hostName: host.hostName,
     state,
-    labels: { ...facts?.labels },
+    labels,
     sidecarVersion: host.sidecarVersion,
     policyRevision,
     sinceMs: facts?.policyRevision === policyRevision ? (facts?.sinceMs ?? null) : null,

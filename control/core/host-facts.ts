@@ -3,6 +3,7 @@
  *
  * H1  Counters begin again with each process of a sidecar; what is kept here goes on across them.
  * H2  A host counts as offered a revision from the answer that first named it as its target.
+ * H3  What an operator says about a host goes before what the host says of itself.
  */
 import type { Labels, Tally } from '../../shared/wire/rollout.ts';
 
@@ -86,6 +87,11 @@ export function isOtherThan(known: HostFacts | null, now: HostFacts): boolean {
 function isSameLabels(a: Labels, b: Labels): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
+/** H3: by what a roll-out picks. Placement takes operators' alone: no host is to draw work to itself. */
+export function effectiveLabels(said: Labels, set: Labels): Labels {
+  return { ...said, ...set };
 }
 
 /** H2. */

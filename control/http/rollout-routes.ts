@@ -170,7 +170,9 @@ export function installFleetRoutes(
         const state = classifyHost(lastSyncAtMs, bounds, nowMs);
         const targetRevision = await driver.target(hostId);
         const facts = book.facts(hostId);
-        views.push(viewFleetHost({ host, state, facts, targetRevision, rollout: driver.underWay }));
+        const labels = book.labels(hostId);
+        const rollout = driver.underWay;
+        views.push(viewFleetHost({ host, state, facts, labels, targetRevision, rollout }));
       }
       return { items: views, nextCursor };
     },

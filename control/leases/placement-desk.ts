@@ -19,9 +19,17 @@ import type {
 } from '../store/control-store.ts';
 import type { Placement } from './placement.ts';
 
+/** Who else goes by the labels of hosts. */
+export type LabelBook = {
+  /** What operators say over what the host says. */
+  labels(hostId: string): Labels;
+  noteLabels(hostId: string, labels: Labels): void;
+};
+
 type Ports = {
   readonly store: ControlStore;
   readonly placement: Placement;
+  readonly book: LabelBook;
   readonly clock: Clock;
 };
 
@@ -118,7 +126,7 @@ export class PlacementDesk {
 
   async hostSettings(ref: string): Promise<HostSettingsView> {
     const host = await this.#host(ref);
-    return viewOf(host, await this.#settingsOf(host));
+    return this.#view(host, await this.#settingsOf(host));
   }
 
   setLabels(ref: string, labels: Labels, actor: string): Promise<HostSettingsView> {
@@ -145,7 +153,7 @@ export class PlacementDesk {
     by: { actor: string; action: string; detail: Record<string, unknown> },
     change: (before: HostSettings, atMs: number) => Partial<HostSettings>,
   ): Promise<HostSettingsView> {
-    const { store, clock, placement } = this.#ports;
+    const { store, clock, placement, book } = this.#ports;
     const host = await this.#host(ref);
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
       const before = await this.#settingsOf(host);
@@ -153,11 +161,17 @@ export class PlacementDesk {
       const next = { ...before, ...change(before, atMs), version: before.version + 1 };
       const audit = { atMs, ...by, target: host.hostName };
       if ((await store.placement.putHostSettings(next, audit)) === 'conflict') continue;
+      book.noteLabels(host.hostId, next.labels);
       await placement.changed();
-      return viewOf(host, next);
+      return this.#view(host, next);
     }
     const detail = `the settings of ${host.hostName} were changed by others meanwhile`;
     throw new HoldfastError('overloaded', detail, { retry_after_ms: 1_000 });
+  }
+
+  #view({ hostId, hostName }: HostRecord, { labels, drain }: HostSettings): HostSettingsView {
+    const effectiveLabels = { ...this.#ports.book.labels(hostId) };
+    return { hostId, hostName, labels, effectiveLabels, drain };
   }
 
   async #settingsOf({ hostId }: HostRecord): Promise<HostSettings> {
@@ -179,10 +193,6 @@ export class PlacementDesk {
   }
 }
 
-function viewOf({ hostId, hostName }: HostRecord, { labels, drain }: HostSettings) {
-  return { hostId, hostName, labels, drain };
-}
-
 function checkExpected(name: string, before: GroupRecord | undefined, expected: Expected): void {
   const current = before === undefined || before.spec === null ? null : before.revision;
   if (expected.kind === 'none' ? current === null : current === expected.revision) return;
@@ -193,4 +203,7 @@ const conflict = (name: string, why: string): HoldfastError =>
   new HoldfastError('group_conflict', `group ${name}: ${why}; read it, and try again`);
 
 const noGroup = (name: string): HoldfastError =>
-  new HoldfastError('not_found', `there is no placement group ${name}`);
+  new HoldfastError(
+    'not_found',
+    `there is no placement group ${name}; GET /v1/placement/groups lists them`,
+  );

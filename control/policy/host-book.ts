@@ -1,15 +1,18 @@
 /**
- * What every host last said of itself, in memory: a roll-out looks at all of them each second. It is
- * filled from the store at the start and kept by each sync after its commit.
+ * What every host last said of itself, and the labels that operators gave it, in memory: a roll-out
+ * looks at all of them each second. It is filled from the store at the start and kept by each sync,
+ * and each change of labels, after its commit.
  */
 import type { Instant } from '../../shared/core/time.ts';
-import type { HostFacts } from '../core/host-facts.ts';
+import type { Labels } from '../../shared/wire/rollout.ts';
+import { effectiveLabels, type HostFacts } from '../core/host-facts.ts';
 import type { ControlStore } from '../store/control-store.ts';
 
 export type BookedHost = { readonly hostName: string; readonly facts: HostFacts };
 
 export class HostBook {
   readonly #hosts = new Map<string, BookedHost>();
+  readonly #operatorLabels = new Map<string, Labels>();
   /** On the boot clock, in this run. */
   readonly #heardMs = new Map<string, number>();
   #startedMs = 0;
@@ -21,6 +24,9 @@ export class HostBook {
       const known = facts.get(hostId);
       if (known !== undefined) this.#hosts.set(hostId, { hostName, facts: known });
     }
+    for (const { hostId, labels } of await store.placement.hostSettings()) {
+      this.noteLabels(hostId, labels);
+    }
   }
 
   hosts(): ReadonlyMap<string, BookedHost> {
@@ -29,6 +35,17 @@ export class HostBook {
 
   facts(hostId: string): HostFacts | null {
     return this.#hosts.get(hostId)?.facts ?? null;
+  }
+
+  labels(hostId: string): Labels {
+    return effectiveLabels(
+      this.facts(hostId)?.labels ?? {},
+      this.#operatorLabels.get(hostId) ?? {},
+    );
+  }
+
+  noteLabels(hostId: string, labels: Labels): void {
+    this.#operatorLabels.set(hostId, labels);
   }
 
   note(host: { hostId: string; hostName: string }, facts: HostFacts, now: Instant): void {

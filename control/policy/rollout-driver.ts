@@ -352,9 +352,9 @@ export class RolloutDriver {
       return;
     }
     const now = clock.now();
-    const candidates = [...book.hosts()].flatMap(([hostId, { facts }]) =>
+    const candidates = [...book.hosts().keys()].flatMap((hostId) =>
       book.silentMs(hostId, now) < config.hostLostAfterMs
-        ? [{ hostId, labels: facts.labels, place: placeOf(rollout.policyRevision, hostId) }]
+        ? [{ hostId, labels: book.labels(hostId), place: placeOf(rollout.policyRevision, hostId) }]
         : [],
     );
     this.#picked = pickHosts(stagesSoFar(rollout), candidates);

@@ -225,7 +225,9 @@ export interface LeaseStore {
 export type GroupRecord = Omit<PlacementGroup, 'spec'> & {
   readonly spec: PlacementGroup['spec'] | null;
 };
-export type HostSettings = Omit<HostSettingsView, 'hostName'> & { readonly version: number };
+export type HostSettings = Omit<HostSettingsView, 'hostName' | 'effectiveLabels'> & {
+  readonly version: number;
+};
 
 export interface PlacementStore {
   /** Also those that were deleted; by name. */

@@ -1,5 +1,6 @@
 /** Bodies of control's API about placement: groups of resources, and on which hosts they are. */
 import Type, { type Static } from 'typebox';
+import { LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../core/labels.ts';
 import { DURATION_PATTERN } from '../core/time.ts';
 import { HostNameSchema } from './control-api.ts';
 import { count, wallMs } from './numbers.ts';
@@ -17,8 +18,8 @@ export const GroupNameSchema = Type.String({
 });
 
 export const LabelsSchema = Type.Record(
-  Type.String({ pattern: '^[a-z0-9]([a-z0-9./-]{0,61}[a-z0-9])?$' }),
-  Type.String({ pattern: '^[A-Za-z0-9._-]{1,63}$' }),
+  Type.String({ pattern: LABEL_KEY_PATTERN }),
+  Type.String({ pattern: LABEL_VALUE_PATTERN }),
   { ...closed, maxProperties: LABELS_MAX },
 );
 export type Labels = Static<typeof LabelsSchema>;
@@ -163,6 +164,9 @@ export const HostSettingsSchema = Type.Object(
     hostId: Type.String(),
     hostName: Type.String(),
     labels: LabelsSchema,
+    effectiveLabels: Type.Record(Type.String(), Type.String(), {
+      description: 'these over what the host says of itself: what a roll-out picks by',
+    }),
     drain: nullable(
       Type.Object({ sinceMs: wallMs(), by: Type.String(), reason: nullable(Type.String()) }),
     ),

@@ -137,7 +137,9 @@ export const FleetHostSchema = Type.Object(
     hostId: Type.String(),
     hostName: Type.String(),
     state: Type.Enum(['enrolled', 'connected', 'late', 'lost']),
-    labels: LabelsSchema,
+    labels: Type.Record(Type.String(), Type.String(), {
+      description: 'what the host says of itself, and over it what operators say',
+    }),
     sidecarVersion: nullable(Type.String()),
     policyRevision: nullable(count()),
     sinceMs: nullable(wallMs({ description: 'when control first heard that it runs this' })),

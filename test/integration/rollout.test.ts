@@ -109,6 +109,39 @@ describe('a roll-out by stages', () => {
     expect(world.running()).toEqual([2, 2, 1, 1]);
   });
 
+  test('what an operator says of a host goes before what it says of itself, and shows', async () => {
+    const put = (host: string, labels: Record<string, string>) =>
+      world.control.call('PUT', `/v1/hosts/${host}/labels`, { body: labels });
+    const labelled = await put('host-1', { canary: 'no', zone: 'a' });
+    expect(labelled.json).toMatchObject({
+      labels: { canary: 'no', zone: 'a' },
+      effectiveLabels: { canary: 'no', zone: 'a' },
+    });
+    await put('host-3', { canary: 'true' });
+    await publish();
+    await world.round();
+    expect(world.running()).toEqual([1, 1, 2, 1]);
+    const fleet = (await world.control.get('/v1/fleet')).json['items'];
+    expect(fleet).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ hostName: 'host-1', labels: { canary: 'no', zone: 'a' } }),
+        expect.objectContaining({ hostName: 'host-3', labels: { canary: 'true' } }),
+      ]),
+    );
+
+    // Also after a restart, and no longer once the operator takes it back.
+    await world.control.restart();
+    await world.order('halt');
+    await put('host-1', {});
+    expect((await world.control.get('/v1/hosts/host-1/settings')).json).toMatchObject({
+      labels: {},
+      effectiveLabels: { canary: 'true' },
+    });
+    expect((await world.control.get('/v1/hosts/host-3/settings')).json).toMatchObject({
+      effectiveLabels: { canary: 'true' },
+    });
+  });
+
   test('nothing goes on where no host fits: it proves nothing', async () => {
     delete world.host(1).labels['canary'];
     await world.round();

@@ -1,5 +1,6 @@
 /** What an operator says about a host: its labels, and that it is to be emptied. */
 import type { Command } from 'commander';
+import { LABEL_FORM, LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../../../shared/core/labels.ts';
 import type { HostSettingsView, Labels } from '../../../shared/wire/placement-api.ts';
 import type { CommandContext } from '../command-context.ts';
 import { usageError } from '../failures.ts';
@@ -42,13 +43,26 @@ export function addHostSettings(host: Command, context: CommandContext): void {
     });
 }
 
+const labelsText = (labels: Labels): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+
+const LABEL_KEY = new RegExp(LABEL_KEY_PATTERN);
+const LABEL_VALUE = new RegExp(LABEL_VALUE_PATTERN);
+const isLabel = (key: string, value: string): boolean =>
+  LABEL_KEY.test(key) && LABEL_VALUE.test(value);
+
 function withChanges(labels: Labels, changes: readonly string[]): Labels {
   const next: Record<string, string> = { ...labels };
   for (const change of changes) {
-    const [key = '', value] = change.split('=', 2);
-    if (value !== undefined && key !== '') next[key] = value;
+    const [key = '', value, ...more] = change.split('=');
+    if (value !== undefined && isLabel(key, value) && more.length === 0) next[key] = value;
     else if (value === undefined && key.endsWith('-')) delete next[key.slice(0, -1)];
-    else throw usageError(`${change} is no label: write zone=a to set one, zone- to remove it`);
+    else
+      throw usageError(
+        `${change} is no label: write zone=a to set one, zone- to remove it; ${LABEL_FORM}`,
+      );
   }
   return next;
 }
@@ -60,11 +74,9 @@ const SETTINGS_VIEW: View<HostSettingsView> = {
     { header: 'NAME', value: ({ hostName }) => hostName },
     {
       header: 'LABELS',
-      value: ({ labels }) =>
-        Object.entries(labels)
-          .map(([key, value]) => `${key}=${value}`)
-          .join(','),
+      value: ({ labels }) => labelsText(labels),
     },
+    { header: 'IN ROLL-OUTS', value: ({ effectiveLabels }) => labelsText(effectiveLabels) },
     {
       header: 'DRAIN',
       value: ({ drain }) => (drain === null ? '' : `since ${timeText(drain.sinceMs)}`),

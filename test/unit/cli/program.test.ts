@@ -380,6 +380,7 @@ describe('placement', () => {
       hostId: 'h',
       hostName: 'a',
       labels: { zone: 'x', disk: 'ssd' },
+      effectiveLabels: { zone: 'x', disk: 'ssd', canary: 'true' },
       drain: null,
     };
     await answering({
@@ -388,7 +389,14 @@ describe('placement', () => {
     });
     expect((await run('host', 'label', 'a', 'zone-', 'cores=8')).exitCode).toBe(0);
     expect(JSON.parse(standIn?.asked.at(-1)?.body ?? '')).toEqual({ disk: 'ssd', cores: '8' });
-    expect((await run('host', 'label', 'a', 'zone')).exitCode).toBe(2);
+    for (const wrong of ['zone', 'Zone=a', 'zone=', 'zone=a=b']) {
+      const refused = await run('host', 'label', 'a', wrong);
+      expect([refused.exitCode, refused.err]).toEqual([
+        2,
+        expect.stringContaining(`${wrong} is no label`),
+      ]);
+    }
+    expect((await run('host', 'settings', 'a')).out).toContain('zone=x,disk=ssd,canary=true');
   });
 });
 
