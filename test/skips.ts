@@ -14,6 +14,7 @@ const PROGRAMS = {
   prometheus: ['prometheus'],
   chromium: ['chromium', 'chromium-browser', 'google-chrome'],
   postgres: ['postgres', '/usr/lib/postgresql/*/bin/postgres'],
+  'redis-server': ['redis-server'],
   strace: ['strace'],
   faketime: ['faketime'],
   ip: ['ip', '/usr/sbin/ip', '/sbin/ip'],

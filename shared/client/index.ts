@@ -27,6 +27,8 @@ export { AUTHORITY_HEADER, guardWithFencing, memoryFences } from './fencing-plug
 export type { Authority, Fences, FencingOptions } from './fencing-plugin.ts';
 export { POSTGRES_FENCES_TABLE, postgresFences } from './postgres-fences.ts';
 export type { PostgresConnection } from './postgres-fences.ts';
+export { REDIS_FENCED_SET, redisFences } from './redis-fences.ts';
+export type { RedisConnection, RedisFences, RedisWrite } from './redis-fences.ts';
 export { ProblemError } from './problem-error.ts';
 export { UnreachableError } from './transport.ts';
 export type { Transport, TransportRequest, TransportResponse } from './transport.ts';
