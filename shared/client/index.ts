@@ -29,6 +29,15 @@ export { POSTGRES_FENCES_TABLE, postgresFences } from './postgres-fences.ts';
 export type { PostgresConnection } from './postgres-fences.ts';
 export { REDIS_FENCED_SET, redisFences } from './redis-fences.ts';
 export type { RedisConnection, RedisFences, RedisWrite } from './redis-fences.ts';
+export { EPOCH_METADATA, getFenced, putFenced } from './object-fences.ts';
+export type {
+  FencedObject,
+  FencedPut,
+  FencedPutRequest,
+  ObjectAnswer,
+  ObjectFetch,
+  ObjectRequest,
+} from './object-fences.ts';
 export { ProblemError } from './problem-error.ts';
 export { UnreachableError } from './transport.ts';
 export type { Transport, TransportRequest, TransportResponse } from './transport.ts';
