@@ -16,6 +16,9 @@
  *     for this very effect and moments ago (I4). That it was refused, or not to be had, is recorded.
  * O8  When control withdraws the authority of the host, accepted work goes as `onRevoke` said at its
  *     admission, and nothing that was paused is released before control gives authority again.
+ * O9  An outcome is recorded as it was reported, also when the lease of its attempt was lost before:
+ *     refusing it would unmake nothing that was done. The record says that it was lost, and the
+ *     operation ends with that as its reason, unless the worker gave one (I6, I8).
  */
 import { assertNever } from '../../shared/core/assert.ts';
 import type { Instant } from '../../shared/core/time.ts';

@@ -73,6 +73,7 @@ export type LifecycleEvent =
       readonly outcome: 'succeeded' | 'failed' | 'unknown';
       readonly result: unknown;
       readonly reason: string | null;
+      readonly ownership: OwnershipVerdict | null;
     }
   | { readonly kind: 'cancel'; readonly reason: string }
   | { readonly kind: 'lose_worker'; readonly attempt: number }

@@ -1,7 +1,8 @@
-/** What a worker does to an operation: O1 to O7 of `operation-lifecycle.ts`. */
+/** What a worker does to an operation: O1 to O7, and O9, of `operation-lifecycle.ts`. */
 import { canonicalJson } from '../../shared/core/canonical-json.ts';
-import type { OwnershipVerdict } from '../../shared/core/lease.ts';
-import type { Instant } from '../../shared/core/time.ts';
+import { checkFence, type OwnershipVerdict } from '../../shared/core/lease.ts';
+import type { BootMs, Instant } from '../../shared/core/time.ts';
+import type { Outcome } from '../../shared/wire/operation.ts';
 import {
   type LifecycleEvent,
   type LifecycleResult,
@@ -273,6 +274,7 @@ export function reportOutcome(
           `the outcome of effect ${open.name} is not known: report it, or report the operation as unknown`,
         );
   }
+  const ownership = ownershipAtEnd(operation, event.ownership);
   const outcome = {
     outcome: event.outcome,
     provenance: 'asserted' as const,
@@ -281,13 +283,14 @@ export function reportOutcome(
     attempt: event.attempt,
     atMs: now.wallMs,
     late: operation.state === 'unknown',
+    ...(ownership === null ? {} : { ownership }),
   };
   const effects = event.outcome === 'unknown' ? markUnknown(operation, now) : operation.effects;
   return moved(
     operation,
     {
       state: event.outcome,
-      reason: event.reason ?? (event.outcome === 'unknown' ? 'reported_unknown' : null),
+      reason: event.reason ?? reasonOfEnd(event.outcome, ownership),
       outcome,
       effects,
     },
@@ -295,6 +298,34 @@ export function reportOutcome(
     now,
     { outcome },
   );
+}
+
+/** O9: a report may have waited in the queue until its lease was over, or taken over. */
+export function ownedAsOf(
+  event: LifecycleEvent,
+  at: { readonly bootMs: BootMs; readonly highestEpoch: number | null },
+): LifecycleEvent {
+  if (event.kind !== 'report_outcome' || event.ownership?.owned !== true) return event;
+  const { epoch, endsBootMs } = event.ownership;
+  if (at.bootMs < endsBootMs && checkFence(at.highestEpoch, epoch).accepted) return event;
+  return { ...event, ownership: { owned: false, reason: 'lease_expired' } };
+}
+
+type Ending = NonNullable<Outcome['ownership']>;
+
+/** O9. */
+function ownershipAtEnd(
+  { leaseResource, attemptLeaseEpoch }: StoredOperation,
+  verdict: OwnershipVerdict | null,
+): Ending | null {
+  if (leaseResource === null) return null;
+  if (verdict?.owned !== true || verdict.epoch !== attemptLeaseEpoch) return 'lost';
+  return verdict.inGrace ? 'in_grace' : 'held';
+}
+
+function reasonOfEnd(outcome: Outcome['outcome'], ownership: Ending | null): string | null {
+  if (ownership === 'lost') return 'lease_lost_before_outcome';
+  return outcome === 'unknown' ? 'reported_unknown' : null;
 }
 
 function withEffect(operation: StoredOperation, effect: StoredEffect): StoredEffect[] {

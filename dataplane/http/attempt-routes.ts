@@ -117,15 +117,8 @@ function installAttempts(app: App, { executions, leases, clock }: Parts): void {
     async (request) => {
       const { id, attempt } = request.params;
       const { outcome, result = null, reason = null } = request.body;
-      return (
-        await executions.apply(id, scopeOf(request), {
-          kind: 'report_outcome',
-          attempt,
-          outcome,
-          result,
-          reason,
-        })
-      ).operation;
+      const report = { attempt, outcome, result, reason };
+      return (await executions.reportOutcome(id, scopeOf(request), report)).operation;
     },
   );
 }

@@ -25,6 +25,7 @@ import { FIRST_PREVIOUS_HASH, type EventKind, type Outage } from '../../shared/w
 import type { AdmissionText } from '../core/admission-text.ts';
 import type { ChainPlace, JournalMemory } from '../core/journal-verdict.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
+import { ownedAsOf } from '../core/operation-steps.ts';
 import {
   SETTLED_STATES,
   hasEnded,
@@ -341,7 +342,12 @@ export class JournalEngine {
     const { operation } = found;
     const stale = this.#staleOwner(operation, command.event) ?? this.#recheckOver(command.event);
     if (stale !== null) return stale;
-    const result = applyLifecycleEvent(operation, command.event, command.now);
+    const { leaseResource } = operation;
+    const event = ownedAsOf(command.event, {
+      bootMs: this.#clock.now().bootMs,
+      highestEpoch: leaseResource === null ? null : this.#fence(leaseResource),
+    });
+    const result = applyLifecycleEvent(operation, event, command.now);
     if (!result.ok) return { type: 'declined', code: result.code, detail: result.detail };
     if (result.note !== null) {
       const next = result.operation;

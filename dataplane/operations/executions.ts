@@ -88,6 +88,16 @@ export class Executions {
     throw refusedEffect(operation, name, refusal);
   }
 
+  /** O9. */
+  async reportOutcome(
+    operationId: string,
+    app: string | null,
+    report: Omit<LifecycleEvent & { kind: 'report_outcome' }, 'kind' | 'ownership'>,
+  ): Promise<Applied> {
+    const ownership = this.#ownership(this.find(operationId, app), false);
+    return this.apply(operationId, app, { kind: 'report_outcome', ...report, ownership });
+  }
+
   /** Not journaled, unless there is a checkpoint to save. */
   async heartbeat(
     operationId: string,

@@ -50,6 +50,12 @@ export const OutcomeSchema = Type.Object(
     attempt: count(),
     atMs: wallMs(),
     late: Type.Boolean({ description: 'reported after the operation had become unknown' }),
+    ownership: Type.Optional(
+      Type.Enum(['held', 'in_grace', 'lost'], {
+        description:
+          'whether the host still held the lease of the attempt, at its epoch, when the outcome was recorded; absent where no lease was needed',
+      }),
+    ),
   },
   { $id: 'Outcome' },
 );

@@ -69,7 +69,7 @@ export class AgedJournal {
 
   async end(key: string, outcome: 'succeeded' | 'failed' | 'unknown' = 'succeeded') {
     const report = { kind: 'report_outcome', attempt: 1, result: null, reason: null } as const;
-    await this.apply(key, { ...report, outcome });
+    await this.apply(key, { ...report, outcome, ownership: null });
   }
 
   /** Admitted, started and succeeded, all at once. */

@@ -113,6 +113,7 @@ export async function work(journal: Journal, from: number, rounds: number): Prom
           outcome: 'succeeded',
           result: { round },
           reason: null,
+          ownership: null,
         },
       });
     }

@@ -114,5 +114,6 @@ export const report = (
   outcome: 'succeeded',
   result: null,
   reason: null,
+  ownership: null,
   ...change,
 });

@@ -69,6 +69,43 @@ test('I7: nor an effect', async () => {
   expect(await begin(endsBootMs)).toMatchObject({ type: 'applied' });
 });
 
+test.each([
+  ['held until it is recorded', 60_000, null, { outcome: { ownership: 'held' }, reason: null }],
+  [
+    'over while it waited for the journal',
+    -1_000,
+    null,
+    { outcome: { ownership: 'lost' }, reason: 'lease_lost_before_outcome' },
+  ],
+  [
+    'under a rival that was seen here',
+    60_000,
+    6,
+    { outcome: { ownership: 'lost' }, reason: 'lease_lost_before_outcome' },
+  ],
+])(
+  'I6, I8: a success is a success, and says of its lease: %s',
+  async (_name, leftMs, rival, expected) => {
+    await start(clock.now().bootMs + 60_000);
+    if (rival !== null)
+      await journal.submit({ type: 'check_fence', resource: 'orders/7', epoch: rival });
+    await journal.submit({
+      type: 'apply',
+      operationId: 'op_a',
+      app: null,
+      event: {
+        kind: 'report_outcome',
+        attempt: 1,
+        outcome: 'succeeded',
+        result: null,
+        reason: null,
+        ownership: owned(clock.now().bootMs + leftMs),
+      },
+    });
+    expect(journal.operation('op_a')).toMatchObject({ state: 'succeeded', ...expected });
+  },
+);
+
 test('I1, I6: a register and the fence it raised are there for the next start', async () => {
   const write = {
     app: 'demo',

@@ -119,7 +119,12 @@ function makePerform(admissions: Admissions, executions: Executions) {
         return answer;
       case 'report_outcome': {
         const { outcome, result } = request;
-        await apply({ kind: 'report_outcome', attempt, outcome, result, reason: null });
+        await executions.reportOutcome(operationId, APP, {
+          attempt,
+          outcome,
+          result,
+          reason: null,
+        });
         return answer;
       }
       case 'cancel':

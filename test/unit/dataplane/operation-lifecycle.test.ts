@@ -325,7 +325,7 @@ describe('I4: recheck: commit', () => {
 });
 
 describe('I6: a step needs the lease of its attempt', () => {
-  const owned = (epoch: number): OwnershipVerdict => ({
+  const owned = (epoch: number): OwnershipVerdict & { owned: true } => ({
     owned: true,
     epoch,
     inGrace: false,
@@ -349,6 +349,40 @@ describe('I6: a step needs the lease of its attempt', () => {
       'lease_lost',
     );
     expect(codeOf(record, begin({ ownership: null }))).toBe('lease_lost');
+  });
+
+  const ends: readonly (readonly [string, OwnershipVerdict | null])[] = [
+    ['held', owned(5)],
+    ['in_grace', { ...owned(5), inGrace: true }],
+    ['lost', owned(7)],
+    ['lost', { owned: false, reason: 'lease_expired' }],
+    ['lost', { owned: false, reason: 'lease_absent' }],
+    ['lost', null],
+  ];
+
+  test('an outcome is kept as reported, and says whether the lease was still held', () => {
+    for (const state of ['accepted', 'executing', 'paused', 'unknown'] as const) {
+      for (const outcome of ['succeeded', 'failed', 'unknown'] as const) {
+        for (const [is, ownership] of ends) {
+          const record = leased({ state, attempt: 1, attemptLeaseEpoch: 5 });
+          const result = applyLifecycleEvent(record, report({ outcome, ownership }), NOW);
+          if (!result.ok) throw new Error(result.detail);
+          if (result.note === null) continue;
+          const { operation: ended } = result;
+          const otherwise = outcome === 'unknown' ? 'reported_unknown' : null;
+          expect(ended).toMatchObject({ state: outcome, outcome: { outcome, ownership: is } });
+          expect(ended.reason).toBe(is === 'lost' ? 'lease_lost_before_outcome' : otherwise);
+          expect(result.note.body).toMatchObject({ outcome: { ownership: is } });
+        }
+      }
+    }
+  });
+
+  test('a reason that the worker gave stays; where no lease was needed nothing is said of one', () => {
+    const record = leased({ state: 'executing', attempt: 1, attemptLeaseEpoch: 5 });
+    const told = after(record, report({ outcome: 'failed', reason: 'card declined' }));
+    expect(told).toMatchObject({ reason: 'card declined', outcome: { ownership: 'lost' } });
+    expect(after(executing(), report()).outcome).not.toHaveProperty('ownership');
   });
 });
 
