@@ -83,6 +83,8 @@ type Base = Pick<ControlPorts, 'config' | 'clock' | 'random' | 'logger'> & {
 type Start = Awaited<ReturnType<typeof beginRun>>['start'];
 
 const AUDIT_ENTRIES_CHECKED = 1_000;
+/** After an outage all hosts connect at once; the kernel has bounds of its own. */
+const LISTEN_BACKLOG = 4_096;
 
 export async function buildControl(ports: ControlPorts): Promise<Control> {
   const { config, clock, random, store, keys, logger, version } = ports;
@@ -139,6 +141,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
       await placement.start();
       await app.listen({
         ...config.listen,
+        backlog: LISTEN_BACKLOG,
         listenTextResolver: (at) => `HTTP socket open at ${at}`,
       });
       return addressOf(app);

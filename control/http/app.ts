@@ -74,7 +74,9 @@ export type AppPorts = {
 const BODY_BYTES_MAX = 64 * 1024;
 /** Beyond the longest long-poll, for the answer to leave. */
 const ANSWER_ALLOWANCE_MS = 10_000;
-/** Beside those that wait for a bundle. */
+/** One waits for a bundle, one syncs, one reports. */
+const CONNECTIONS_PER_HOST = 3;
+/** Of operators, and of who enrols. */
 const OTHER_CONNECTIONS_MAX = 2_048;
 
 export async function buildApp(
@@ -89,7 +91,7 @@ export async function buildApp(
     description: 'Publishes policy, enrols hosts, grants leases, and keeps what hosts report',
     bodyBytesMax: BODY_BYTES_MAX,
     handlerTimeoutMs: config.bundleWaitMaxMs + ANSWER_ALLOWANCE_MS,
-    connectionsMax: config.bundleWaitersMax + OTHER_CONNECTIONS_MAX,
+    connectionsMax: config.bundleWaitersMax * CONNECTIONS_PER_HOST + OTHER_CONNECTIONS_MAX,
   });
   let routes: readonly RouteAccess[] = [];
   // In a scope of their own, which is built after the plugin that describes them.

@@ -9,10 +9,11 @@ import { join } from 'node:path';
 import { openControl } from '../../shared/client/index.ts';
 import { UndiciTransport } from '../../shared/client/transport.ts';
 import { ControlProcess, adminTokenIn } from '../fakes/control-process.ts';
+import { benchHandOver, type HandOverFigures } from './hand-over.ts';
 import { percentile } from './http-load.ts';
 import { LeaseHost } from './lease-host.ts';
 
-export type LeaseFigures = {
+export type LeaseFigures = HandOverFigures & {
   readonly renewalsPerSecond: number;
   /** As fast as it goes: syncs wait for each other. */
   readonly renewalSyncP99Ms: number;
@@ -26,8 +27,11 @@ export type LeaseFigures = {
   /** Without an answer, or refused; with more than a handful the rest are no figures. */
   readonly failedSyncs: number;
   readonly controlCores: number;
-  /** Of this process: near 1, and it is what holds the syncs up. */
+  /** That its event loop was ready to run and others of this machine ran: it holds the syncs up. */
+  readonly controlWaitedCores: number;
+  /** Of this process: with what it waited near 1, and it is what holds the syncs up. */
   readonly benchCores: number;
+  readonly benchWaitedCores: number;
   readonly kbPerSidecar: number;
 };
 
@@ -54,6 +58,7 @@ const TICKS_PER_SECOND = 100;
 
 export async function benchLeases(options: LeaseBenchOptions): Promise<LeaseFigures> {
   const { sidecars, rounds, say } = options;
+  const handOver = await benchHandOver(say);
   const root = mkdtempSync(join(tmpdir(), 'holdfast-bench-leases-'));
   const listen = ['--data-dir', root, '--listen', '127.0.0.1:0'];
   const control = new ControlProcess([...listen, '--lease-ttl', '60s']);
@@ -66,7 +71,7 @@ export async function benchLeases(options: LeaseBenchOptions): Promise<LeaseFigu
     say(`${many.length} sidecars enrolled`);
     const fleet = await syncFleet(many, control.pid, rounds, say);
     await Promise.all(many.map((host) => host.close()));
-    return { ...renewals, leasesPerSync: LEASES_PER_SYNC, sidecars, ...fleet };
+    return { ...handOver, ...renewals, leasesPerSync: LEASES_PER_SYNC, sidecars, ...fleet };
   } finally {
     await control.kill('SIGKILL');
     rmSync(root, { recursive: true, force: true });
@@ -143,7 +148,9 @@ async function syncFleet(
   pid: number,
   rounds: number,
   say: (text: string) => void,
-): Promise<Omit<LeaseFigures, keyof RenewalFigures | 'leasesPerSync' | 'sidecars'>> {
+): Promise<
+  Omit<LeaseFigures, keyof (RenewalFigures & HandOverFigures) | 'leasesPerSync' | 'sidecars'>
+> {
   const emptyKb = residentKb(pid);
   const tookMs: number[] = [];
   let failed = 0;
@@ -164,7 +171,13 @@ async function syncFleet(
     await until(startedMs + lastsMs);
   };
   await round(true);
-  const before = { cpuS: cpuSeconds(pid), own: process.cpuUsage(), ms: performance.now() };
+  const before = {
+    cpuS: cpuSeconds(pid),
+    own: process.cpuUsage(),
+    waitedS: waitedSeconds(pid),
+    ownWaitedS: waitedSeconds(process.pid),
+    ms: performance.now(),
+  };
   for (let done = 0; done < rounds; done += 1) await round(false);
   const seconds = (performance.now() - before.ms) / 1_000;
   const controlCores = (cpuSeconds(pid) - before.cpuS) / seconds;
@@ -177,11 +190,13 @@ async function syncFleet(
     syncP99Ms: percentile(sorted, 0.99),
     failedSyncs: failed,
     controlCores,
+    controlWaitedCores: (waitedSeconds(pid) - before.waitedS) / seconds,
+    benchWaitedCores: (waitedSeconds(process.pid) - before.ownWaitedS) / seconds,
     benchCores: (own.user + own.system) / 1_000_000 / seconds,
     kbPerSidecar,
   };
   say(
-    `${Math.round(figures.syncsPerSecond)} syncs/s, control takes ${controlCores.toFixed(2)} cores`,
+    `${Math.round(figures.syncsPerSecond)} syncs/s, control takes ${controlCores.toFixed(2)} cores and waits for ${figures.controlWaitedCores.toFixed(2)}`,
   );
   return figures;
 }
@@ -196,6 +211,12 @@ function cpuSeconds(pid: number): number {
   const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ', 2);
   const fields = rest.split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** What the first thread of a process, its event loop, has waited for a processor. */
+function waitedSeconds(pid: number): number {
+  const [, waitedNs] = readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ');
+  return Number(waitedNs) / 1e9;
 }
 
 function residentKb(pid: number): number {

@@ -13,7 +13,8 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
   admit    admission, durable before the answer, singly and in batches, against a bare Fastify route
            with the same schemas
   growth   rate of admission and time to open as the journal grows [--sizes 10000,1000000,5000000]
-  leases   renewals in batches, and what sidecars that sync cost control [--sidecars 10000]
+  leases   a shard handed over between two sidecars, renewals in batches, and what sidecars that
+           sync cost control [--sidecars 10000]
   decide   policy decisions in process beside Cedar and over HTTP beside Cerbos, and what publication
            costs [--rules 10,100,1000,10000] [--no-rivals]; installs the two once, into a cache
   activate a revision put in force by the sidecar: time, and longest delay of its event loop
