@@ -94,8 +94,16 @@ export type Upstream = {
   identity(): EnrolledHost | null;
 };
 
+/** All gates of this build, and those for what it has had in force. */
+function policyChecks(compile: ExpressionCompiler) {
+  return {
+    checkPolicy: (value: unknown): Steps<PolicyCheck> => checkPolicySteps(value, compile),
+    checkKept: (value: unknown): Steps<PolicyCheck> => checkPublishedPolicySteps(value, compile),
+  };
+}
+
 export function buildUpstream(options: UpstreamOptions): Upstream {
-  const { clock, random, logger, metrics, config, transport, compile } = options;
+  const { clock, random, logger, metrics, config, transport } = options;
   const { controlUrl, hostName, joinToken, syncIntervalMs, requestTimeoutMs } = config;
   const feed = options.journalFeed;
   const directory = join(options.dataDir, 'authority');
@@ -104,10 +112,8 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const identity = new HostIdentity({ dataDir: options.dataDir, hostName, logger });
   const link = new ControlLink({ transport, identity, clock, random, requestTimeoutMs });
   const reach = new Reach();
-  const checkPolicy = (value: unknown): Steps<PolicyCheck> => checkPolicySteps(value, compile);
-  const checkKept = (value: unknown): Steps<PolicyCheck> =>
-    checkPublishedPolicySteps(value, compile);
   const { pause } = options;
+  const { checkPolicy, checkKept } = policyChecks(options.compile);
   const checks = { checkPolicy, checkKept, pause };
   const policy = new PolicyKeeper({ ...base, directory, identity, feed, ...checks });
   const leases = new LeaseKeeper({ ...base, directory });

@@ -98,18 +98,22 @@ test('the text of an admission is its JSON, and is the same when it was read and
   const names = Object.keys(full) as (keyof Admission)[];
   const unsaid = names.filter((name) => newEntry('k').admission[name] === undefined);
   fc.assert(
-    fc.property(fc.subarray([...unsaid, 'attributes']), fc.double({ min: 0 }), (left, bootMs) => {
-      const kept = Object.entries(full).filter(([name]) => !left.includes(name as never));
-      const deadlineBoot = { bootId: 'b"\n', bootMs };
-      const admission = { ...Object.fromEntries(kept), deadlineBoot } as Admission;
-      const { own, end } = texts.textOf(admission);
-      const body: unknown = JSON.parse(own + end);
-      expect(body).toEqual(JSON.parse(JSON.stringify(admission)));
-      const entry = { seq: 1, atMs: 2, kind: 'admitted', operationId: 'op_k', outageId: null };
-      // As control checks it.
-      expect(eventHash('0', { ...entry, body })).toBe(
-        entryHash('0', { ...entry, bodyText: own + end }),
-      );
-    }),
+    fc.property(
+      fc.subarray([...unsaid, 'attributes']),
+      fc.double({ noDefaultInfinity: true, min: 0 }),
+      (left, bootMs) => {
+        const kept = Object.entries(full).filter(([name]) => !left.includes(name as never));
+        const deadlineBoot = { bootId: 'b"\n', bootMs };
+        const admission = { ...Object.fromEntries(kept), deadlineBoot } as Admission;
+        const { own, end } = texts.textOf(admission);
+        const body: unknown = JSON.parse(own + end);
+        expect(body).toEqual(JSON.parse(JSON.stringify(admission)));
+        const entry = { seq: 1, atMs: 2, kind: 'admitted', operationId: 'op_k', outageId: null };
+        // As control checks it.
+        expect(eventHash('0', { ...entry, body })).toBe(
+          entryHash('0', { ...entry, bodyText: own + end }),
+        );
+      },
+    ),
   );
 });
