@@ -67,9 +67,14 @@ export class SupervisedSidecar {
     return this.#options.failpoints !== undefined;
   }
 
+  /** As a crash does: it is started again. */
+  kill(): void {
+    this.#child?.kill('SIGKILL');
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
-    this.#child?.kill('SIGKILL');
+    this.kill();
     await this.#running;
     await this.client.close();
   }
