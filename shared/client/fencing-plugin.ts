@@ -39,7 +39,10 @@ type Instance<R extends Request> = {
 };
 
 export type FencingOptions<R extends Request> = {
-  /** The published keys: `fetchKeys(url)`, or a list that was put there with the service. */
+  /**
+   * The published keys: those of control's `/.well-known/jwks.json`, kept where they outlive an
+   * outage (as in `deploy/examples/fencing/guarded-service.ts`), or a list that came with the service.
+   */
   readonly keys: () => Promise<readonly PublicKey[]>;
   readonly controlId?: string;
   readonly fences: Fences;
