@@ -12,6 +12,7 @@ import { pause } from '../pause.ts';
 const TAKEOVER_BOUND_MS = 30_000;
 const POLL_MS = 20;
 const LATE_SHARE = 0.9;
+const COPY_AGE_MINUTES = 60;
 
 type Fault = {
   readonly name: string;
@@ -65,7 +66,7 @@ const FAULTS: readonly Fault[] = [
   cut('cut on the way up', { up: false, down: true }),
   cut('cut on the way down', { up: true, down: false }),
   {
-    name: 'control killed and put back',
+    name: 'control put back an hour',
     begin: async ({ site }) => {
       await site.killControl();
       site.restoreDatabase();
@@ -98,15 +99,25 @@ export const ownership: Campaign = {
 async function run({ cycles, from, undo, isOver, say }: CampaignOptions): Promise<CampaignReport> {
   const record = new OwnershipRecord();
   const site = await OwnershipSite.make(undo, record);
+  const { withoutNetworks } = site;
+  const cutBy = withoutNetworks === null ? 'network namespaces' : `a proxy (${withoutNetworks})`;
+  say(`cut by ${cutBy}`);
   const breaches: Breach[] = [];
   const tally: Record<string, number> = {};
   let lateWrites = 0;
   for (const host of site.hosts) host.start();
   await ownerOf(site, record);
-  // What it is put back to knows none of the owners that come after.
+  // What it is put back to is an hour old, and knows none of the owners that come after.
   await site.killControl();
   site.copyDatabase();
+  for (const host of site.hosts) {
+    host.stepWallClock(0);
+    record.forgetPromises(host.name, performance.now());
+  }
   await site.startControl();
+  const copyAgeMinutes = await site.knowledgeAgeMinutes();
+  if (copyAgeMinutes < COPY_AGE_MINUTES)
+    breaches.push({ what: 'the copy of control', detail: `is ${copyAgeMinutes} minutes old` });
   for (let done = 0; done < cycles && !isOver() && breaches.length === 0; done += 1) {
     const fault = FAULTS[(from - 1 + done) % FAULTS.length];
     if (fault === undefined) break;
@@ -139,6 +150,8 @@ async function run({ cycles, from, undo, isOver, say }: CampaignOptions): Promis
   return {
     counts: {
       ...tally,
+      'cut by': cutBy,
+      'age of the copy in minutes': copyAgeMinutes,
       owners: new Set(record.beliefs.map(({ epoch }) => epoch)).size,
       'stretches of belief': record.beliefs.length,
       'writes taken': accepted.length,

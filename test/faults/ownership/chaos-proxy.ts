@@ -25,11 +25,12 @@ export class ChaosProxy {
     this.#server = createServer((near) => this.#join(near));
   }
 
-  async listen(): Promise<string> {
+  /** Its URL. */
+  async listen(address = '127.0.0.1'): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#server.listen(0, '127.0.0.1', () => resolve());
+    this.#server.listen(0, address, () => resolve());
     await promise;
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://${address}:${(this.#server.address() as AddressInfo).port}`;
   }
 
   set(wire: Partial<Wire>): void {

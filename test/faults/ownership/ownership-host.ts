@@ -6,17 +6,19 @@ import { pause } from '../pause.ts';
 import { SidecarProcess } from '../sidecar/sidecar-process.ts';
 import type { Site } from '../sidecar/site.ts';
 import type { Undo } from '../undo.ts';
-import type { ChaosProxy } from './chaos-proxy.ts';
+import type { HostWire } from './host-wire.ts';
 import type { OwnershipRecord } from './ownership-record.ts';
 
 export const RESOURCE = 'shards/one';
 const LOOK_MS = 40;
 const WORK_MS = 60;
 const HOUR_S = 3_600;
+/** All begin an hour ago, so that the copy of control is an hour old when the rest begins. */
+export const FIRST_HOURS = -1;
 
 export class OwnershipHost {
   readonly name: string;
-  readonly wire: ChaosProxy;
+  readonly wire: HostWire;
   readonly process: SidecarProcess;
   /** The newest token that its worker was given. */
   lastEpoch: number | null = null;
@@ -32,28 +34,31 @@ export class OwnershipHost {
     readonly site: Site;
     readonly undo: Undo;
     readonly record: OwnershipRecord;
-    readonly wire: { readonly proxy: ChaosProxy; readonly url: string };
+    readonly wire: HostWire;
+    /** Of control, over the wire. */
+    readonly url: string;
     readonly joinTokenFile: string;
     /** That moves the wall clock. */
     readonly library: string;
   }) {
-    const { name, site, undo, record, wire, joinTokenFile } = parts;
+    const { name, site, undo, record, wire, url, joinTokenFile } = parts;
     this.name = name;
-    this.wire = wire.proxy;
+    this.wire = wire;
     this.#record = record;
     this.#clocks = {
       wall: join(site.root, `${name}.wall-clock`),
       uptime: join(site.root, `${name}.uptime`),
     };
-    this.stepWallClock(0);
+    this.stepWallClock(FIRST_HOURS);
     this.jumpBootClock(0);
     this.process = new SidecarProcess(site, undo, {
       dataDir: join(site.root, name),
       joinTokenFile,
-      under: this.#clockedCommand(parts.library),
+      under: [...(wire.network?.command ?? []), ...this.#clockedCommand(parts.library)],
+      ...(wire.network === null ? {} : { socketPath: join(site.root, `${name}.sock`) }),
       callTimeoutMs: 60_000,
       env: {
-        HOLDFAST_CONTROL_URL: wire.url,
+        HOLDFAST_CONTROL_URL: url,
         HOLDFAST_HOST_NAME: name,
         HOLDFAST_SYNC_INTERVAL: '1s',
         HOLDFAST_REQUEST_TIMEOUT: '3s',

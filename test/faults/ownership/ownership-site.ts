@@ -15,9 +15,11 @@ import { openControl, type ControlClient } from '../../../shared/client/index.ts
 import { ControlProcess, adminTokenIn } from '../../fakes/control-process.ts';
 import { CannotRunHere } from '../campaign.ts';
 import { expectReady } from '../subject.ts';
+import { HostNetwork, whyNoNamespaces } from '../inject/host-network.ts';
 import type { Undo } from '../undo.ts';
 import { ChaosProxy } from './chaos-proxy.ts';
-import { OwnershipHost } from './ownership-host.ts';
+import { HostWire } from './host-wire.ts';
+import { FIRST_HOURS, OwnershipHost } from './ownership-host.ts';
 import type { OwnershipRecord } from './ownership-record.ts';
 
 export const TTL_MS = 3_000;
@@ -30,13 +32,17 @@ export class OwnershipSite {
   readonly root: string;
   readonly #undo: Undo;
   readonly #port: number;
+  readonly #library: string;
+  /** Why the hosts have no networks of their own; `null`: they have. */
+  readonly withoutNetworks = whyNoNamespaces();
   #control: ControlProcess | null = null;
   hosts: readonly OwnershipHost[] = [];
 
-  private constructor(root: string, undo: Undo, port: number) {
+  private constructor(root: string, undo: Undo, at: { port: number; library: string }) {
     this.root = root;
     this.#undo = undo;
-    this.#port = port;
+    this.#port = at.port;
+    this.#library = at.library;
   }
 
   static async make(undo: Undo, record: OwnershipRecord): Promise<OwnershipSite> {
@@ -45,8 +51,9 @@ export class OwnershipSite {
       throw new CannotRunHere('ownership needs libfaketime: install faketime');
     const root = mkdtempSync(join(tmpdir(), 'holdfast-ownership-'));
     undo.add(`directory ${root}`, () => rmSync(root, { recursive: true, force: true }));
-    const site = new OwnershipSite(root, undo, await claimPort(0, { flag: 'the campaign' }));
-    await site.startControl();
+    const controlPort = await claimPort(0, { flag: 'the campaign' });
+    const site = new OwnershipSite(root, undo, { port: controlPort, library });
+    await site.startControl(FIRST_HOURS);
     const client = site.#client();
     try {
       await client.publishPolicy(readFileSync(POLICY, 'utf8'), { format: 'yaml', replaces: null });
@@ -54,13 +61,15 @@ export class OwnershipSite {
       const appsFile = join(root, 'apps.json');
       writeFileSync(appsFile, JSON.stringify(apps), { mode: 0o600 });
       const hosts: OwnershipHost[] = [];
-      for (const name of NAMES) {
+      for (const [index, name] of NAMES.entries()) {
         const { joinToken } = await client.createJoinToken({ hostName: name });
         const joinTokenFile = join(root, `${name}.join`);
         writeFileSync(joinTokenFile, joinToken, { mode: 0o600 });
+        const network = site.withoutNetworks === null ? new HostNetwork(index, undo) : null;
         const proxy = new ChaosProxy(site.#port);
-        const url = await proxy.listen();
-        undo.add(`the wire of ${name}`, () => proxy.close());
+        const url = await proxy.listen(network?.nearAddress);
+        const wire = new HostWire(proxy, network);
+        undo.add(`the wire of ${name}`, () => wire.close());
         mkdirSync(join(root, name));
         const port = await claimPort(0, { flag: 'the campaign' });
         const at = { root, template: '', appsFile, token: TOKEN, port };
@@ -70,7 +79,8 @@ export class OwnershipSite {
             site: at,
             undo,
             record,
-            wire: { proxy, url },
+            wire,
+            url,
             joinTokenFile,
             library,
           }),
@@ -84,9 +94,16 @@ export class OwnershipSite {
     return site;
   }
 
-  async startControl(): Promise<void> {
+  /** Its wall clock may be hours off; the clock by which leases are measured is not. */
+  async startControl(hours = 0): Promise<void> {
     const args = ['--data-dir', this.#dataDir, '--listen', `127.0.0.1:${this.#port}`];
-    const control = new ControlProcess([...args, '--lease-ttl', `${TTL_MS}ms`]);
+    const clock = {
+      LD_PRELOAD: this.#library,
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      FAKETIME: `${hours < 0 ? '' : '+'}${hours}h`,
+    };
+    const env = hours === 0 ? {} : clock;
+    const control = new ControlProcess([...args, '--lease-ttl', `${TTL_MS}ms`], env);
     this.#undo.add('control', () => void control.kill('SIGKILL'));
     await control.listening;
     this.#control = control;
@@ -106,6 +123,19 @@ export class OwnershipSite {
     for (const name of DATABASE) {
       rmSync(join(this.#dataDir, name), { force: true });
       cpSync(join(this.root, `copy-${name}`), join(this.#dataDir, name));
+    }
+  }
+
+  /** Of what control knows, by the times in its trail. */
+  async knowledgeAgeMinutes(): Promise<number> {
+    const client = this.#client();
+    try {
+      const { items } = await client.audit();
+      const published = items.find(({ action }) => action === 'policy.published');
+      if (published === undefined) throw new Error('control knows of no publication');
+      return Math.round((Date.now() - published.atMs) / 60_000);
+    } finally {
+      await client.close();
     }
   }
 

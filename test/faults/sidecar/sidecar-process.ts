@@ -39,14 +39,18 @@ export class SidecarProcess implements Subject {
       /** None where it is not said: it would be written anew for each copy of the data. */
       readonly ballast?: string;
       readonly callTimeoutMs?: number;
+      /** Where it is asked over a Unix socket: its loopback addresses are not ours. */
+      readonly socketPath?: string;
       /** Over what is said here. */
       readonly env?: Readonly<Record<string, string>>;
     },
   ) {
     this.url = `http://127.0.0.1:${site.port}`;
     const timeoutMs = options.callTimeoutMs ?? CALL_TIMEOUT_MS;
-    this.target = new SidecarTarget({ url: this.url, token: site.token, timeoutMs });
-    this.#transport = new UndiciTransport({ url: this.url });
+    const { socketPath } = options;
+    const at = { url: this.url, ...(socketPath === undefined ? {} : { socketPath }) };
+    this.target = new SidecarTarget({ ...at, token: site.token, timeoutMs });
+    this.#transport = new UndiciTransport(at);
     const command = [process.execPath, '--import', STOP_WITH_PARENT, SIDECAR];
     const [program = process.execPath, ...args] = [...(options.under ?? []), ...command];
     this.#child = spawn(program, args, {
@@ -62,6 +66,7 @@ export class SidecarProcess implements Subject {
         ...(options.joinTokenFile === undefined
           ? {}
           : { HOLDFAST_JOIN_TOKEN_FILE: options.joinTokenFile }),
+        ...(socketPath === undefined ? {} : { HOLDFAST_SOCKET_PATH: socketPath }),
         ...options.env,
       },
       stdio: ['pipe', 'pipe', 'pipe'],

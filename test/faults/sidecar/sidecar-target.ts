@@ -16,11 +16,12 @@ export class SidecarTarget implements WorkTarget {
 
   constructor(address: {
     readonly url: string;
+    readonly socketPath?: string;
     readonly token: string;
     readonly timeoutMs: number;
   }) {
     this.client = new SidecarClient({
-      transport: new UndiciTransport({ url: address.url }),
+      transport: new UndiciTransport(address),
       clock: new SystemClock(),
       random: new SystemRandom(),
       token: () => address.token,
