@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Static, TObject, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
+import type { TLocalizedValidationError } from 'typebox/error';
 import { parse as parseYaml } from 'yaml';
 import { nearestWord } from '../core/nearest-word.ts';
 import { parseDurationMs } from '../core/time.ts';
@@ -127,13 +128,17 @@ export function loadConfiguration<T extends TObject>(
           problems.push(`${name} is required: set --${flagOf(name)} or ${variableOf(name)}`);
       } else {
         problems.push(
-          `${key} (from ${origin ?? 'nowhere'}) is ${JSON.stringify(values[key])}: it ${error.message}; ${fields[key]?.description ?? ''}`,
+          `${key} (from ${origin ?? 'nowhere'}) is ${JSON.stringify(values[key])}: it ${wrongIn(error)}; ${fields[key]?.description ?? ''}`,
         );
       }
     }
   }
   if (problems.length > 0) throw new ConfigurationError([...new Set(problems)]);
   return { kind: 'run', config: Object.freeze(values) as Static<T>, origins };
+}
+
+function wrongIn({ keyword, params, message }: TLocalizedValidationError): string {
+  return keyword === 'enum' ? `must be one of ${params.allowedValues.join(', ')}` : message;
 }
 
 function readFlags(

@@ -38,6 +38,12 @@ describe('configuration of control', () => {
     });
   });
 
+  test('names the words that it would take', () => {
+    expect(() => load('--rollout', 'al')).toThrow(
+      /rollout .* is "al": it must be one of all, staged;/,
+    );
+  });
+
   test('takes names of hosts as a list', () => {
     expect(load('--allowed-hosts', 'A.example, b.example').allowedHosts).toEqual([
       'a.example',
