@@ -135,6 +135,7 @@ export function failureOf(error: unknown): Failure {
 /** The daemons name requests, which is not what one types here. */
 function withCommands(detail: string): string {
   return detail
+    .replaceAll('GET /v1/policy/proposals', '`holdfast policy proposals`')
     .replaceAll('GET /v1/policy/revisions', '`holdfast policy history`')
     .replaceAll('GET /v1/config', '`holdfast config list`')
     .replaceAll('GET /v1/placement/groups', '`holdfast placement group list`')
@@ -157,7 +158,8 @@ function exitCodeOf({ status }: ProblemError): ExitCode {
 const HINTS: Readonly<Record<string, string>> = {
   unauthenticated:
     'name the file of your token with --control-token-file or --sidecar-token-file, or in the environment',
-  forbidden: 'ask an admin for a role that may do this: `holdfast operator list` shows who is one',
+  forbidden:
+    'it takes another operator, or a role that an admin gives: `holdfast operator list` shows who is who',
   revision_conflict: 'read what is in force with `holdfast policy get`, merge, and apply again',
   precondition_required: 'say which revision it replaces with --if-revision',
   policy_invalid: 'mend what is listed and check it offline with `holdfast policy validate FILE`',

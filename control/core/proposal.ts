@@ -40,7 +40,8 @@ export function judgeProposal(
   const refused = (code: 'proposal_settled' | 'forbidden' | 'revision_conflict', detail: string) =>
     ({ kind: 'refused', code, detail }) as const;
   if (state !== 'open') {
-    return refused('proposal_settled', `proposal ${proposalId} is ${state}: propose it again`);
+    const left = state === 'published' ? 'there is nothing left to decide' : 'propose it again';
+    return refused('proposal_settled', `proposal ${proposalId} is ${state}: ${left}`);
   }
   switch (asked.verb) {
     case 'withdraw':
