@@ -87,9 +87,16 @@ async function run(command: string): Promise<string> {
     .replaceAll(`:${ports.sidecar}`, ':7490');
 }
 
-test('every command of the tour answers as the README says', async () => {
-  const steps = readmeSteps('tour');
-  expect(steps.length).toBeGreaterThan(20);
-  for (const { command, expected } of steps)
-    expect(await run(command), `$ ${command}`).toMatch(answerPattern(expected));
-}, 120_000);
+test.each([
+  ['tour', 20],
+  ['fleet', 9],
+])(
+  'every command of the %s answers as the README says',
+  async (section, least) => {
+    const steps = readmeSteps(section);
+    expect(steps.length).toBeGreaterThan(least);
+    for (const { command, expected } of steps)
+      expect(await run(command), `$ ${command}`).toMatch(answerPattern(expected));
+  },
+  120_000,
+);
