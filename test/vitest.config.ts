@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { ClosingLines } from './reporting/closing-lines.ts';
@@ -11,8 +10,6 @@ export default defineConfig({
     // A process for each file: several tests kill daemons, change the time zone or open SQLite
     // files.
     pool: 'forks',
-    // Many tests wait for processes that they started: one worker less than there are cores leaves them idle.
-    maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 20_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
