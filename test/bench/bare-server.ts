@@ -9,6 +9,7 @@ import {
   AdmitRequestSchema,
   OperationSchema,
   type AdmitRequest,
+  type Operation,
 } from '../../shared/wire/operation.ts';
 
 const app = Fastify({ logger: false });
@@ -25,16 +26,16 @@ app.post(
   async (request, reply) => {
     const { principal, action, resource, attributes } = request.body as AdmitRequest;
     count += 1;
-    return reply.code(201).send({
+    const answer: Operation = {
       operationId: `op_${count}`,
       hostId: 'host_bare',
       app: 'bench',
-      idempotencyKey: request.headers['idempotency-key'],
+      idempotencyKey: String(request.headers['idempotency-key']),
       fingerprint: '0'.repeat(64),
       principal,
       action,
-      resource,
-      attributes,
+      resource: { id: resource?.id ?? '', attributes: resource?.attributes ?? {} },
+      attributes: attributes ?? {},
       state: 'accepted',
       reason: null,
       policyRevision: 1,
@@ -48,6 +49,8 @@ app.post(
       warnings: [],
       onControlLoss: 'finish',
       onWorkerLoss: 'unknown',
+      onRevoke: 'abort',
+      recheck: null,
       heartbeatTimeoutMs: 30_000,
       ownershipMode: 'fenced',
       ownershipGraceMs: 120_000,
@@ -62,7 +65,8 @@ app.post(
       effects: [],
       checkpoint: null,
       outcome: null,
-    });
+    };
+    return reply.code(201).send(answer);
   },
 );
 await app.listen({ port: 0, host: '127.0.0.1' });
