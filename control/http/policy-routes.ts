@@ -59,8 +59,7 @@ export function installPolicyRoutes(
         description:
           'If-Match: the ETag of the revision it replaces; If-None-Match: * for the first. JSON or YAML.',
         headers: Type.Object({
-          'if-match': Type.Optional(Type.String({ maxLength: 100 })),
-          'if-none-match': Type.Optional(Type.String({ maxLength: 100 })),
+          ...preconditionHeaders,
           'holdfast-comment': Type.Optional(
             Type.String({
               maxLength: COMMENT_HEADER_LENGTH_MAX,
@@ -78,12 +77,7 @@ export function installPolicyRoutes(
           { additionalProperties: false },
         ),
         body: PolicyDocumentSchema,
-        response: {
-          200: PublishAnswerSchema,
-          201: PublishAnswerSchema,
-          202: PublishAnswerSchema,
-          ...PROBLEMS,
-        },
+        response: { ...publicationAnswers, ...PROBLEMS },
       },
     },
     async (request, reply) => {
@@ -104,6 +98,18 @@ export function installPolicyRoutes(
     },
   );
 }
+
+/** What a publication is asked and answered with, by whichever way it comes. */
+export const preconditionHeaders = {
+  'if-match': Type.Optional(Type.String({ maxLength: 100 })),
+  'if-none-match': Type.Optional(Type.String({ maxLength: 100 })),
+};
+
+export const publicationAnswers = {
+  200: PublishAnswerSchema,
+  201: PublishAnswerSchema,
+  202: PublishAnswerSchema,
+};
 
 export const publicationQuery = {
   rollout: Type.Optional(

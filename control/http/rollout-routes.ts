@@ -1,7 +1,7 @@
 import Type from 'typebox';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { App } from '../../shared/platform/http/app.ts';
-import { PageQuerySchema, PublishAnswerSchema } from '../../shared/wire/control-api.ts';
+import { PageQuerySchema } from '../../shared/wire/control-api.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { ReasonRequestSchema } from '../../shared/wire/publication.ts';
 import {
@@ -21,7 +21,9 @@ import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { HostStore } from '../store/control-store.ts';
 import { actorOf } from './access.ts';
 import {
+  preconditionHeaders,
   preconditionOf,
+  publicationAnswers,
   publicationOptions,
   publicationQuery,
   sendPublication,
@@ -105,10 +107,7 @@ export function installRolloutRoutes(
         summary: 'Publish the document of an earlier revision again, as a new one',
         description:
           'If-Match: the ETag of the revision in force. Goes to all hosts at once unless asked otherwise.',
-        headers: Type.Object({
-          'if-match': Type.Optional(Type.String({ maxLength: 100 })),
-          'if-none-match': Type.Optional(Type.String({ maxLength: 100 })),
-        }),
+        headers: Type.Object(preconditionHeaders),
         querystring: Type.Object(
           {
             dryRun: Type.Optional(Type.Boolean({ description: 'report, and publish nothing' })),
@@ -117,12 +116,7 @@ export function installRolloutRoutes(
           { additionalProperties: false },
         ),
         body: RollbackRequestSchema,
-        response: {
-          200: PublishAnswerSchema,
-          201: PublishAnswerSchema,
-          202: PublishAnswerSchema,
-          ...PROBLEMS,
-        },
+        response: { ...publicationAnswers, ...PROBLEMS },
       },
     },
     async (request, reply) => {

@@ -168,14 +168,6 @@ export class LimitKeeper {
     };
   }
 
-  /** Spends nothing. */
-  state(rule: string, limits: LimitTerms | null, input: Input): LimitState[] {
-    if (limits === null) return [];
-    const now = this.#clock.now();
-    const { subject, budget, use } = this.#look(rule, limits, input, now);
-    return limitsState(subject, budget, use, now);
-  }
-
   /** Of the rules given, which are those of the policy in force. */
   limits(rules: readonly { readonly name: string; readonly limits: LimitTerms }[]): Limits {
     const now = this.#clock.now();
