@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { ClosingLines } from './reporting/closing-lines.ts';
@@ -10,6 +11,8 @@ export default defineConfig({
     // A process for each file: several tests kill daemons, change the time zone or open SQLite
     // files.
     pool: 'forks',
+    // Many tests wait for processes that they started; Vitest's own default leaves one core idle.
+    maxWorkers: Math.max(2, availableParallelism()),
     testTimeout: 20_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,

@@ -1,5 +1,5 @@
 /** One request, decided by the command line from a file, by control, and by the sidecar. */
-import fc from 'fast-check';
+import { fc } from '../fakes/properties.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decideOffline } from '../../control/cli/offline-decision.ts';
 import { decide } from '../../shared/core/policy.ts';

@@ -124,6 +124,7 @@ export const BROKEN: readonly (Example & { readonly at: string })[] = [
   broken(restrictedModules, 'control/a.ts', "import { Counter } from 'prom-client';"),
   broken(restrictedModules, 'shared/client/a.ts', "import { SignJWT } from 'jose';"),
   broken(restrictedModules, 'dataplane/a.ts', "import { Command } from 'commander';"),
+  broken(restrictedModules, 'test/unit/a.test.ts', "import fc from 'fast-check';"),
 
   broken(fileLength, 'test/a.test.ts', 'a();\n'.repeat(501)),
   broken(lineLength, 'control/a.ts', `a();\n// ${'a'.repeat(108)}`),

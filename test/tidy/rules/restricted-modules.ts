@@ -1,11 +1,15 @@
 import { importsOf, isCode, isUnder } from '../source-tree.ts';
 import type { Rule } from './rule.ts';
 
+// The examples are programs of somebody else, who chooses freely; the tests look behind every port.
+const PRODUCT = ['shared/', 'control/', 'dataplane/'];
+
 /** One row a module: which it is, and the only places that may know of it. */
 const RESTRICTED: readonly {
   readonly module: RegExp;
   readonly places: RegExp;
   readonly where: string;
+  readonly within?: readonly string[];
 }[] = [
   {
     module: /^(?:fastify$|@fastify\/)/,
@@ -28,19 +32,24 @@ const RESTRICTED: readonly {
     where: 'shared/platform/, behind a port',
   },
   { module: /^commander$/, places: /^control\/cli\//, where: 'control/cli/' },
+  {
+    module: /^fast-check$/,
+    places: /^test\/fakes\//,
+    where: 'test/fakes/, whose properties.ts sets its seed,',
+    within: ['test/'],
+  },
 ];
 
 export const restrictedModules: Rule = {
   title: 'each library that could spread is known in one place',
   check: (files) =>
     files
-      // The examples are programs of somebody else, who chooses freely; the tests look behind every
-      // port.
-      .filter(({ path }) => isCode(path) && isUnder(path, ['shared/', 'control/', 'dataplane/']))
+      .filter(({ path }) => isCode(path))
       .flatMap((file) =>
         importsOf(file).flatMap(({ specifier, line }) =>
           RESTRICTED.filter(
-            ({ module, places }) => module.test(specifier) && !places.test(file.path),
+            ({ module, places, within = PRODUCT }) =>
+              module.test(specifier) && isUnder(file.path, within) && !places.test(file.path),
           ).map(({ where }) => ({
             path: file.path,
             line,

@@ -1,5 +1,5 @@
 /** I3, I10: a budget of the fleet is never overspent, and what nobody uses becomes usable. */
-import * as fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import type { LimitKind } from '../../../shared/core/limit-kinds.ts';
 import { AllotmentWorld, DRIFT, budgetOf } from '../../fakes/allotment-world.ts';

@@ -1,7 +1,7 @@
 /** `holdfast policy fmt`: F1 (meaning), F2 (comments), F3 (again the same), and how it looks. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import { parse, parseDocument } from 'yaml';
 import { formatPolicy } from '../../../control/cli/policy/policy-format.ts';

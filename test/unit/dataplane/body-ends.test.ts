@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite';
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { migrate, type Database } from '../../../shared/platform/sqlite.ts';
 import { eventHash, entryHash } from '../../../shared/platform/entry-hash.ts';

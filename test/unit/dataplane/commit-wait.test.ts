@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import { expectedWaitMs, usualCommitMs } from '../../../dataplane/core/commit-wait.ts';
 

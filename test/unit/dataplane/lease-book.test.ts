@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import { LEASES_MAX, LeaseBook, type LeaseRequest } from '../../../dataplane/core/lease-book.ts';
 import { grantorEndMs, ownershipAt } from '../../../shared/core/lease.ts';

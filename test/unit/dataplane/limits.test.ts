@@ -1,4 +1,4 @@
-import * as fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import type { LimitTerms } from '../../../shared/core/policy.ts';
 import { burstOf } from '../../../shared/core/rate.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import { nextBatch } from '../../../dataplane/core/report-batch.ts';
 import {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { expect, test } from 'vitest';
 import { canonicalJson } from '../../../shared/core/canonical-json.ts';
 

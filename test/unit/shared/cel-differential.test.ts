@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { celEnv, parse, plan } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import type { ExpressionContext } from '../../../shared/core/policy.ts';
 import { compileCel } from '../../../shared/platform/cel.ts';
@@ -60,6 +60,13 @@ const DIFFERENCES: readonly Difference[] = [
     fits: (_pair, source, request) =>
       source.includes('has(') && JSON.stringify(request).includes('null'),
     example: ['has(attributes.a)', '{"a": null}'],
+  },
+  {
+    what: 'the peer compares a whole number over 2^53 with a double as one',
+    effect: null,
+    fits: ({ ours, peer }, source) =>
+      ours !== 'error' && peer !== 'error' && /900719925474099[13]/.test(source),
+    example: ['9007199254740992.0 >= 9007199254740993', '{}'],
   },
   {
     what: 'the peer leaves out a double minus, whatever follows',

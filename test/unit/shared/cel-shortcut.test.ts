@@ -2,7 +2,7 @@
  * Expressions that a policy could hold and a good many that none would, over requests that an
  * attacker could send: whatever a shortcut answers must be what the library answers.
  */
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import {
   compilePolicy,

@@ -1,5 +1,5 @@
 import { Environment } from '@marcbachmann/cel-js';
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import type { ExpressionContext } from '../../../shared/core/policy.ts';
 import { checkCost } from '../../../shared/platform/cel-cost.ts';

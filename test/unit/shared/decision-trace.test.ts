@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { Compile } from 'typebox/compile';
 import { describe, expect, test } from 'vitest';
 import { explainDecision } from '../../../shared/core/decision-trace.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { expect, test } from 'vitest';
 import { repeatedKeys } from '../../../shared/core/json-keys.ts';
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { expect, test } from 'vitest';
 import { lintPolicy } from '../../../shared/core/policy-lints.ts';
 import { checkPolicy } from '../../../shared/platform/policy-gate.ts';

@@ -1,5 +1,5 @@
 /** P5: variables of a policy, with the expression language that it really has. */
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import {
   compilePolicy,

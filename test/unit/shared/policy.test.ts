@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import { compilePolicy, decide, type CompiledPolicy } from '../../../shared/core/policy.ts';
 import { compileCel } from '../../../shared/platform/cel.ts';

@@ -1,4 +1,4 @@
-import * as fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import { windowAt, type QuotaWindow } from '../../../shared/core/quota-window.ts';
 import { DAY_MS, HOUR_MS, type Instant } from '../../../shared/core/time.ts';

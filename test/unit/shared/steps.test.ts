@@ -1,5 +1,5 @@
 /** A long computation in slices gives what it gives at once, and lets others have the thread. */
-import fc from 'fast-check';
+import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
 import { canonicalJson, canonicalJsonSteps } from '../../../shared/core/canonical-json.ts';
 import { runPolicyTests, runPolicyTestsSteps } from '../../../shared/core/policy-lints.ts';
