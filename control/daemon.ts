@@ -223,6 +223,8 @@ async function beginRun({ store, floors: floorStore, clock, random, logger }: Co
   const floors = new FloorKeeper(floorStore, begun);
   const start = {
     run,
+    // With a restored copy the number of a run comes again; this does not.
+    runId: Buffer.from(random.bytes(16)).toString('base64url'),
     recovery: {
       kind: begun.recovering === 'no' ? ('restart' as const) : ('rollback' as const),
       startedBootMs: now.bootMs,

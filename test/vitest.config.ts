@@ -13,8 +13,8 @@ export default defineConfig({
     pool: 'forks',
     // Many tests wait for processes that they started; Vitest's own default leaves one core idle.
     maxWorkers: Math.max(2, availableParallelism()),
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     teardownTimeout: 10_000,
     // A test that passes only at the second try has found something.
     retry: 0,

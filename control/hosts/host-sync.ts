@@ -60,17 +60,20 @@ export class HostSync {
         nowMs: this.#ports.clock.now().wallMs,
       });
       const state = { ...(await this.#stateOf(caller, request)), facts };
+      const isOfThisRun = request.runId === lessor.runId;
       const leases = await lessor.sync(state, request.leases, {
         isNews: isNews(host, state) || isOtherThan(known, facts),
+        isOfThisRun,
       });
       book.note(host, facts, this.#ports.clock.now());
       driver.noteSync(facts);
       placement.heard(host.hostId);
-      const allotments = await this.#allot(caller, request);
+      const allotments = await this.#allot(caller, request, isOfThisRun);
       const answer: SyncAnswer = {
         nonce: claims.nonce,
         hostId: host.hostId,
         controlId,
+        runId: lessor.runId,
         // Read after the commit: as new as it can be when it leaves.
         policyRevision: await driver.target(host.hostId),
         leases: leases.leases,
@@ -94,10 +97,11 @@ export class HostSync {
   async #allot(
     { host, claims }: HostCaller,
     { allotments }: SyncRequest,
+    isOfThisRun: boolean,
   ): Promise<SyncAnswer['allotments']> {
     const { allotter } = this.#ports;
     if (allotments !== undefined) return allotter.sync(host, claims.nonce, allotments);
-    allotter.heardWithout(host);
+    if (isOfThisRun) allotter.heardWithout(host);
     return undefined;
   }
 

@@ -5,6 +5,7 @@ import type { FloorStore } from '../store/floor-file.ts';
 export class FloorKeeper {
   readonly #store: FloorStore;
   #floor: Floor;
+  #marked = 0;
   readonly #epochAtStart: number;
 
   /** Writes the floor of the new run, so that the next start knows which store it belongs to. */
@@ -50,7 +51,16 @@ export class FloorKeeper {
   reserve(given: { epoch?: number; policyRevision?: number }): void {
     const raised = raiseFloor(this.#floor, given);
     if (raised !== null) this.#write(raised);
-    if (given.epoch !== undefined) this.#store.mark(given.epoch);
+  }
+
+  /**
+   * Call when the store has it, before anybody is told: a crash between the two then leaves a mark
+   * that is behind, and never one that makes a whole store look like an older copy.
+   */
+  mark(epoch: number): void {
+    if (epoch <= this.#marked) return;
+    this.#store.mark(epoch);
+    this.#marked = epoch;
   }
 
   #write(floor: Floor): void {

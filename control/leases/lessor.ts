@@ -8,7 +8,8 @@
  *     granted.
  * I7  after a start rests on T5: grants wait for a term, or until every host that was enrolled then
  *     has been heard under the enrolment it had. Being lost is no excuse for a host: in a copy all
- *     hosts look lost.
+ *     hosts look lost. Only what answers an answer of this run counts: a request that was sent
+ *     before a copy was put back may come, or come again, after it.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
@@ -44,6 +45,7 @@ type Ports = {
 
 type Start = {
   readonly run: number;
+  readonly runId: string;
   readonly recovery: Recovery;
   /** Of the leases that the store had at the start; 0 where there were none. */
   readonly longestTermMs: number;
@@ -104,6 +106,10 @@ export class Lessor {
     return this.#unheard.get(hostId) === hostEpoch;
   }
 
+  get runId(): string {
+    return this.#start.runId;
+  }
+
   get recovery(): Recovery & { readonly isOver: boolean } {
     const terms = this.terms();
     const endMs = (terms.heldSinceMs ?? terms.recovery.startedBootMs) + terms.longestTermMs;
@@ -130,12 +136,12 @@ export class Lessor {
 
   /**
    * `host_epoch_stale` where the host was enrolled again since it spoke. `isNews`: what it says of
-   * itself is to be on disk before it is answered.
+   * itself is to be on disk before it is answered. `isOfThisRun`: it has had an answer of this run.
    */
   async sync(
     host: SyncedHost,
     asked: SyncRequest['leases'],
-    { isNews }: { readonly isNews: boolean },
+    { isNews, isOfThisRun }: { readonly isNews: boolean; readonly isOfThisRun: boolean },
   ): Promise<Pick<SyncAnswer, 'leases' | 'lost' | 'pending' | 'drain'>> {
     const { store, floors, config, assignments } = this.#ports;
     const holder: Holder = { hostId: host.hostId, hostEpoch: host.hostEpoch };
@@ -159,7 +165,7 @@ export class Lessor {
           assigned,
           placed: assignments.placedOf(asked.acquire),
         },
-        this.terms(holder),
+        this.terms(isOfThisRun ? holder : null),
       );
       const highest = decision.highestEpoch;
       // Before the commit, or a crash after it could give the same epoch again from an older copy.
@@ -180,7 +186,8 @@ export class Lessor {
         throw new HoldfastError('host_epoch_stale', `host ${host.hostId} was enrolled again since`);
       }
       if (outcome === 'conflict') continue;
-      if (this.#isAwaited(holder)) this.#unheard.delete(holder.hostId);
+      if (highest > before.highestEpoch) floors.mark(highest);
+      if (isOfThisRun && this.#isAwaited(holder)) this.#unheard.delete(holder.hostId);
       this.#account(asked, decision);
       return decision;
     }

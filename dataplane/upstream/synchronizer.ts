@@ -10,6 +10,9 @@
  *     succeeds.
  * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a
  *     back-off.
+ * Z5  What it asks says which start of control it has heard last, so that control can tell it from
+ *     a request of before (I7). Of another start than the last one it syncs again at once: control
+ *     grants nothing until it has.
  */
 import { VERSION } from '../../shared/core/version.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -82,6 +85,8 @@ export class Synchronizer {
   readonly #wakeup = new Wakeup();
   #state: SyncState = SYNC_STATE_AT_START;
   #retryAfterMs: number | null = null;
+  /** Z5; an older control has none. */
+  #runId: string | undefined;
 
   constructor(options: SynchronizerOptions) {
     this.#options = options;
@@ -160,6 +165,8 @@ export class Synchronizer {
     metrics.set('holdfast_last_sync_success_timestamp_seconds', Math.floor(sentAt.wallMs / 1_000));
     reach.set(true);
     this.#options.onAnswer();
+    if (answer.runId !== this.#runId) this.kick();
+    this.#runId = answer.runId;
   }
 
   #request(asked: LeaseRequest): SyncRequest {
@@ -171,6 +178,7 @@ export class Synchronizer {
       sidecarVersion: VERSION,
       policyRevision: policy.activePolicy()?.policyRevision ?? null,
       policyRejected: policy.rejectedPolicy(),
+      ...(this.#runId === undefined ? {} : { runId: this.#runId }),
       labels: self.labels,
       processId: self.processId,
       activationDeaths: policy.activationDeaths(),

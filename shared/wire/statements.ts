@@ -86,6 +86,10 @@ export const ResourceSchema = Type.String({
   pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$',
   description: 'a resource that can be leased, as orders/7',
 });
+/** One start of control; drawn at random, as the number of a run comes again with an old copy. */
+const runId = (description: string) =>
+  Type.Optional(Type.String({ minLength: 16, maxLength: 64, description }));
+
 const LeaseRefSchema = Type.Object(
   { resource: ResourceSchema, epoch: epoch({ minimum: 1 }) },
   closed,
@@ -104,6 +108,7 @@ export const SyncRequestSchema = Type.Object(
       Type.Object({ policyRevision: count(), reason: Type.String({ maxLength: 1_000 }) }, closed),
     ),
     ...hostSelfReport,
+    runId: runId('of the newest answer that this host has had; left out where that had none'),
     highWater: Type.Object(
       {
         policyRevision: count({
@@ -168,6 +173,7 @@ export const SyncAnswerSchema = Type.Object({
   nonce: Type.String(),
   hostId: Type.String(),
   controlId: Type.String(),
+  runId: runId('to be said with the next request, which then was sent after this start of control'),
   policyRevision: nullable(count({ description: 'the newest published for this host' })),
   leases: Type.Array(Type.Object({ resource: ResourceSchema, epoch: epoch(), ttlMs: count() }), {
     description:

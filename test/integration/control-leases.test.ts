@@ -300,7 +300,7 @@ describe('after an older copy of the database was put back', () => {
   });
 
   test('a number that nothing real reaches is not believed', async () => {
-    await one.sync({
+    await one.syncOnce({
       highWater: { epoch: Number.MAX_SAFE_INTEGER, policyRevision: Number.MAX_SAFE_INTEGER },
     });
     expect(await one.acquire(RESOURCE)).toBeLessThan(wallEpoch(world.clock.now().wallMs) + 10);

@@ -213,6 +213,13 @@ describe('a restart that is none', () => {
     expect(await two.acquire('orders/8')).toBeGreaterThan(epoch);
 
     await world.restart();
+    // As of the start before: it may have been sent then, and says nothing of what its host has now.
+    await two.syncOnce();
+    expect((await one.sync({ acquire: ['orders/9'] })).pending).toMatchObject([
+      { reason: 'recovering' },
+    ]);
+
+    await world.restart();
     await one.enrol(await world.joinToken('host-1'));
     await one.sync();
     expect((await two.sync({ acquire: ['orders/9'] })).pending).toHaveLength(1);

@@ -38,7 +38,12 @@ beforeEach(async () => {
 });
 afterEach(() => world.dispose());
 
-type Host = { readonly host: SigningHost; held: number | null; seen: number };
+type Host = {
+  readonly host: SigningHost;
+  held: number | null;
+  seen: number;
+  runId: number | null;
+};
 
 /** One random sync of one host; the answer of both, without the words for people. */
 async function expectSameSync(before: ControlSide, one: Host, random: FakeRandom) {
@@ -49,8 +54,8 @@ async function expectSameSync(before: ControlSide, one: Host, random: FakeRandom
     release: isGivenUp ? ref : [],
     acquire: ref.length === 0 && random.unit() < 0.8 ? [RESOURCE] : [],
   };
-  const real = await one.host.sync({ ...leases, highWater: { epoch: one.seen } });
-  const asked = { host: one.host.id, leases, highWaterEpoch: one.seen };
+  const real = await one.host.syncOnce({ ...leases, highWater: { epoch: one.seen } });
+  const asked = { host: one.host.id, leases, highWaterEpoch: one.seen, runId: one.runId };
   const { control, decision } = takeSync(before, asked, LAWS);
   const { leases: granted, lost, pending } = decision;
   expect({ leases: real.leases, lost: real.lost, pending: real.pending }).toEqual({
@@ -62,6 +67,7 @@ async function expectSameSync(before: ControlSide, one: Host, random: FakeRandom
   if (lost.length > 0 || isGivenUp) one.held = null;
   if (epoch !== null) one.held = epoch;
   one.seen = Math.max(one.seen, epoch ?? 0);
+  one.runId = control.runId;
   return control;
 }
 
@@ -70,15 +76,15 @@ test.each([1, 2, 3, 4, 5, 6])(
   async (seed) => {
     const random = new FakeRandom(seed);
     const { bootMs, wallMs } = world.clock.now();
-    let control = newControl({ rate: 'fast', bootMs, wallMs }, LAWS);
+    let control = newControl({ rate: 'fast', bootMs, wallMs, runId: 0 }, LAWS);
     const hosts: Host[] = [];
     for (const name of ['host-1', 'host-2', 'host-3'])
-      hosts.push({ host: await world.enrolHost(name), held: null, seen: 0 });
+      hosts.push({ host: await world.enrolHost(name), held: null, seen: 0, runId: null });
     const ids = hosts.map(({ host }) => host.id);
     const present = (): ControlSide => ({ ...control, ...timesOf(world) });
     const diskOf = ({ store, floor, mark }: ControlSide): Disk => ({ store, floor, mark });
     const start = (disk: Disk): void => {
-      control = startRun(present(), disk, ids, LAWS);
+      control = startRun({ ...present(), runId: control.runId + 1 }, disk, ids, LAWS);
     };
     let copy: { restore: () => Promise<void>; disk: Disk; all: boolean } | null = null;
     for (let step = 0; step < STEPS; step += 1) {

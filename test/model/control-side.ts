@@ -43,10 +43,12 @@ export type ControlSide = Disk & {
   readonly startedMs: number;
   readonly rollbackSinceMs: number;
   readonly unheard: readonly string[];
+  /** Of this start; no other one has it. */
+  readonly runId: number;
 };
 
-/** What does not end with a run. */
-type Machine = Pick<ControlSide, 'rate' | 'bootMs' | 'wallMs' | 'copy'>;
+/** What does not end with a run, and which one it is. */
+type Machine = Pick<ControlSide, 'rate' | 'bootMs' | 'wallMs' | 'copy' | 'runId'>;
 
 /** Hosts that enrol in its first run are not waited for in it. */
 export function newControl(machine: Omit<Machine, 'copy'>, laws: Laws): ControlSide {
@@ -61,7 +63,7 @@ export function startRun(
   hosts: readonly string[],
   laws: Laws,
 ): ControlSide {
-  const { rate, bootMs, wallMs, copy } = machine;
+  const { rate, bootMs, wallMs, copy, runId } = machine;
   const { store } = disk;
   const state = { run: store.run, highestEpoch: store.highestEpoch };
   const remembered = laws.remembered(state, { floor: disk.floor, markedEpoch: disk.mark });
@@ -82,6 +84,7 @@ export function startRun(
     startedMs: bootMs,
     rollbackSinceMs: bootMs,
     unheard: hosts,
+    runId,
   };
 }
 
@@ -89,6 +92,8 @@ export type HeardRequest = {
   readonly host: string;
   readonly leases: SyncRequest['leases'];
   readonly highWaterEpoch: number;
+  /** Of the newest answer that the host has had. */
+  readonly runId: number | null;
 };
 
 /** One sync, as the lessor takes it. */
@@ -100,6 +105,7 @@ export function takeSync(
   const seen = judged(endedRecovery(before, laws), laws.reported(request.highWaterEpoch));
   const { control } = seen;
   const { store } = control;
+  const isOfThisRun = laws.isOfThisRun(request.runId === control.runId);
   const records = new Map(store.record === undefined ? [] : [[RESOURCE, store.record]]);
   const decision = decideLeaseSync(
     records,
@@ -112,7 +118,7 @@ export function takeSync(
       heldMax: 1_000,
       highestEpoch: Math.max(store.highestEpoch, control.epochAtStart, seen.epoch),
     },
-    termsOf(control, laws, request.host),
+    termsOf(control, laws, isOfThisRun ? request.host : null),
   );
   const highest = decision.highestEpoch;
   const isHigher = highest > store.highestEpoch;
@@ -126,7 +132,7 @@ export function takeSync(
       floor: (isHigher ? raiseFloor(control.floor, { epoch: highest }) : null) ?? control.floor,
       mark: isHigher ? highest : control.mark,
       store: { ...store, highestEpoch: highest, record: record ?? store.record },
-      unheard: control.unheard.filter((host) => host !== request.host),
+      unheard: control.unheard.filter((host) => !isOfThisRun || host !== request.host),
     },
   };
 }

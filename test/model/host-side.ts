@@ -25,6 +25,8 @@ export type HostSide = {
   /** The book has it too, and does not show it. */
   readonly isCancelled: boolean;
   readonly awaiting: Awaiting | null;
+  /** Of the newest answer that it has had. */
+  readonly runId: number | null;
 };
 
 export function newHost(id: string, rate: Rate): HostSide {
@@ -36,6 +38,7 @@ export function newHost(id: string, rate: Rate): HostSide {
     book: new LeaseBook(),
     isCancelled: false,
     awaiting: null,
+    runId: null,
   };
 }
 
@@ -84,7 +87,11 @@ export function asking(
   return { host: { ...host, book, awaiting: { id, asked, sentAt: now } }, asked };
 }
 
-export function answered(host: HostSide, answer: LeaseSync, laws: Laws): HostSide {
+export function answered(
+  host: HostSide,
+  { answer, runId }: { readonly answer: LeaseSync; readonly runId: number },
+  laws: Laws,
+): HostSide {
   if (host.awaiting === null) return host;
   const book = host.book.copy();
   const now = nowOf(host);
@@ -93,7 +100,7 @@ export function answered(host: HostSide, answer: LeaseSync, laws: Laws): HostSid
     sentAt: laws.countedFrom({ sentAt, now }),
     now,
   });
-  return { ...host, book, isCancelled: false, awaiting: null };
+  return { ...host, book, isCancelled: false, awaiting: null, runId };
 }
 
 /** The wall clock of the host was stepped: it takes nothing for held until control has said so. */
@@ -107,7 +114,8 @@ export function distrusting(host: HostSide): HostSide {
 export function restarted(host: HostSide, kind: 'process' | 'machine'): HostSide {
   const { book } = host;
   const boots = host.boots + (kind === 'machine' ? 1 : 0);
-  const next = { ...host, boots, book: new LeaseBook(), isCancelled: false, awaiting: null };
+  const empty = { book: new LeaseBook(), isCancelled: false, awaiting: null, runId: null };
+  const next = { ...host, boots, ...empty };
   const leases = [...book.held()];
   next.book.load({ leases, epochs: book.epochs(), highestEpoch: book.highestEpoch() }, nowOf(next));
   return next;

@@ -18,6 +18,8 @@ export type Laws = {
   readonly terms: (terms: Lessor) => Lessor;
   /** The highest epoch that a host says it has seen. */
   readonly reported: (epoch: number) => number;
+  /** Whether a request was sent after this start of control. */
+  readonly isOfThisRun: (isOfThisRun: boolean) => boolean;
   /** A host may be suspended, and its clock with it. */
   readonly clockStopsInSuspend: boolean;
 };
@@ -31,5 +33,6 @@ export const TRUE_LAWS: Laws = {
   floorAtStart: (floor) => floor,
   terms: (terms) => terms,
   reported: (epoch) => epoch,
+  isOfThisRun: (isOfThisRun) => isOfThisRun,
   clockStopsInSuspend: false,
 };

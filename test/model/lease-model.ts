@@ -37,7 +37,12 @@ import type { Laws } from './laws.ts';
 import { RESOURCE, STEP_MS, stepMs, type Rate } from './terms.ts';
 
 export type Request = HeardRequest & { readonly id: number };
-export type Answer = { readonly id: number; readonly host: string; readonly answer: LeaseSync };
+export type Answer = {
+  readonly id: number;
+  readonly host: string;
+  readonly answer: LeaseSync;
+  readonly runId: number;
+};
 
 /** How often a fault may still happen on the way that leads on from here. */
 export type Faults = {
@@ -59,6 +64,7 @@ export type ModelState = {
   /** Of the resource; what nobody in the model can see. */
   readonly highestGranted: number;
   readonly nextId: number;
+  readonly isTimeStill: boolean;
 };
 
 export type Step = { readonly label: string; readonly next: ModelState; readonly breach?: string };
@@ -70,6 +76,8 @@ export type Scenario = {
   readonly isWallClockRight: boolean;
   readonly rates: 'worst' | 'all';
   readonly begins: keyof typeof BEGINNINGS;
+  /** What happens takes no time, so that no term ends by itself. */
+  readonly isTimeStill: boolean;
 };
 
 const grantTo = (host: string): string[] => [
@@ -91,6 +99,16 @@ const BEGINNINGS = {
     ...EXPIRY,
     ...grantTo('host-2'),
   ],
+  'a copy, a start, an old request on its way, then a grant': [
+    COPY,
+    'control is killed and starts',
+    'host-1 asks',
+    'host-1 waits no longer',
+    'host-2 asks',
+    'what host-2 asked comes to control',
+    'host-2 has its answer',
+    ...grantTo('host-1'),
+  ],
 } as const;
 
 /** 2026, or before the time from which epochs are counted. */
@@ -105,13 +123,14 @@ export function initialStates(scenario: Scenario, laws: Laws): ModelState[] {
   return controlRates.flatMap((rate) =>
     fastHosts.map((fast): ModelState => {
       const empty = {
-        control: newControl({ rate, bootMs: 0, wallMs }, laws),
+        control: newControl({ rate, bootMs: 0, wallMs, runId: 0 }, laws),
         hosts: ids.map((id, index) => newHost(id, index < fast ? 'fast' : 'slow')),
         requests: [],
         answers: [],
         faults: scenario.faults,
         highestGranted: 0,
         nextId: 1,
+        isTimeStill: scenario.isTimeStill,
       };
       return BEGINNINGS[scenario.begins].reduce<ModelState>(
         (state, label) => follow(state, label, laws),
@@ -136,14 +155,14 @@ export function breachOf({ hosts }: ModelState, laws: Laws): string | null {
 
 export function stepsOf(state: ModelState, laws: Laws): Step[] {
   return [
-    { label: 'time goes on', next: afterStep(state, null) },
+    ...(state.isTimeStill ? [] : [{ label: 'time goes on', next: afterStep(state, null) }]),
     ...state.hosts.flatMap((host) => hostSteps(state, host, laws)),
     ...state.requests.flatMap((request) => requestSteps(state, request, laws)),
-    ...state.answers.map(({ id, host, answer }) => ({
-      label: `${host} has its answer`,
+    ...state.answers.map((answer) => ({
+      label: `${answer.host} has its answer`,
       next: {
-        ...withHost(state, host, (before) => answered(before, answer, laws)),
-        answers: state.answers.filter((other) => other.id !== id),
+        ...withHost(state, answer.host, (before) => answered(before, answer, laws)),
+        answers: state.answers.filter(({ id }) => id !== answer.id),
       },
     })),
     ...controlSteps(state, laws),
@@ -208,6 +227,7 @@ function asked(state: ModelState, before: HostSide): ModelState {
     id: state.nextId,
     host: host.id,
     highWaterEpoch: host.book.highestEpoch(),
+    runId: host.runId,
     leases: {
       renew: [...leases.renew],
       acquire: [...leases.acquire],
@@ -225,7 +245,8 @@ function asked(state: ModelState, before: HostSide): ModelState {
 
 function requestSteps(state: ModelState, request: Request, laws: Laws): Step[] {
   const rest = state.requests.filter(({ id }) => id !== request.id);
-  const what = `what ${request.host} asked comes to control`;
+  const isOld = rest.some(({ host, id }) => host === request.host && id > request.id);
+  const what = `what ${request.host} asked ${isOld ? 'before ' : ''}comes to control`;
   const once = heard({ ...state, requests: rest }, request, laws);
   if (state.faults.twice === 0) return [{ label: what, ...once }];
   const again = heard(spent(state, 'twice'), request, laws);
@@ -244,7 +265,9 @@ function heard(state: ModelState, request: Request, laws: Laws): Omit<Step, 'lab
   const next = {
     ...state,
     control,
-    answers: isAwaited ? [...answers, { id, host, answer: decision }] : answers,
+    answers: isAwaited
+      ? [...answers, { id, host, answer: decision, runId: control.runId }]
+      : answers,
   };
   const epoch = decision.transitions.find(({ kind }) => kind === 'granted')?.epoch ?? null;
   if (epoch === null) return { next };
@@ -273,7 +296,12 @@ function controlSteps(state: ModelState, laws: Laws): Step[] {
   // A start takes longer than a millisecond.
   const wallMs = control.wallMs === 0 ? 0 : control.wallMs + 1;
   const started = (disk: typeof present | NonNullable<typeof copy>): ModelState => {
-    return { ...state, control: startRun({ ...control, wallMs }, disk, hosts, laws) };
+    const machine = { ...control, wallMs, runId: state.nextId };
+    return {
+      ...state,
+      control: startRun(machine, disk, hosts, laws),
+      nextId: state.nextId + 1,
+    };
   };
   const steps: Step[] = [];
   if (faults.controlKilled > 0) {

@@ -57,7 +57,17 @@ export const MUTANTS: readonly Mutant[] = [
   mutant('a restored store grants at once', 'whole disk restored', 'I7', {
     terms: (terms) => ({ ...terms, heldSinceMs: null }),
   }),
-  mutant('what hosts have seen is not heard', 'whole disk restored', 'I7', { reported: () => 0 }),
+  mutant(
+    'a request of before the start counts as heard',
+    'whole disk restored, an old request on its way',
+    'I7',
+    {
+      isOfThisRun: () => true,
+    },
+  ),
+  mutant('what hosts have seen is not heard', 'whole disk restored, wall clock wrong', 'I6', {
+    reported: () => 0,
+  }),
   mutant('the holders of a copy renew', 'holder of a copy', 'I7', {
     terms: (terms) => ({ ...terms, disownedEpoch: 0 }),
   }),

@@ -17,6 +17,7 @@ function scenario(over: Partial<Omit<Scenario, 'faults'>>, faults: Partial<Fault
     isWallClockRight: true,
     rates: 'worst',
     begins: 'nothing',
+    isTimeStill: false,
     ...over,
     faults: { ...NO_FAULTS, ...faults },
   };
@@ -39,6 +40,15 @@ export const SCENARIOS = {
   'whole disk restored': scenario(
     { begins: 'a copy, then a grant' },
     { copied: 1, restoredAll: 1 },
+  ),
+  // With time, a host that stays silent for a term is not waited for: only the wall clock then helps.
+  'whole disk restored, wall clock wrong': scenario(
+    { isWallClockRight: false, isTimeStill: true, begins: 'a copy, then a grant' },
+    { copied: 1, restoredAll: 1 },
+  ),
+  'whole disk restored, an old request on its way': scenario(
+    { begins: 'a copy, a start, an old request on its way, then a grant' },
+    { copied: 1, controlKilled: 1, restoredAll: 1 },
   ),
   'holder of a copy': scenario(
     { begins: 'a grant, a copy, then another owner' },

@@ -67,8 +67,11 @@ function hostKey(state: ModelState, host: HostSide, place: Places): string {
     isHolder(control.store.record),
     isHolder(control.copy?.store.record),
     control.unheard.includes(id),
-    ...requests.map((request) => requestKey(request, awaiting?.id, place)),
-    ...answers.map((answer) => answerKey(answer, place)),
+    host.runId === control.runId,
+    ...requests.map(
+      (request) => `${requestKey(request, awaiting?.id, place)}${request.runId === control.runId}`,
+    ),
+    ...answers.map((answer) => `${answerKey(answer, place)}${answer.runId === control.runId}`),
   ].join(';');
 }
 

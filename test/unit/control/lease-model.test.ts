@@ -6,7 +6,7 @@ import { MUTANTS } from '../../model/mutants.ts';
 import { SCENARIOS, type ScenarioName } from '../../model/scenarios.ts';
 
 const DEPTH = 5;
-const MUTANT_DEPTH = 10;
+const MUTANT_DEPTH = 11;
 const BOUND_MS = 120_000;
 
 describe('I6, I7: over the real decisions of control and sidecar, every way to a depth of 5', () => {
