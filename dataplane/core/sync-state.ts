@@ -4,8 +4,8 @@
  * starting -> connected <-> disconnected, and `refused` when control answered that this host has no
  * authority.
  *
- * Y1  Healthy: the interval with ±20 % jitter, shortened so that a lease is renewed at a third of
- *     its time to live.
+ * Y1  Healthy: the interval or up to 20 % less, so that it is a bound to what waits for a sync, and
+ *     shortened so that a lease is renewed at a third of its time to live.
  * Y2  Not healthy: exponential back-off with full jitter, so that recovery is not the second
  *     outage; never sooner than control asked for, and a wait that it asks for is bounded, because
  *     nothing may silence a host. While a lease can still be renewed the back-off stays under a

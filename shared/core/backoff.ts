@@ -20,7 +20,7 @@ export function backoffDelayMs(
   return Math.floor(ceilingMs * unitRandom);
 }
 
-/** An interval spread evenly over ±`spread` of itself, so that hosts do not sync in step. */
+/** An interval or up to `spread` of it less, evenly, so that hosts do not sync in step. */
 export function jitteredMs(intervalMs: number, spread: number, unitRandom: number): number {
-  return Math.round(intervalMs * (1 - spread + 2 * spread * unitRandom));
+  return Math.round(intervalMs * (1 - spread + spread * unitRandom));
 }
