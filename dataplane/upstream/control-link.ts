@@ -119,7 +119,7 @@ export class ControlLink {
     const nonce = randomText(random, NONCE_BYTES);
     const { token: joinToken, hostName } = join;
     const body: EnrolRequest = { joinToken, hostName, publicKey: identity.publicKey, nonce };
-    return this.#within({ timeoutMs: requestTimeoutMs, signal }, async (bounded) => {
+    return this.#within({ timeoutMs: requestTimeoutMs, signal }, async (bounded, onConnected) => {
       const response = await this.#options.transport.send({
         method: 'POST',
         path: HOST_PATHS.enrol,
@@ -127,6 +127,7 @@ export class ControlLink {
         body: JSON.stringify(body),
         timeoutMs: requestTimeoutMs,
         signal: bounded,
+        onConnected,
       });
       // Not signed: the join token may name a key that control has no more. It withdraws nothing; an
       // operator acts on it.
@@ -181,8 +182,8 @@ export class ControlLink {
     };
     return this.#within(
       { timeoutMs, signal },
-      async (bounded): Promise<LinkResult<BundleAnswer>> => {
-        const raw = await this.#exchange(call, bounded);
+      async (bounded, onConnected): Promise<LinkResult<BundleAnswer>> => {
+        const raw = await this.#exchange(call, bounded, onConnected);
         if (raw.kind === 'refused' && NO_BUNDLE.includes(raw.code))
           return { kind: 'answer', payload: { kind: 'none' }, sentAt: this.#options.clock.now() };
         if (raw.kind !== 'raw') return raw;
@@ -225,8 +226,8 @@ export class ControlLink {
     call: Call,
     expected: { type: StatementType; schema: T },
   ): Promise<LinkResult<Static<T>>> {
-    return this.#within(call, async (bounded) => {
-      const raw = await this.#exchange(call, bounded);
+    return this.#within(call, async (bounded, onConnected) => {
+      const raw = await this.#exchange(call, bounded, onConnected);
       if (raw.kind !== 'raw') return raw;
       const { verifier } = this.#options.identity;
       const verified = await verifier.verify(raw.response.body, expected);
@@ -238,7 +239,11 @@ export class ControlLink {
     });
   }
 
-  async #exchange(call: Call, signal: AbortSignal): Promise<Raw | Unreachable | Refused> {
+  async #exchange(
+    call: Call,
+    signal: AbortSignal,
+    onConnected: () => void,
+  ): Promise<Raw | Unreachable | Refused> {
     const { clock, identity, random, transport } = this.#options;
     const sentAt = clock.now();
     const host = identity.enrolled;
@@ -269,6 +274,7 @@ export class ControlLink {
       ...(body === '' ? {} : { body }),
       timeoutMs: call.timeoutMs,
       signal,
+      onConnected,
     };
     const response = await transport.send(request);
     const isAnswer = (response.status >= 200 && response.status < 300) || response.status === 304;
@@ -283,21 +289,29 @@ export class ControlLink {
   /** T3. */
   async #within<T>(
     bound: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-    work: (signal: AbortSignal) => Promise<LinkResult<T>>,
+    work: (signal: AbortSignal, onConnected: () => void) => Promise<LinkResult<T>>,
   ): Promise<LinkResult<T>> {
     const timeout = new AbortController();
     const signal = bound.signal ? AbortSignal.any([bound.signal, timeout.signal]) : timeout.signal;
     const timer = this.#options.clock.startTimer(bound.timeoutMs, () => timeout.abort());
-    const working = work(signal).catch((error: unknown) => {
+    let isConnected = false;
+    const noteConnected = (): void => {
+      isConnected = true;
+    };
+    const working = work(signal, noteConnected).catch((error: unknown) => {
       if (error instanceof UnreachableError) return unreachable(error.kind, error.message);
       throw error;
     });
     const ended = new Promise<Unreachable>((resolve) => {
       const end = (): void => {
-        const why = timeout.signal.aborted
-          ? `no answer within ${bound.timeoutMs} ms`
-          : 'given up because the daemon stops';
-        resolve(unreachable('timeout', why));
+        if (!timeout.signal.aborted)
+          return resolve(unreachable('timeout', 'given up because the daemon stops'));
+        const within = `no answer within ${bound.timeoutMs} ms`;
+        return resolve(
+          isConnected
+            ? unreachable('half_open', `${within}, though the connection was taken`)
+            : unreachable('timeout', within),
+        );
       };
       if (signal.aborted) end();
       else signal.addEventListener('abort', end, { once: true });

@@ -32,18 +32,20 @@ export type LinkResult<T> =
   | Unreachable
   | Refused;
 
-/**
- * By these control withdraws what it granted to a host, in answer to any of its requests. Not among
- * them is `host_signature_invalid`: it says that control could not tell who asks (most often
- * because the clock of the host is wrong), and so nothing about that host. It is an outage, and
- * staleness bounds what it may cost.
- */
-export const HOST_REFUSALS: readonly ErrorCode[] = [
+/** By these control withdraws what it granted to a host, in answer to any of its requests. */
+export const HOST_WITHDRAWALS: readonly ErrorCode[] = [
   'unauthenticated',
   'forbidden',
   'host_unknown',
   'host_epoch_stale',
 ];
+
+/**
+ * Control's own answers to any request of a host; none is an outage. `host_signature_invalid`
+ * withdraws nothing: control could not tell who asks (most often because the clock of the host is
+ * wrong), and so says nothing about that host. Staleness bounds what it may cost.
+ */
+export const HOST_REFUSALS: readonly ErrorCode[] = [...HOST_WITHDRAWALS, 'host_signature_invalid'];
 
 export function unreachable(
   cause: OutageCause,

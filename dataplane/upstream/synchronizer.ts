@@ -6,8 +6,8 @@
  * Z2  An answer is applied in this order: what it confirms, leases, the report position, and at
  *     last the end of the outage, so that whoever resumes work then does it under the authority
  *     that the same answer brought.
- * Z3  A refusal is obeyed at once, policy and leases alike, and is no outage; it holds until a sync
- *     succeeds.
+ * Z3  A refusal is no outage. One that withdraws what was granted is obeyed at once, policy and
+ *     leases alike, and holds until a sync succeeds.
  * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a
  *     back-off.
  * Z5  What it asks says which start of control it has heard last, so that control can tell it from
@@ -39,7 +39,7 @@ import {
 import type { JournalFeed } from '../journal/journal-feed.ts';
 import type { OutageTracker } from '../recovery/outage-tracker.ts';
 import type { ControlLink } from './control-link.ts';
-import type { LinkResult } from './link-result.ts';
+import { HOST_WITHDRAWALS, type LinkResult } from './link-result.ts';
 import type { Reach } from './reach.ts';
 import type { SelfReport } from './self-report.ts';
 import type { UpstreamMetrics } from './upstream-metrics.ts';
@@ -50,6 +50,9 @@ export const KICK_SPACING_MS = 250;
 const REFUSED_WAY_OUT =
   'stop it if another machine has its place; else remove identity.json from its data directory ' +
   'and start it with a new join token';
+
+const UNPROVEN_WAY_OUT =
+  'compare the clock of this host with that of control, and identity.json with how it was enrolled';
 
 export type SynchronizerOptions = {
   readonly link: ControlLink;
@@ -141,6 +144,7 @@ export class Synchronizer {
     this.#state = afterSync(this.#state, { kind, detail }, startedAt);
     this.#options.reach.set(false);
     if (kind === 'refused') {
+      if (!HOST_WITHDRAWALS.includes(result.code)) return;
       this.#options.policy.revoke({ reason: detail });
       leases.revoke();
       this.#options.allotments.revoke();
@@ -229,10 +233,8 @@ export class Synchronizer {
     metrics.set('holdfast_control_connected', result.kind === 'answer' ? 1 : 0);
     if (result.kind === 'refused') {
       const { code, detail } = result;
-      logger.error(
-        { code, detail, wayOut: REFUSED_WAY_OUT },
-        'control refuses to sync with this host',
-      );
+      const wayOut = HOST_WITHDRAWALS.includes(code) ? REFUSED_WAY_OUT : UNPROVEN_WAY_OUT;
+      logger.error({ code, detail, wayOut }, 'control refuses to sync with this host');
     } else if (result.kind === 'unreachable') {
       logger.debug({ cause: result.cause, detail: result.detail }, 'sync failed');
     }

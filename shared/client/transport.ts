@@ -2,7 +2,7 @@
  * The port to the network. A transport either brings the peer's answer, whatever its status, or
  * throws `UnreachableError`; it never retries and never decides.
  */
-import { Agent, request as undiciRequest, type Dispatcher } from 'undici';
+import { Agent, DecoratorHandler, request as undiciRequest, type Dispatcher } from 'undici';
 import { timeoutSignal } from '../platform/clock.ts';
 import type { OutageCause } from '../wire/operation.ts';
 
@@ -15,6 +15,8 @@ export type TransportRequest = {
   /** From the call to the last byte of the answer. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** Told when the peer has taken the connection, just before the request goes over it. */
+  readonly onConnected?: () => void;
 };
 
 export type TransportResponse = {
@@ -63,11 +65,18 @@ export class UndiciTransport implements Transport {
   async send(request: TransportRequest): Promise<TransportResponse> {
     const timeout = timeoutSignal(request.timeoutMs);
     const signal = request.signal ? AbortSignal.any([timeout, request.signal]) : timeout;
+    let isConnected = false;
+    const dispatcher = this.#agent.compose(
+      noticingConnection(() => {
+        isConnected = true;
+        request.onConnected?.();
+      }),
+    );
     let response: Dispatcher.ResponseData;
     let body: string;
     try {
       response = await undiciRequest(new URL(request.path, this.#target.url), {
-        dispatcher: this.#agent,
+        dispatcher,
         method: request.method,
         headers: request.headers ?? {},
         body: request.body ?? null,
@@ -79,11 +88,10 @@ export class UndiciTransport implements Transport {
     } catch (error) {
       if (request.signal?.aborted)
         throw new UnreachableError('timeout', 'the call was given up', error);
-      throw unreachable(
-        error,
-        `${request.method} ${this.#target.url}${request.path}`,
-        timeout.aborted ? request.timeoutMs : null,
-      );
+      throw unreachable(error, `${request.method} ${this.#target.url}${request.path}`, {
+        isConnected,
+        timedOutAfterMs: timeout.aborted ? request.timeoutMs : null,
+      });
     }
     const headers: Record<string, string> = {};
     for (const [name, value] of Object.entries(response.headers)) {
@@ -94,6 +102,27 @@ export class UndiciTransport implements Transport {
 
   async close(): Promise<void> {
     await this.#agent.destroy();
+  }
+}
+
+/** Of one request: a connection that is used again has been taken before. */
+function noticingConnection(tell: () => void): Dispatcher.DispatcherComposeInterceptor {
+  return (dispatch) => (options, handler) => dispatch(options, new NoticingHandler(handler, tell));
+}
+
+class NoticingHandler extends DecoratorHandler {
+  readonly #handler: Dispatcher.DispatchHandler;
+  readonly #tell: () => void;
+
+  constructor(handler: Dispatcher.DispatchHandler, tell: () => void) {
+    super(handler);
+    this.#handler = handler;
+    this.#tell = tell;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#tell();
+    this.#handler.onRequestStart?.(controller, context);
   }
 }
 
@@ -115,21 +144,28 @@ const KINDS: Readonly<Record<string, OutageCause>> = {
   UND_ERR_RES_EXCEEDED_MAX_SIZE: 'bad_answer',
 };
 
+/** What OpenSSL and Node call what went wrong with a handshake or a certificate. */
+const TLS_CODES =
+  /CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO_|CRL_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|HOSTNAME_MISMATCH|EPROTO/;
+
 function unreachable(
   error: unknown,
   what: string,
-  timedOutAfterMs: number | null,
+  { isConnected, timedOutAfterMs }: { isConnected: boolean; timedOutAfterMs: number | null },
 ): UnreachableError {
   const code = codeOf(error);
-  if (timedOutAfterMs !== null)
-    return new UnreachableError(
-      'timeout',
-      `${what} gave no answer in ${timedOutAfterMs} ms`,
-      error,
-    );
-  if (/CERT|TLS|SSL|SELF_SIGNED/.test(code))
-    return new UnreachableError('tls', `${what}: ${code}`, error);
-  const kind = KINDS[code] ?? (code.startsWith('HPE_') ? 'bad_answer' : 'reset');
+  if (timedOutAfterMs !== null) {
+    return isConnected
+      ? new UnreachableError(
+          'half_open',
+          `${what} took the connection and gave no answer in ${timedOutAfterMs} ms`,
+          error,
+        )
+      : new UnreachableError('timeout', `${what} gave no answer in ${timedOutAfterMs} ms`, error);
+  }
+  if (TLS_CODES.test(code)) return new UnreachableError('tls', `${what}: ${code}`, error);
+  const named = KINDS[code] ?? (code.startsWith('HPE_') ? 'bad_answer' : 'reset');
+  const kind = named === 'timeout' && isConnected ? 'half_open' : named;
   return new UnreachableError(
     kind,
     `${what}: ${code || (error instanceof Error ? error.message : String(error))}`,

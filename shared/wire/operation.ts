@@ -280,11 +280,17 @@ export const JournalEventSchema = Type.Object(
 export type JournalEvent = Static<typeof JournalEventSchema>;
 export const FIRST_PREVIOUS_HASH = '0'.repeat(64);
 
+/**
+ * How control could not be reached. `timeout`: no connection came about in time. `half_open`: it
+ * took the connection, and then there was silence. `reset`: it took the connection, and that was cut
+ * before the answer was whole.
+ */
 export const OUTAGE_CAUSES = [
   'refused',
   'timeout',
   'dns',
   'tls',
+  'half_open',
   'reset',
   'server_error',
   'bad_answer',

@@ -340,16 +340,22 @@ describe('I10: control that lies', () => {
     expect(world.upstream.policy.revoked()).toBeNull();
     expect(world.revision()).toBe(1);
   });
-
-  test('I10: a host whose clock is wrong has an outage, not its authority withdrawn', async () => {
-    await world.startWithPolicy();
-    await loseControl({ kind: 'refuse', code: 'host_signature_invalid' });
-    expect(outage()?.detail).toContain('host_signature_invalid');
-    expect(world.upstream.policy.revoked()).toBeNull();
-  });
 });
 
 describe('authoritative refusals', () => {
+  test('I10: a signature of this host that control doubts is no outage, and withdraws nothing', async () => {
+    await world.startWithPolicy();
+    world.control.behave('*', { kind: 'refuse', code: 'host_signature_invalid' });
+    await world.passUntil(() => state() === 'refused', 'refused');
+    await world.pass(MINUTE_MS);
+    expect(outage()).toBeNull();
+    expect(world.upstream.policy.revoked()).toBeNull();
+    expect(world.staleness()).toBeGreaterThanOrEqual(MINUTE_MS);
+    world.control.up();
+    await world.passUntil(() => state() === 'connected', 'connected');
+    expect(world.feed.kinds().filter((kind) => kind.startsWith('outage'))).toEqual([]);
+  });
+
   test.each(['host_unknown', 'host_epoch_stale', 'forbidden', 'unauthenticated'] as const)(
     'I10: %s, signed, withdraws authority and is no outage',
     async (code) => {

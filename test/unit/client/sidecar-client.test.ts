@@ -249,7 +249,7 @@ describe('answers and silence', () => {
       'server_error',
     ],
     ['a broken connection', 'reset', 'reset'],
-    ['silence', 'silence', 'timeout'],
+    ['silence', 'silence', 'half_open'],
   ];
   test.each(strangers)('%s is no answer of the sidecar', async (_title, answer, kind) => {
     const sidecar = await clientFor(answer, 300);
