@@ -17,6 +17,7 @@ import type { Logger } from '../shared/platform/logger.ts';
 import { createMetrics } from '../shared/platform/metrics.ts';
 import type { Random } from '../shared/platform/random.ts';
 import type { RunningDaemon } from '../shared/platform/shutdown.ts';
+import { systemLoopUse } from '../shared/platform/loop-use.ts';
 import { giveWay } from '../shared/platform/slices.ts';
 import { runTasks, type Task } from '../shared/platform/task-group.ts';
 import type { Transport } from '../shared/client/transport.ts';
@@ -217,6 +218,7 @@ function openUpstream(ports: SidecarPorts, { settings, metrics, journal }: Opene
     transport,
     compile,
     pause: giveWay,
+    loopUse: systemLoopUse(),
   });
 }
 

@@ -36,6 +36,8 @@ declare module 'fastify' {
     access?: Access;
     /** The handler reads the bytes itself, and takes YAML too. */
     takesDocument?: boolean;
+    /** Also takes lines of text, and reads them itself. */
+    takesLines?: boolean;
   }
   interface FastifyRequest {
     caller: Caller | null;

@@ -16,6 +16,7 @@ import {
 } from '../../shared/wire/control-api.ts';
 import { DecisionInputSchema } from '../../shared/wire/policy-document.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import { REPORT_LINES_TYPE } from '../../shared/wire/report-lines.ts';
 import {
   STATEMENT_CONTENT_TYPE,
   STATEMENT_TYPES,
@@ -29,7 +30,13 @@ import type { HostSync } from '../hosts/host-sync.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { PolicyPublisher } from '../policy/policy-publisher.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
-import { ReportBodySchema } from '../reports/event-reader.ts';
+import {
+  ReportBodySchema,
+  eventsOfBody,
+  eventsOfLines,
+  type ReportBody,
+  type ReportedEvent,
+} from '../reports/event-reader.ts';
 import type { ReportIntake } from '../reports/report-intake.ts';
 import type { HostRecord, HostStore } from '../store/control-store.ts';
 import { actorOf, hostOf } from './access.ts';
@@ -123,6 +130,18 @@ function viewHost(record: HostRecord, at: { config: ControlConfig; nowMs: number
 
 const SYNC_BYTES_MAX = 4 * 1024 * 1024;
 
+const REPORT_BODIES = {
+  content: {
+    'application/json': { schema: ReportBodySchema },
+    [REPORT_LINES_TYPE]: { schema: Type.String() },
+  },
+};
+
+/** Of the text of lines, or of a body that its schema has passed. */
+function reportedEvents(body: unknown): readonly ReportedEvent[] {
+  return typeof body === 'string' ? eventsOfLines(body) : eventsOfBody(body as ReportBody);
+}
+
 export function installExchangeRoutes(
   app: App,
   ports: {
@@ -154,18 +173,21 @@ export function installExchangeRoutes(
   app.post(
     '/v1/reports',
     {
-      config: { access: { kind: 'host', once: false } },
+      config: { access: { kind: 'host', once: false }, takesLines: true },
       bodyLimit: REPORT_BYTES_MAX,
       schema: {
         summary: "The next events of a host's journal",
-        body: ReportBodySchema,
+        description:
+          'As lines (`shared/wire/report-lines.ts` says which) with the bodies as they are stored, or as JSON.',
+        consumes: ['application/json', REPORT_LINES_TYPE],
+        body: REPORT_BODIES,
         response: { 200: STATEMENT('a ReportAnswer, signed'), ...PROBLEMS },
       },
     },
     async (request, reply) =>
       reply
         .type(STATEMENT_CONTENT_TYPE)
-        .send(await intake.take(hostOf(request.caller), request.body.events)),
+        .send(await intake.take(hostOf(request.caller), reportedEvents(request.body))),
   );
   app.post(
     '/v1/decisions',

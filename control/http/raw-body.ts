@@ -5,6 +5,10 @@
 import { jsonTextProblem } from '../../shared/platform/http/json-text.ts';
 import type { App } from '../../shared/platform/http/app.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import { REPORT_LINES_TYPE } from '../../shared/wire/report-lines.ts';
+
+/** A body that an app made is further down in a report than in its own request. */
+const REPORT_NESTING_MAX = 76;
 
 export function installRawBody(app: App): void {
   const parseJson = app.getDefaultJsonParser('error', 'error');
@@ -16,16 +20,28 @@ export function installRawBody(app: App): void {
       done(null, bytes);
       return;
     }
-    let text: string;
-    try {
-      text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    } catch {
+    const text = textOf(bytes);
+    if (text === null) {
       done(new HoldfastError('invalid_json', 'the body is not UTF-8'), undefined);
       return;
     }
-    const problem = jsonTextProblem(text);
+    const isReport = request.routeOptions.config.takesLines === true;
+    const problem = isReport ? jsonTextProblem(text, REPORT_NESTING_MAX) : jsonTextProblem(text);
     if (problem !== null) done(new HoldfastError('invalid_json', problem), undefined);
     else void parseJson(request, text, done);
+  });
+  // As text: what the lines say is for the route to read, and each body for its own entry.
+  app.addContentTypeParser(REPORT_LINES_TYPE, { parseAs: 'buffer' }, (request, body, done) => {
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    request.rawBody = bytes;
+    if (request.routeOptions.config.takesLines !== true) {
+      const way = 'lines are taken for reports only: send application/json';
+      done(new HoldfastError('unsupported_media_type', way));
+      return;
+    }
+    const text = textOf(bytes);
+    if (text !== null) done(null, text);
+    else done(new HoldfastError('invalid_request', 'the body is not UTF-8'));
   });
   app.addContentTypeParser('application/yaml', { parseAs: 'buffer' }, (request, body, done) => {
     if (request.routeOptions.config.takesDocument !== true) {
@@ -40,4 +56,12 @@ export function installRawBody(app: App): void {
     request.rawBody = typeof body === 'string' ? Buffer.from(body) : body;
     done(null, request.rawBody);
   });
+}
+
+function textOf(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
 }

@@ -15,6 +15,9 @@ import {
 } from '../../shared/wire/operation.ts';
 import { REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
 import { count } from '../../shared/wire/numbers.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import { readReportLines, type ReportEntry } from '../../shared/wire/report-lines.ts';
+import { jsonTextProblem } from '../../shared/platform/http/json-text.ts';
 import type { ReadEvent } from '../core/operation-projection.ts';
 
 /**
@@ -30,7 +33,9 @@ const ReportedEventSchema = Type.Object(
   },
   { additionalProperties: false },
 );
-export type ReportedEvent = Type.Static<typeof ReportedEventSchema>;
+
+/** As it is taken in: its body is text until it is read, and is stored as that text. */
+export type ReportedEvent = ReportEntry & { readonly previousHash: string };
 
 export const ReportBodySchema = Type.Object(
   {
@@ -42,6 +47,25 @@ export const ReportBodySchema = Type.Object(
   },
   { additionalProperties: false, $id: 'ReportRequest' },
 );
+
+export type ReportBody = Type.Static<typeof ReportBodySchema>;
+
+/** Of a report in JSON: a body that was read and is written again has the same text. */
+export function eventsOfBody({ events }: ReportBody): readonly ReportedEvent[] {
+  return events.map(({ body, ...event }) => ({ ...event, bodyText: JSON.stringify(body) }));
+}
+
+/** Of a report in lines; `invalid_request` where they cannot be chained. */
+export function eventsOfLines(text: string): readonly ReportedEvent[] {
+  const read = readReportLines(text);
+  if (!read.ok) throw new HoldfastError('invalid_request', read.problem);
+  let { previousHash } = read.report;
+  return read.report.entries.map((entry) => {
+    const event = { ...entry, previousHash };
+    previousHash = entry.hash;
+    return event;
+  });
+}
 
 const admission = Compile(AdmissionSchema);
 const refusal = Compile(Type.Object({ refusal: RefusalSchema }));
@@ -62,10 +86,13 @@ export type Reading =
   | { readonly ok: false; readonly problem: string };
 
 export function readEvent(event: ReportedEvent): Reading {
-  const { seq, atMs, kind, body, operationId, outageId } = event;
+  const { seq, atMs, kind, operationId, outageId } = event;
   if (!isWallMs(atMs)) return { ok: false, problem: `atMs ${atMs} is no time` };
   if (!isEventKind(kind))
     return { ok: false, problem: `kind ${kind} is not known to this version` };
+  const text = readBody(event.bodyText);
+  if (!text.ok) return text;
+  const { body } = text;
   switch (kind) {
     case 'admitted':
       if (operationId === null) return { ok: false, problem: `${kind} names no operation` };
@@ -99,6 +126,19 @@ export function readEvent(event: ReportedEvent): Reading {
         ok: true,
         event: { seq, atMs, type: 'changed', kind, operationId, change: body },
       };
+  }
+}
+
+/** An app's attributes may be as deep as a request; an admission has them further down. */
+const BODY_NESTING_MAX = 72;
+
+function readBody(bodyText: string): { ok: true; body: unknown } | { ok: false; problem: string } {
+  const problem = jsonTextProblem(bodyText, BODY_NESTING_MAX);
+  if (problem !== null) return { ok: false, problem };
+  try {
+    return { ok: true, body: JSON.parse(bodyText) };
+  } catch {
+    return { ok: false, problem: 'the body is not JSON' };
   }
 }
 

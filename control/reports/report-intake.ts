@@ -6,18 +6,30 @@
  * and does not stop what follows it: one bad record must not hide a whole outage.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
-import { eventHash } from '../../shared/platform/entry-hash.ts';
+import { entryHash } from '../../shared/platform/entry-hash.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
+import { giveWay, runInSlices } from '../../shared/platform/slices.ts';
+import type { Steps } from '../../shared/core/steps.ts';
 import { FIRST_PREVIOUS_HASH, type Outage, type Refusal } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { STATEMENT_TYPES, type ReportAnswer } from '../../shared/wire/statements.ts';
-import { projectEvent, type ProjectedOperation } from '../core/operation-projection.ts';
+import {
+  projectEvent,
+  type EventSource,
+  type ProjectedOperation,
+} from '../core/operation-projection.ts';
 import { checkContinuity, type ReportPosition } from '../core/report-continuity.ts';
 import type { HostCaller } from '../hosts/host-authenticator.ts';
 import type { ControlMetrics } from '../metrics.ts';
-import type { AuditDraft, ControlStore, HostRecord, StoredEvent } from '../store/control-store.ts';
+import type {
+  AuditDraft,
+  ControlStore,
+  HostRecord,
+  ReportWrite,
+  StoredEvent,
+} from '../store/control-store.ts';
 import { readEvent, storable, type ReportedEvent } from './event-reader.ts';
 
 type Ports = {
@@ -57,7 +69,11 @@ export class ReportIntake {
   }
 
   async #take(caller: HostCaller, events: readonly ReportedEvent[]) {
-    await this.#checkHashes(caller, events);
+    const forged = await runInSlices(firstForged(events), giveWay);
+    if (forged !== null) {
+      const what = 'has a hash that is not that of its content';
+      throw await this.#conflict(caller.host, forged, what);
+    }
     const { hostId, hostEpoch } = caller.host;
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
       const host = await this.#ports.store.hosts.fetch(hostId);
@@ -74,21 +90,6 @@ export class ReportIntake {
         retry_after_ms: 1_000,
       },
     );
-  }
-
-  /**
-   * Each event's hash is over its own content: what was changed on the way or at rest does not
-   * pass.
-   */
-  async #checkHashes(caller: HostCaller, events: readonly ReportedEvent[]): Promise<void> {
-    for (const { hash, previousHash, ...content } of events) {
-      if (eventHash(previousHash, content) === hash) continue;
-      throw await this.#conflict(
-        caller.host,
-        content.seq,
-        'has a hash that is not that of its content',
-      );
-    }
   }
 
   /** `null` where another report of this host was stored meanwhile. */
@@ -156,35 +157,11 @@ export class ReportIntake {
   }
 
   async #project(host: HostRecord, reported: readonly ReportedEvent[]) {
+    const ids = new Set<string>();
+    for (const { operationId } of reported) if (operationId !== null) ids.add(operationId);
+    const known = new Map(await this.#ports.store.reports.operations([...ids]));
     const { hostId, hostEpoch } = host;
-    const ids = reported.flatMap(({ operationId }) => (operationId === null ? [] : [operationId]));
-    const known = new Map(await this.#ports.store.reports.operations([...new Set(ids)]));
-    const changed = new Map<string, ProjectedOperation>();
-    const refusals: Refusal[] = [];
-    const outages: Outage[] = [];
-    const events = reported.map((event): StoredEvent => {
-      const reading = readEvent(event);
-      if (!reading.ok) return { event: storable(event), problem: reading.problem };
-      const operation = known.get(event.operationId ?? '');
-      const projected = projectEvent(operation, reading.event, { hostId, hostEpoch });
-      switch (projected.kind) {
-        case 'unreadable':
-          return { event, problem: projected.problem };
-        case 'operation':
-          known.set(projected.operation.operationId, projected.operation);
-          changed.set(projected.operation.operationId, projected.operation);
-          break;
-        case 'refusal':
-          refusals.push(projected.refusal);
-          break;
-        case 'outage':
-          outages.push(projected.outage);
-          break;
-        case 'none':
-      }
-      return { event, problem: null };
-    });
-    return { events, operations: [...changed.values()], refusals, outages };
+    return runInSlices(projectSteps(reported, known, { hostId, hostEpoch }), giveWay);
   }
 
   async #conflict(host: HostRecord, seq: number, detail: string): Promise<HoldfastError> {
@@ -204,6 +181,53 @@ export class ReportIntake {
     }
     return new HoldfastError('report_conflict', `event ${seq} ${detail}`);
   }
+}
+
+/** So many events between two looks at the time. */
+const EVENTS_BETWEEN_PAUSES = 32;
+
+/**
+ * Each event's hash is over its own content: what was changed on the way or at rest does not pass.
+ * The number of the first that does not.
+ */
+function* firstForged(events: readonly ReportedEvent[]): Steps<number | null> {
+  for (const [index, event] of events.entries()) {
+    if (index % EVENTS_BETWEEN_PAUSES === 0) yield;
+    if (entryHash(event.previousHash, event) !== event.hash) return event.seq;
+  }
+  return null;
+}
+
+type Projection = Pick<ReportWrite, 'events' | 'operations' | 'refusals' | 'outages'>;
+
+/** `known` are the operations that the events are about, as they are stored. */
+function* projectSteps(
+  reported: readonly ReportedEvent[],
+  known: Map<string, ProjectedOperation>,
+  source: EventSource,
+): Steps<Projection> {
+  const changed = new Map<string, ProjectedOperation>();
+  const refusals: Refusal[] = [];
+  const outages: Outage[] = [];
+  const events: StoredEvent[] = [];
+  for (const [index, event] of reported.entries()) {
+    if (index % EVENTS_BETWEEN_PAUSES === 0) yield;
+    const reading = readEvent(event);
+    if (!reading.ok) {
+      events.push({ event: storable(event), problem: reading.problem });
+      continue;
+    }
+    const operation = known.get(event.operationId ?? '');
+    const projected = projectEvent(operation, reading.event, source);
+    const problem = projected.kind === 'unreadable' ? projected.problem : null;
+    events.push({ event, problem });
+    if (projected.kind === 'operation') {
+      known.set(projected.operation.operationId, projected.operation);
+      changed.set(projected.operation.operationId, projected.operation);
+    } else if (projected.kind === 'refusal') refusals.push(projected.refusal);
+    else if (projected.kind === 'outage') outages.push(projected.outage);
+  }
+  return { events, operations: [...changed.values()], refusals, outages };
 }
 
 function lossEntry(

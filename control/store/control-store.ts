@@ -21,6 +21,7 @@ import type {
 } from '../../shared/wire/control-api.ts';
 import type { JournalEvent, OperationState, Outage, Refusal } from '../../shared/wire/operation.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
+import type { ReportEntry } from '../../shared/wire/report-lines.ts';
 import type { Proposal, PublicationReport } from '../../shared/wire/publication.ts';
 import type { Rollout } from '../../shared/wire/rollout.ts';
 import type { HostSettingsView, PlacementGroup } from '../../shared/wire/placement-api.ts';
@@ -273,7 +274,7 @@ export interface AllotmentStore {
 }
 
 export type StoredEvent = {
-  readonly event: Omit<JournalEvent, 'kind'> & { readonly kind: string };
+  readonly event: ReportEntry & { readonly previousHash: string };
   /** Why it is part of no projection. */
   readonly problem: string | null;
 };

@@ -101,7 +101,7 @@ function appendReport(connection: SqliteConnection, write: ReportWrite): void {
       event.atMs,
       event.operationId,
       event.outageId,
-      JSON.stringify(event.body),
+      event.bodyText,
       event.previousHash,
       event.hash,
       write.receivedAtMs,

@@ -3,7 +3,8 @@
  * events in order for the reports upward, and the facts of outages and policy that belong in the
  * same chain.
  */
-import type { JournalEvent, Outage } from '../../shared/wire/operation.ts';
+import type { Outage } from '../../shared/wire/operation.ts';
+import type { Report } from '../../shared/wire/report-lines.ts';
 
 export type JournalHead = { readonly seq: number; readonly hash: string };
 
@@ -14,8 +15,11 @@ export interface JournalFeed {
   operationCounts(): Readonly<Record<string, number>>;
   /** Entries up to this one are held by control. */
   ackedSeq(): number;
-  /** Entries after `seq`, in order, at most `limit`. */
-  eventsAfter(seq: number, limit: number): readonly JournalEvent[];
+  /**
+   * Entries after `seq`, in order, at most `limit`, as they stand in the journal. Where the one after
+   * `seq` was pruned the first is another, and what is before it is not known.
+   */
+  reportAfter(seq: number, limit: number): Report;
   /**
    * Durable when it resolves; a lower value than the present one is ignored. One that is beyond the
    * newest entry proves a loss: the journal then takes nothing more.

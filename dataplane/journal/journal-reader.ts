@@ -7,6 +7,7 @@ import type { JournalEvent, Outage, OperationState, Refusal } from '../../shared
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import type { Instant } from '../../shared/core/time.ts';
+import type { Report } from '../../shared/wire/report-lines.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { QuotaNote, UnendedOperation } from '../core/quota-note.ts';
 import { WHOLE_BODY } from './body-ends.ts';
@@ -105,6 +106,25 @@ export class JournalReader {
   /** Without gaps from the first on: where the one after `seq` was pruned, it is another. */
   eventsAfter(seq: number, limit: number): JournalEvent[] {
     return this.#events(`WHERE seq > max(?, ${PRUNED_SEQ}) ORDER BY seq LIMIT ?`, seq, limit);
+  }
+
+  /** The same as text, for the reports: nothing of it is read here. */
+  reportAfter(seq: number, limit: number): Report {
+    const pruned = this.pruned();
+    const sql = `SELECT seq, at_ms, kind, operation_id, outage_id, hash, ${WHOLE_BODY} AS body
+      FROM events WHERE seq > ? ORDER BY seq LIMIT ?`;
+    const entries = this.#all(sql, Math.max(seq, pruned.seq), limit).map((row) => ({
+      seq: Number(row['seq']),
+      atMs: Number(row['at_ms']),
+      kind: String(row['kind']),
+      operationId: row['operation_id'] as string | null,
+      outageId: row['outage_id'] as string | null,
+      bodyText: String(row['body']),
+      hash: String(row['hash']),
+    }));
+    if (seq <= pruned.seq) return { previousHash: pruned.hash, entries };
+    const [before] = this.#all('SELECT hash FROM events WHERE seq = ?', seq);
+    return { previousHash: String(before?.['hash'] ?? FIRST_PREVIOUS_HASH), entries };
   }
 
   /** Also those that were kept from before the beginning. */

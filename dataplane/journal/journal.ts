@@ -284,8 +284,12 @@ export class Journal implements JournalFeed {
     return this.#state.ackedSeq;
   }
 
-  eventsAfter(seq: number, limit: number): ReturnType<JournalFeed['eventsAfter']> {
+  eventsAfter(seq: number, limit: number): ReturnType<JournalReader['eventsAfter']> {
     return this.reader.eventsAfter(seq, limit);
+  }
+
+  reportAfter(seq: number, limit: number): ReturnType<JournalFeed['reportAfter']> {
+    return this.reader.reportAfter(seq, limit);
   }
 
   async acknowledge(seq: number): Promise<void> {

@@ -7,6 +7,7 @@ import type { Steps } from '../../shared/core/steps.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { makeDirectory } from '../../shared/platform/durable-file.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
+import type { LoopUse } from '../../shared/platform/loop-use.ts';
 import {
   checkPolicySteps,
   checkPublishedPolicySteps,
@@ -66,6 +67,7 @@ export type UpstreamOptions = {
   readonly transport: Transport;
   readonly compile: ExpressionCompiler;
   readonly pause: Pause;
+  readonly loopUse: LoopUse;
 };
 
 /** Enough to tell one process of a host from the next. */
@@ -112,7 +114,8 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const identity = new HostIdentity({ dataDir: options.dataDir, hostName, logger });
   const link = new ControlLink({ transport, identity, clock, random, requestTimeoutMs });
   const reach = new Reach();
-  const { pause } = options;
+  const { pause, loopUse } = options;
+  const exchange = { ...base, link, feed, reach };
   const { checkPolicy, checkKept } = policyChecks(options.compile);
   const checks = { checkPolicy, checkKept, pause };
   const policy = new PolicyKeeper({ ...base, directory, identity, feed, ...checks });
@@ -131,7 +134,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const outages = new OutageTracker({ ...base, feed, authority });
   const kick = (): void => synchronizer.kick();
   const leaseTokens = new LeaseTokens({ clock, leases, kick });
-  const reporter = new Reporter({ ...base, link, feed, reach, askPosition: kick });
+  const reporter = new Reporter({ ...exchange, pause, loopUse, askPosition: kick });
   const { bundleWaitMs: waitMs } = config;
   const poller = new BundlePoller({ link, policy, reach, clock, random, waitMs, onOutcome: kick });
   const self = new SelfReport({
@@ -141,16 +144,13 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const enrolment = { ...base, identity, link, hostName, controlUrl, joinToken };
   let token: JoinToken | null = null;
   const synchronizer = new Synchronizer({
-    ...base,
-    link,
+    ...exchange,
     policy,
     leases,
     allotments,
     leaseTokens,
     outages,
-    feed,
     self,
-    reach,
     controlUrl,
     syncIntervalMs,
     enrol: async (hooks) => {

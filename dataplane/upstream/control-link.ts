@@ -21,9 +21,14 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import { randomText, type Random } from '../../shared/platform/random.ts';
 import type { EnrolRequest } from '../../shared/wire/control-api.ts';
-import type { JournalEvent } from '../../shared/wire/operation.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
+import {
+  REPORT_LINES_TYPE,
+  writeReportJson,
+  writeReportLines,
+  type Report,
+} from '../../shared/wire/report-lines.ts';
 import {
   EnrolmentSchema,
   FreshDecisionSchema,
@@ -74,6 +79,9 @@ type Call = {
   readonly path: string;
   readonly query?: string;
   readonly body?: unknown;
+  /** Instead of a body: as it is sent. */
+  readonly text?: string;
+  readonly contentType?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
@@ -208,14 +216,20 @@ export class ControlLink {
     );
   }
 
-  report(events: readonly JournalEvent[], signal?: AbortSignal): Promise<LinkResult<ReportAnswer>> {
+  report(
+    report: Report,
+    form: ReportForm,
+    signal?: AbortSignal,
+  ): Promise<LinkResult<ReportAnswer>> {
     return this.#ask(
       {
         method: 'POST',
         path: HOST_PATHS.report,
-        body: { events },
+        ...(form === 'lines'
+          ? { text: writeReportLines(report), contentType: REPORT_LINES_TYPE }
+          : { text: writeReportJson(report) }),
         timeoutMs: this.#options.requestTimeoutMs,
-        refusals: ['report_gap', 'report_conflict'],
+        refusals: REPORT_REFUSALS,
         ...(signal && { signal }),
       },
       { type: STATEMENT_TYPES.report, schema: ReportAnswerSchema },
@@ -249,7 +263,7 @@ export class ControlLink {
     const host = identity.enrolled;
     if (host === null) return unreachable('bad_answer', 'this host is not enrolled yet');
     const nonce = randomText(random, NONCE_BYTES);
-    const body = call.body === undefined ? '' : JSON.stringify(call.body);
+    const body = call.text ?? (call.body === undefined ? '' : JSON.stringify(call.body));
     const iat = Math.floor(sentAt.wallMs / 1_000);
     const claims: HostRequest = {
       iss: host.hostId,
@@ -269,7 +283,7 @@ export class ControlLink {
       headers: {
         ...call.headers,
         authorization: `${HOST_AUTH_SCHEME} ${token}`,
-        ...(body === '' ? {} : { 'content-type': 'application/json' }),
+        ...(body === '' ? {} : { 'content-type': call.contentType ?? 'application/json' }),
       },
       ...(body === '' ? {} : { body }),
       timeoutMs: call.timeoutMs,
@@ -323,6 +337,18 @@ export class ControlLink {
     }
   }
 }
+
+/** `json` is for a control that is older than the lines. */
+export type ReportForm = 'lines' | 'json';
+
+const REPORT_REFUSALS: readonly ErrorCode[] = [
+  'report_gap',
+  'report_conflict',
+  'unsupported_media_type',
+  'invalid_request',
+  'invalid_json',
+  'body_too_large',
+];
 
 /** Control has published nothing yet: an answer, though its status is one of failure. */
 const NO_BUNDLE: readonly ErrorCode[] = ['policy_absent'];

@@ -3,23 +3,37 @@
  *
  * R1  In order, one batch in flight, each beginning right after the last entry that control holds;
  *     a batch whose answer was lost is sent again, and control knows the entries by their numbers.
+ *     The next one is made while control has this one.
  * R2  While control is out of reach nothing is sent: the next successful sync lets it go on.
  * R3  When control expects an earlier entry (it was restored from a backup), the next sync says
  *     which one, and the reports go back to it as far as the journal reaches.
- * R4  When control holds another history under the same numbers, or needs entries that are gone,
- *     reporting stops, says so, and stays stopped: nothing here can tell which of the two is true.
- *     All other work goes on.
+ * R4  When control holds another history under the same numbers, or needs entries that are gone, or
+ *     an entry is not what was written, reporting stops, says so, and stays stopped: nothing here can
+ *     tell what is true. All other work goes on.
+ * R5  A backlog gives way to admissions (`core/report-pace.ts`), and to a control that asks for it.
+ * R6  A batch that control refuses for its form is halved until the entry is known. That one is told
+ *     in the log and tried again for ever: a control that is newer may take it.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
+import type { LoopUse } from '../../shared/platform/loop-use.ts';
 import type { Random } from '../../shared/platform/random.ts';
+import type { Pause } from '../../shared/platform/slices.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
-import { REPORT_BYTES_MAX, REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
-import type { JournalEvent } from '../../shared/wire/operation.ts';
-import { nextBatch } from '../core/report-batch.ts';
+import { REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
+import type { ErrorCode } from '../../shared/wire/problem.ts';
+import { REPORT_LINES_MAX } from '../../shared/wire/report-lines.ts';
+import {
+  PACE_AT_START,
+  paceAfterBatch,
+  paceAfterFailure,
+  paceAfterRefusal,
+  type ReportPace,
+} from '../core/report-pace.ts';
 import { backoffWithFloorMs } from '../core/sync-state.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
-import type { ControlLink } from './control-link.ts';
+import { BatchMaker, type MadeBatch } from './batch-maker.ts';
+import type { ControlLink, ReportForm } from './control-link.ts';
 import type { Reach } from './reach.ts';
 import type { UpstreamMetrics } from './upstream-metrics.ts';
 import { Wakeup } from './wakeup.ts';
@@ -29,8 +43,8 @@ const BACKOFF_MAX_MS = 30_000;
 const GATHER_MS = 100;
 /** A look at the journal even where no commit woke us. */
 const IDLE_MS = 30_000;
-/** The rest is the envelope of the body. */
-const BATCH_BYTES_MAX = REPORT_BYTES_MAX - 64 * 1_024;
+/** UTF-16 units of a batch: far below what control takes, and one turn of a thread to handle. */
+const BATCH_LENGTH_MAX = 1024 * 1024;
 
 export type ReporterOptions = {
   readonly link: ControlLink;
@@ -40,14 +54,23 @@ export type ReporterOptions = {
   readonly random: Random;
   readonly logger: Logger;
   readonly metrics: UpstreamMetrics;
+  readonly pause: Pause;
+  readonly loopUse: LoopUse;
   /** A sync will tell where control stands. */
   readonly askPosition: () => void;
 };
 
-type Sent = 'progress' | 'wait_for_position' | 'stopped' | { readonly retryAfterMs: number | null };
+type Batch = Extract<MadeBatch, { kind: 'batch' }>;
+type Sent =
+  | 'progress'
+  | 'again'
+  | 'wait_for_position'
+  | 'stopped'
+  | { readonly retryAfterMs: number | null };
 
 export class Reporter {
   readonly #options: ReporterOptions;
+  readonly #maker: BatchMaker;
   readonly #wakeup = new Wakeup();
   readonly #positioned = new Wakeup();
   /** Control holds everything up to here, as far as is known. */
@@ -55,9 +78,15 @@ export class Reporter {
   /** Set by a gap: only a sync sent from this moment on knows where control stands. */
   #gapBootMs: number | null = null;
   #stopped: string | null = null;
+  #pace: ReportPace = PACE_AT_START;
+  #backlogBefore = 0;
+  #form: ReportForm = 'lines';
+  /** Made while control has the one before it. */
+  #next: { readonly afterSeq: number; readonly made: Promise<MadeBatch> } | null = null;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
+    this.#maker = new BatchMaker(options.feed, options.pause);
   }
 
   /** Why reporting has stopped for good; `null` while it goes on. */
@@ -107,28 +136,56 @@ export class Reporter {
       while (!signal.aborted) {
         await reach.whenOpen(signal);
         if (signal.aborted) return;
-        const batch = this.#nextBatch();
+        const batch = await this.#nextBatch();
         if (batch === null) {
           await this.#wakeup.wait(clock, IDLE_MS, signal);
           await clock.sleep(this.#stopped === null ? GATHER_MS : IDLE_MS, signal);
           continue;
         }
+        const startedMs = clock.now().bootMs;
         const sent = await this.#send(batch, signal);
         failures = sent === 'progress' ? 0 : failures + 1;
-        if (sent === 'wait_for_position')
+        if (sent === 'progress') {
+          await this.#rest(batch, clock.now().bootMs - startedMs, signal);
+        } else if (sent === 'wait_for_position') {
           await this.#positioned.wait(clock, BACKOFF_MAX_MS, signal);
-        if (typeof sent !== 'object') continue;
-        const wait = { failures, maxMs: BACKOFF_MAX_MS, retryAfterMs: sent.retryAfterMs };
-        await clock.sleep(backoffWithFloorMs(wait, random.unit()), signal);
+        } else if (typeof sent === 'object') {
+          this.#pace = paceAfterFailure(this.#pace);
+          const wait = { failures, maxMs: BACKOFF_MAX_MS, retryAfterMs: sent.retryAfterMs };
+          await clock.sleep(backoffWithFloorMs(wait, random.unit()), signal);
+        }
       }
     },
   };
 
-  #nextBatch(): readonly JournalEvent[] | null {
+  /** R5. */
+  async #rest(batch: Batch, tookMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, feed, loopUse } = this.#options;
+    const now = feed.head().seq - this.#afterSeq;
+    const backlog = { now, before: this.#backlogBefore };
+    this.#backlogBefore = now;
+    const eventsMax = this.#eventsMax();
+    this.#pace = paceAfterBatch(this.#pace, { tookMs, loopUse: loopUse(), backlog, eventsMax });
+    // What came in meanwhile gathers, as after a commit that woke us.
+    const restMs = batch.isLast ? GATHER_MS : this.#pace.restMs;
+    if (restMs > 0) await clock.sleep(restMs, signal);
+  }
+
+  #eventsMax(): number {
+    return this.#form === 'lines' ? REPORT_LINES_MAX : REPORT_EVENTS_MAX;
+  }
+
+  #make(afterSeq: number): Promise<MadeBatch> {
+    const eventsMax = Math.min(this.#pace.eventsMax, this.#eventsMax());
+    return this.#maker.make(afterSeq, { eventsMax, lengthMax: BATCH_LENGTH_MAX });
+  }
+
+  async #nextBatch(): Promise<Batch | null> {
+    const next = this.#next;
+    this.#next = null;
     if (this.#stopped !== null) return null;
-    const entries = this.#options.feed.eventsAfter(this.#afterSeq, REPORT_EVENTS_MAX);
-    const bounds = { eventsMax: REPORT_EVENTS_MAX, bytesMax: BATCH_BYTES_MAX };
-    const batch = nextBatch(entries, { afterSeq: this.#afterSeq, bounds }, sizeOnWire);
+    const isOfUse = next?.afterSeq === this.#afterSeq;
+    const batch = await (isOfUse ? next.made : this.#make(this.#afterSeq));
     if (batch.kind === 'history_gone') {
       const { neededSeq, oldestSeq } = batch;
       this.#stop(
@@ -136,13 +193,19 @@ export class Reporter {
         `control needs entry ${neededSeq}, and the oldest that the journal still has is ${oldestSeq}`,
       );
     }
-    return batch.kind === 'batch' ? batch.events : null;
+    if (batch.kind === 'damaged')
+      this.#stop(
+        'journal_damaged',
+        `entry ${batch.seq} is not what was written: stop the sidecar and see "journal verify"`,
+      );
+    return batch.kind === 'batch' ? batch : null;
   }
 
-  async #send(events: readonly JournalEvent[], signal: AbortSignal): Promise<Sent> {
-    const { clock, link, metrics, logger } = this.#options;
-    const result = await link.report(events, signal);
-    const lastSeq = events.at(-1)?.seq ?? 0;
+  async #send(batch: Batch, signal: AbortSignal): Promise<Sent> {
+    const { link, metrics, logger } = this.#options;
+    const sending = link.report(batch.report, this.#form, signal);
+    if (!batch.isLast) this.#makeAhead(batch.lastSeq);
+    const result = await sending;
     if (result.kind === 'answer') {
       const { ackedSeq } = result.payload;
       const isProgress = ackedSeq > this.#afterSeq && ackedSeq <= this.#options.feed.head().seq;
@@ -154,7 +217,7 @@ export class Reporter {
       }
       metrics.add('holdfast_report_failures_total', { reason: 'no_progress' });
       logger.error(
-        { ackedSeq, lastSeq },
+        { ackedSeq, lastSeq: batch.lastSeq },
         'control answered a report and acknowledged nothing of it',
       );
       return { retryAfterMs: null };
@@ -162,22 +225,58 @@ export class Reporter {
     const reason = result.kind === 'refused' ? result.code : result.cause;
     if (!signal.aborted) metrics.add('holdfast_report_failures_total', { reason });
     if (result.kind === 'unreachable') return { retryAfterMs: result.retryAfterMs };
-    if (result.code === 'report_gap') {
-      this.#gapBootMs = clock.now().bootMs;
-      logger.warn(
-        { afterSeq: this.#afterSeq, detail: result.detail },
-        'control expects an earlier entry; asking which',
-      );
-      this.#options.askPosition();
-      return 'wait_for_position';
+    return this.#refused(batch, result);
+  }
+
+  #refused(batch: Batch, { code, detail }: { code: ErrorCode; detail: string }): Sent {
+    const { clock, logger } = this.#options;
+    switch (code) {
+      case 'report_gap':
+        this.#gapBootMs = clock.now().bootMs;
+        logger.warn(
+          { afterSeq: this.#afterSeq, detail },
+          'control expects an earlier entry; asking which',
+        );
+        this.#options.askPosition();
+        return 'wait_for_position';
+      case 'report_conflict':
+        this.#stop('report_conflict', detail);
+        return 'stopped';
+      case 'unsupported_media_type':
+        if (this.#form === 'json') return { retryAfterMs: null };
+        logger.info({ detail }, 'control takes no reports in lines: it is older; sending JSON');
+        this.#form = 'json';
+        this.#next = null;
+        return 'again';
+      case 'invalid_request':
+      case 'invalid_json':
+      case 'body_too_large':
+        return this.#refusedForm(batch, detail);
+      default:
+        // About the host, not about the report: the sync finds out the same, and decides.
+        this.#options.askPosition();
+        return { retryAfterMs: null };
     }
-    if (result.code === 'report_conflict') {
-      this.#stop('report_conflict', result.detail);
-      return 'stopped';
-    }
-    // About the host, not about the report: the sync finds out the same, and decides.
-    this.#options.askPosition();
+  }
+
+  /** R6. */
+  #refusedForm({ report, lastSeq }: Batch, detail: string): Sent {
+    const sent = report.entries.length;
+    this.#next = null;
+    this.#pace = paceAfterRefusal(this.#pace, sent);
+    if (sent > 1) return 'again';
+    this.#options.logger.error(
+      { seq: lastSeq, detail },
+      'control refuses this entry, and what follows it waits: is it older than this sidecar?',
+    );
     return { retryAfterMs: null };
+  }
+
+  #makeAhead(afterSeq: number): void {
+    const made = this.#make(afterSeq);
+    // Its failure is looked at where it is used.
+    made.catch(() => undefined);
+    this.#next = { afterSeq, made };
   }
 
   async #acknowledge(seq: number): Promise<void> {
@@ -202,8 +301,4 @@ export class Reporter {
       'reporting has stopped; a person must find out which history is true',
     );
   }
-}
-
-function sizeOnWire(event: JournalEvent): number {
-  return Buffer.byteLength(JSON.stringify(event)) + 1;
 }

@@ -387,7 +387,7 @@ function reportsAndOperators(at: Subject): void {
       atMs: 1,
       operationId: null,
       outageId: null,
-      body: {},
+      bodyText: '{}',
     };
     const event = { ...content, seq: 1, previousHash: FIRST_PREVIOUS_HASH, hash: 'a' };
     const write = {

@@ -31,6 +31,7 @@ import {
   type ErrorCode,
   type Problem,
 } from '../../shared/wire/problem.ts';
+import { REPORT_LINES_TYPE, readReportLines } from '../../shared/wire/report-lines.ts';
 import {
   HostRequestSchema,
   REFUSAL_HEADER,
@@ -81,6 +82,10 @@ export class FakeControl implements Transport {
   readonly controlId: string;
   readonly seen: Seen[] = [];
   readonly reported: JournalEvent[] = [];
+  /** An older one takes reports in JSON alone. */
+  takesLines = true;
+  /** A report that has this entry is refused for its form. */
+  refusesEntry: number | null = null;
   readonly leases = new Map<string, LeaseGrant>();
   readonly joinTokens = new Set<string>();
   ackedSeq = 0;
@@ -297,7 +302,12 @@ export class FakeControl implements Transport {
       const signer = behaviour?.kind === 'foreign_key' ? this.#foreign : this.#signer;
       return signedAnswer(await signer.sign(type, said));
     };
-    const body: unknown = request.body === undefined ? null : JSON.parse(request.body);
+    const body: unknown =
+      route === 'reports'
+        ? { events: this.#eventsOf(request) }
+        : request.body === undefined
+          ? null
+          : JSON.parse(request.body);
     if (route === 'enrol')
       return signed(STATEMENT_TYPES.enrolment, this.#enrol(body as EnrolRequest));
     const { nonce } = await this.#checkHost(request);
@@ -397,6 +407,15 @@ export class FakeControl implements Transport {
     return { controlId, policyRevision, leases: granted, lost, pending, drift, ackedSeq };
   }
 
+  #eventsOf(request: TransportRequest): readonly JournalEvent[] {
+    const isLines = request.headers?.['content-type'] === REPORT_LINES_TYPE;
+    if (isLines && !this.takesLines) throw new HoldfastError('unsupported_media_type', 'JSON only');
+    const events = reportedIn(request.body ?? '');
+    if (events.some(({ seq }) => seq === this.refusesEntry))
+      throw new HoldfastError('invalid_request', 'an entry has no head');
+    return events;
+  }
+
   #report({ events }: { events: JournalEvent[] }): number {
     const fresh = events.filter(({ seq }) => seq > this.ackedSeq);
     if ((events[0]?.seq ?? 0) > this.ackedSeq + 1)
@@ -434,6 +453,21 @@ export class FakeControl implements Transport {
     if (later !== null) return later;
     return known === null ? problem('policy_absent') : { status: 304, headers: {}, body: '' };
   }
+}
+
+/** The entries of a report in either form. */
+export function reportedIn(text: string): readonly JournalEvent[] {
+  if (text.startsWith('{"events"'))
+    return (JSON.parse(text) as { events: readonly JournalEvent[] }).events;
+  const read = readReportLines(text);
+  if (!read.ok) throw new HoldfastError('invalid_request', read.problem);
+  let { previousHash } = read.report;
+  return read.report.entries.map(({ bodyText, kind, ...entry }) => {
+    const body = JSON.parse(bodyText) as JournalEvent['body'];
+    const event = { ...entry, kind: kind as JournalEvent['kind'], body, previousHash };
+    previousHash = entry.hash;
+    return event;
+  });
 }
 
 export function problem(code: ErrorCode, retryAfterMs?: number): TransportResponse {

@@ -9,6 +9,7 @@ import {
   type JournalEvent,
   type Outage,
 } from '../../shared/wire/operation.ts';
+import type { Report } from '../../shared/wire/report-lines.ts';
 import type { JournalFeed, JournalHead } from '../../dataplane/journal/journal-feed.ts';
 
 export class MemoryJournalFeed implements JournalFeed {
@@ -36,8 +37,16 @@ export class MemoryJournalFeed implements JournalFeed {
     return this.acknowledged;
   }
 
-  eventsAfter(seq: number, limit: number): readonly JournalEvent[] {
-    return this.events.filter((event) => event.seq > Math.max(seq, this.prunedSeq)).slice(0, limit);
+  reportAfter(seq: number, limit: number): Report {
+    const from = Math.max(seq, this.prunedSeq);
+    const entries = this.events.filter((event) => event.seq > from).slice(0, limit);
+    return {
+      previousHash: this.events.find((event) => event.seq === from)?.hash ?? FIRST_PREVIOUS_HASH,
+      entries: entries.map(({ body, previousHash: _previousHash, ...entry }) => ({
+        ...entry,
+        bodyText: JSON.stringify(body),
+      })),
+    };
   }
 
   async acknowledge(seq: number): Promise<void> {
@@ -67,8 +76,8 @@ export class MemoryJournalFeed implements JournalFeed {
   }
 
   /** Adds `count` entries in one commit. */
-  commit(count = 1, kind: EventKind = 'fence_advanced'): void {
-    for (let added = 0; added < count; added += 1) this.#append(kind, { added });
+  commit(count = 1, kind: EventKind = 'fence_advanced', over: Record<string, unknown> = {}): void {
+    for (let added = 0; added < count; added += 1) this.#append(kind, { added, ...over });
     for (const tell of this.#listeners) tell();
   }
 

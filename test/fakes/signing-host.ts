@@ -14,6 +14,7 @@ import {
   type Verifier,
 } from '../../shared/platform/signatures.ts';
 import { FIRST_PREVIOUS_HASH, type JournalEvent } from '../../shared/wire/operation.ts';
+import { REPORT_LINES_TYPE } from '../../shared/wire/report-lines.ts';
 import {
   EnrolmentSchema,
   ReportAnswerSchema,
@@ -44,6 +45,8 @@ type Tampering = {
   readonly type?: StatementType;
   readonly key?: SigningKey;
   readonly token?: (token: string) => string;
+  /** The whole body, where it is no JSON. */
+  readonly body?: string;
   /** What is sent instead of what was signed. */
   readonly text?: string;
   readonly signal?: AbortSignal;
@@ -108,7 +111,7 @@ export class SigningHost {
     body?: unknown,
     tampering: Tampering = {},
   ): Promise<Answer> {
-    const text = body === undefined ? '' : JSON.stringify(body);
+    const text = tampering.body ?? (body === undefined ? '' : JSON.stringify(body));
     const iat = Math.floor(this.#world.clock.now().wallMs / 1_000);
     const claims: HostRequest = {
       iss: this.id,
@@ -128,7 +131,7 @@ export class SigningHost {
     return this.#world.call(method, target, {
       token: null,
       headers: { authorization: `Holdfast-Host ${this.lastToken}`, ...tampering.headers },
-      ...(body === undefined ? {} : { text: tampering.text ?? text }),
+      ...(text === '' ? {} : { text: tampering.text ?? text }),
       ...(tampering.signal === undefined ? {} : { signal: tampering.signal }),
     });
   }
@@ -211,6 +214,11 @@ export class SigningHost {
 
   report(events: readonly JournalEvent[]): Promise<Answer> {
     return this.request('POST', '/v1/reports', { events });
+  }
+
+  reportLines(text: string): Promise<Answer> {
+    const headers = { 'content-type': REPORT_LINES_TYPE };
+    return this.request('POST', '/v1/reports', undefined, { body: text, headers });
   }
 
   async reported(events: readonly JournalEvent[]): Promise<ReportAnswer> {

@@ -92,6 +92,7 @@ export class UpstreamWorld {
       transport: this.control,
       compile: this.compile,
       pause: this.pause,
+      loopUse: () => 0,
     });
     await this.upstream.open();
   }

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeId } from '../../shared/core/ids.ts';
-import { eventHash } from '../../shared/platform/entry-hash.ts';
+import { entryHash, eventHash } from '../../shared/platform/entry-hash.ts';
 import type { Admission, JournalEvent } from '../../shared/wire/operation.ts';
+import { writeReportLines } from '../../shared/wire/report-lines.ts';
+import { ReportAnswerSchema, STATEMENT_TYPES } from '../../shared/wire/statements.ts';
 import { ControlWorld } from '../fakes/control-world.ts';
 import { SigningHost } from '../fakes/signing-host.ts';
 
@@ -324,5 +326,80 @@ describe('I12: reports', () => {
       detail: { fromSeq: 1, toSeq: 2, hostEpoch: 2 },
     });
     expect((await host.report(host.journal())).json['code']).toBe('host_epoch_stale');
+  });
+});
+
+describe('I12: reports in lines', () => {
+  const lines = (events: readonly JournalEvent[]): string =>
+    writeReportLines({
+      previousHash: events[0]?.previousHash ?? '',
+      entries: events.map(({ body, previousHash: _before, ...entry }) => ({
+        ...entry,
+        bodyText: JSON.stringify(body),
+      })),
+    });
+  const reported = async (text: string) =>
+    host.open(await host.reportLines(text), STATEMENT_TYPES.report, ReportAnswerSchema);
+
+  test('are taken as those in JSON are, and each knows the other again', async () => {
+    admit(1);
+    change(1, 'succeeded');
+    expect((await reported(lines(host.journal()))).ackedSeq).toBe(2);
+    admit(2);
+    expect((await host.reported(host.journal())).ackedSeq).toBe(3);
+    expect((await reported(lines(host.journal()))).ackedSeq).toBe(3);
+    const read = (await world.get(`/v1/operations/${operationId(1)}`)).json;
+    expect(read['events']).toEqual(host.journal().slice(0, 2));
+  });
+
+  test('a body that nobody can read is parked by itself, as it came', async () => {
+    const deep = `${'{"a":'.repeat(100)}1${'}'.repeat(100)}`;
+    const bodies = ['not JSON', deep, '{"n":1e400}', JSON.stringify(admission(4))];
+    let previousHash = '0'.repeat(64);
+    const entries = bodies.map((bodyText, at) => {
+      const content = {
+        seq: at + 1,
+        atMs: 1,
+        kind: 'admitted',
+        operationId: operationId(at + 1),
+        outageId: null,
+        bodyText,
+      };
+      previousHash = entryHash(previousHash, content);
+      return { ...content, hash: previousHash };
+    });
+    const text = writeReportLines({ previousHash: '0'.repeat(64), entries });
+    expect((await reported(text)).ackedSeq).toBe(4);
+    const unreadable = await shown('/v1/unreadable-events');
+    expect(unreadable.map(({ seq, problem }) => [seq, problem])).toEqual([
+      [3, expect.stringMatching(/beyond the range/)],
+      [2, expect.stringMatching(/nested deeper than 72/)],
+      [1, 'the body is not JSON'],
+    ]);
+    expect(await shown('/v1/operations')).toMatchObject([{ operationId: operationId(4) }]);
+  });
+
+  test('attributes as deep as an app may send them are no poison', async () => {
+    // A request may be nested 64 levels; its attributes are one below it.
+    const attributes = JSON.parse(`${'{"a":'.repeat(63)}1${'}'.repeat(63)}`) as never;
+    host.record('admitted', admission(1, { attributes }), operationId(1));
+    host.record('admitted', admission(2, { attributes }), operationId(2));
+    expect((await reported(lines(host.journal().slice(0, 1)))).ackedSeq).toBe(1);
+    expect((await host.reported(host.journal())).ackedSeq).toBe(2);
+    expect(await shown('/v1/unreadable-events')).toEqual([]);
+  });
+
+  test('that cannot be chained are refused with where, and nowhere else are lines taken', async () => {
+    admit(1);
+    const refused = await host.reportLines(lines(host.journal()).replace('[1,', '['));
+    expect([refused.status, refused.json['code']]).toEqual([400, 'invalid_request']);
+    expect(refused.json['detail']).toMatch(/line 2/);
+    const forged = await host.reportLines(lines(host.journal()).replace('billing', 'bullion'));
+    expect(forged.json['code']).toBe('report_conflict');
+    const elsewhere = await host.request('POST', '/v1/sync', undefined, {
+      body: 'x',
+      headers: { 'content-type': 'application/x-ndjson' },
+    });
+    expect(elsewhere.json['code']).toBe('unsupported_media_type');
   });
 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../shared/core/time.ts';
-import { nextBatch } from '../../dataplane/core/report-batch.ts';
+import { BatchMaker } from '../../dataplane/upstream/batch-maker.ts';
 import { AgedJournal, KEPT_A_WEEK, expectSound } from '../fakes/aged-journal.ts';
 import { FakeClock } from '../fakes/fake-clock.ts';
 
@@ -269,16 +269,16 @@ describe('I12: control asks for what is gone', () => {
     await goOn();
     clock.jump(8 * DAY_MS);
     await aged.prune();
-    const bounds = { eventsMax: 100, bytesMax: 1_000_000 };
+    const maker = new BatchMaker(aged.journal, () => Promise.resolve());
     const batch = (afterSeq: number) =>
-      nextBatch(aged.journal.eventsAfter(afterSeq, 100), { afterSeq, bounds }, () => 1);
+      maker.make(afterSeq, { eventsMax: 100, lengthMax: 1_000_000 });
     const begin = aged.journal.reader.pruned();
     expect(begin.seq).toBe(6);
-    expect(batch(0)).toEqual({ kind: 'history_gone', neededSeq: 1, oldestSeq: 7 });
-    expect(batch(begin.seq - 1)).toMatchObject({ kind: 'history_gone' });
-    expect(batch(begin.seq)).toMatchObject({
+    expect(await batch(0)).toEqual({ kind: 'history_gone', neededSeq: 1, oldestSeq: 7 });
+    expect(await batch(begin.seq - 1)).toMatchObject({ kind: 'history_gone' });
+    expect(await batch(begin.seq)).toMatchObject({
       kind: 'batch',
-      events: [{ previousHash: begin.hash }],
+      report: { previousHash: begin.hash },
     });
   });
 });

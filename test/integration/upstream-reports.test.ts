@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MINUTE_MS, SECOND_MS } from '../../shared/core/time.ts';
 import type { JournalEvent } from '../../shared/wire/operation.ts';
+import { reportedIn } from '../fakes/fake-control.ts';
 import { REQUEST_TIMEOUT_MS, UpstreamWorld } from '../fakes/upstream-world.ts';
 
 let world: UpstreamWorld;
@@ -15,9 +16,7 @@ const isReported = (): boolean => world.control.ackedSeq === world.feed.head().s
 const batches = (): number[][] =>
   world.control.seen
     .filter(({ route }) => route === 'reports')
-    .map(({ request }) =>
-      seqs((JSON.parse(request.body ?? '') as { events: JournalEvent[] }).events),
-    );
+    .map(({ request }) => seqs(reportedIn(request.body ?? '')));
 const failures = (reason: string): number =>
   world.metrics.value('holdfast_report_failures_total', { reason });
 
@@ -40,24 +39,62 @@ describe('I12: reports', () => {
     expect(world.clock.now().bootMs - startedMs).toBeLessThan(500);
   });
 
-  test('many entries go up in batches of at most 500, one after the other', async () => {
+  test('many entries go up in batches that grow, of at most 2,000, one after the other', async () => {
     await world.passUntil(isReported, 'reported');
-    world.feed.commit(1_234);
+    world.feed.commit(7_654);
     await world.passUntil(isReported, 'reported');
-    expect(Math.max(...batches().map(({ length }) => length))).toBe(500);
+    expect(Math.max(...batches().map(({ length }) => length))).toBe(2_000);
     expect(seqs(world.control.reported)).toEqual(seqs(world.feed.events));
   });
 
   test('entries of many bytes go up in smaller batches', async () => {
     await world.passUntil(isReported, 'reported');
-    world.feed.commit(40);
-    for (const event of world.feed.events.slice(-40)) event.body['result'] = 'x'.repeat(500_000);
+    world.feed.commit(40, 'fence_advanced', { result: 'x'.repeat(500_000) });
     await world.passUntil(isReported, 'reported');
     const sizes = world.control.seen
       .filter(({ route }) => route === 'reports')
       .map(({ request }) => request.body?.length ?? 0);
-    expect(Math.max(...sizes)).toBeLessThan(8 * 1024 * 1024);
+    expect(Math.max(...sizes)).toBeLessThan(2 * 1024 * 1024);
     expect(seqs(world.control.reported)).toEqual(seqs(world.feed.events));
+  });
+
+  test('an older control, which takes no lines, gets JSON', async () => {
+    await world.passUntil(isReported, 'reported');
+    world.control.takesLines = false;
+    world.feed.commit(1_100);
+    await world.passUntil(isReported, 'reported');
+    expect(failures('unsupported_media_type')).toBe(1);
+    expect(world.control.reported).toEqual(world.feed.events);
+    const inJson = world.control.seen.filter(({ request }) =>
+      request.body?.startsWith('{"events"'),
+    );
+    const sizes = inJson.map(({ request }) => reportedIn(request.body ?? '').length);
+    expect(Math.max(...sizes)).toBe(500);
+  });
+
+  test('a batch that is refused for its form is halved until the entry is known; it is tried again', async () => {
+    await world.passUntil(isReported, 'reported');
+    const poison = world.feed.head().seq + 17;
+    world.control.refusesEntry = poison;
+    world.feed.commit(40);
+    await world.passUntil(() => world.control.ackedSeq === poison - 1, 'all before it reported');
+    await world.passUntil(() => world.hasLogged('control refuses this entry'), 'told');
+    expect(world.upstream.reportsStopped()).toBeNull();
+    world.control.refusesEntry = null;
+    await world.passUntil(isReported, 'reported');
+    expect(world.control.reported).toEqual(world.feed.events);
+  });
+
+  test('an entry that is not what was written stops the reports, and is named', async () => {
+    await world.passUntil(isReported, 'reported');
+    world.feed.commit(3);
+    const damaged = world.feed.events.at(-2)!;
+    damaged.body['added'] = 'another';
+    await world.passUntil(() => world.upstream.reportsStopped() !== null, 'stopped');
+    expect(world.upstream.reportsStopped()).toContain(
+      `entry ${damaged.seq} is not what was written`,
+    );
+    expect(world.metrics.value('holdfast_reports_stopped')).toBe(1);
   });
 
   test('a lost answer costs a repetition, never an entry', async () => {

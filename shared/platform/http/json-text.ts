@@ -5,8 +5,8 @@ const NESTING_MAX = 64;
  * Whether the arrays and objects of a JSON text stand deeper in each other than is accepted. It looks
  * at the text, before anything is parsed or walked recursively.
  */
-function isNestedTooDeep(text: string): boolean {
-  if (hasFewOpeners(text)) return false;
+function isNestedTooDeep(text: string, nestingMax: number): boolean {
+  if (hasFewOpeners(text, nestingMax)) return false;
   let depth = 0;
   let isInString = false;
   for (let index = 0; index < text.length; index += 1) {
@@ -17,27 +17,28 @@ function isNestedTooDeep(text: string): boolean {
     } else if (code === QUOTE) isInString = true;
     else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
       depth += 1;
-      if (depth > NESTING_MAX) return true;
+      if (depth > nestingMax) return true;
     } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth -= 1;
   }
   return false;
 }
 
 /** No deeper than it has openers, those in strings included: for most bodies that is enough. */
-function hasFewOpeners(text: string): boolean {
+function hasFewOpeners(text: string, nestingMax: number): boolean {
   let openers = 0;
   for (const opener of ['{', '[']) {
     for (let at = text.indexOf(opener); at >= 0; at = text.indexOf(opener, at + 1)) {
       openers += 1;
-      if (openers > NESTING_MAX) return false;
+      if (openers > nestingMax) return false;
     }
   }
   return true;
 }
 
 /** What is wrong with a JSON text before it is parsed, or `null`. */
-export function jsonTextProblem(text: string): string | null {
-  if (isNestedTooDeep(text)) return NESTING_PROBLEM;
+export function jsonTextProblem(text: string, nestingMax = NESTING_MAX): string | null {
+  if (isNestedTooDeep(text, nestingMax))
+    return `the body is nested deeper than ${nestingMax} levels: flatten it`;
   // Rare enough to be looked at twice: JSON has no infinity, but a parser makes one of 1e400.
   return LARGE_EXPONENT.test(text) && hasInfinity(text) ? INFINITY_PROBLEM : null;
 }
@@ -57,8 +58,6 @@ function hasInfinity(text: string): boolean {
   }
   return found;
 }
-
-const NESTING_PROBLEM = `the body is nested deeper than ${NESTING_MAX} levels: flatten it`;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

@@ -1,6 +1,5 @@
 import { fc } from '../../fakes/properties.ts';
 import { describe, expect, test } from 'vitest';
-import { nextBatch } from '../../../dataplane/core/report-batch.ts';
 import {
   RETRY_AFTER_MS_MAX,
   SYNC_STATE_AT_START,
@@ -9,7 +8,6 @@ import {
   type SyncState,
 } from '../../../dataplane/core/sync-state.ts';
 import { closeOutage, openOutage } from '../../../dataplane/core/outage-interval.ts';
-import { FIRST_PREVIOUS_HASH, type JournalEvent } from '../../../shared/wire/operation.ts';
 
 const at = (bootMs: number) => ({ wallMs: bootMs, bootMs, bootId: 'boot-1' });
 const PACE = { syncIntervalMs: 5_000, leaseTtlMs: null, retryAfterMs: null };
@@ -99,39 +97,5 @@ describe('an outage', () => {
 
   test('has a detail of bounded length', () => {
     expect(openOutage(start).detail).toHaveLength(500);
-  });
-});
-
-describe('I12: the next batch', () => {
-  const entries = (...seqs: number[]): JournalEvent[] =>
-    seqs.map((seq) => ({
-      seq,
-      atMs: 0,
-      kind: 'paused',
-      operationId: null,
-      outageId: null,
-      body: {},
-      previousHash: FIRST_PREVIOUS_HASH,
-      hash: FIRST_PREVIOUS_HASH,
-    }));
-  const position = (afterSeq: number, bytesMax = 1_000) => ({
-    afterSeq,
-    bounds: { eventsMax: 3, bytesMax },
-  });
-  const sent = (events: JournalEvent[], afterSeq: number, bytesMax?: number): unknown => {
-    const batch = nextBatch(events, position(afterSeq, bytesMax), () => 100);
-    return batch.kind === 'batch' ? batch.events.map(({ seq }) => seq) : batch.kind;
-  };
-
-  test.each([
-    ['nothing new', [], 4, undefined, 'nothing'],
-    ['what follows', [5, 6], 4, undefined, [5, 6]],
-    ['at most so many', [5, 6, 7, 8], 4, undefined, [5, 6, 7]],
-    ['at most so many bytes', [5, 6, 7], 4, 250, [5, 6]],
-    ['one entry, whatever its size', [5, 6], 4, 10, [5]],
-    ['only what is consecutive', [5, 6, 8], 4, undefined, [5, 6]],
-    ['entries that are gone', [7, 8], 4, undefined, 'history_gone'],
-  ] as const)('%s', (_, seqs, afterSeq, bytesMax, expected) => {
-    expect(sent(entries(...seqs), afterSeq, bytesMax)).toEqual(expected);
   });
 });
