@@ -16,6 +16,7 @@ import { elapsedMs } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
 import type { OutageCause } from '../../shared/wire/operation.ts';
+import { OnUnknownSchema } from '../../shared/wire/reconciliation.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 import type { FreshAnswer, FreshAuthority } from '../authority/authority-view.ts';
 import type { ControlLink } from './control-link.ts';
@@ -32,6 +33,8 @@ const TermsSchema = Type.Object({
   onWorkerLoss: Type.Enum(['retry', 'unknown', 'fail']),
   heartbeatTimeoutMs: Type.Integer({ minimum: 0 }),
   onRevoke: Type.Enum(['abort', 'finish', 'pause']),
+  // A control of before there were strategies says none.
+  onUnknown: Type.Optional(OnUnknownSchema),
   recheck: nullable(Type.Enum(['commit'])),
   approval: nullable(
     Type.Object({

@@ -114,6 +114,7 @@ const SAID_BY: Readonly<Record<keyof RuleTerms, keyof PolicyRule>> = {
   onControlLoss: 'onControlLoss',
   onWorkerLoss: 'onWorkerLoss',
   onRevoke: 'onRevoke',
+  onUnknown: 'onUnknown',
   recheck: 'recheck',
   limits: 'limits',
   approval: 'approval',

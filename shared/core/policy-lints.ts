@@ -11,6 +11,7 @@ import { lintConfig } from './config-lints.ts';
 import { lintApproval, lintLimits, warnOfApproval, warnOfLimits } from './limit-lints.ts';
 import { nearestWord } from './nearest-word.ts';
 import { decide, type CompiledPolicy, type PolicyProblem } from './policy.ts';
+import { lintOnUnknown } from './on-unknown-lints.ts';
 import { Shadows, lintConstants, warnOfConstants, warnOfUnused } from './reach-lints.ts';
 import { lintRule, ruleAt, warnOfRule } from './rule-lints.ts';
 import { finish, type Steps } from './steps.ts';
@@ -41,6 +42,7 @@ export function* lintPolicySteps(
       ...lintRule(of),
       ...lintLimits(of),
       ...lintApproval(of),
+      ...lintOnUnknown(of, document),
       ...shadows.next(rule, position),
     );
   }

@@ -19,6 +19,7 @@ import type {
   PolicyRule,
 } from '../wire/policy-document.ts';
 import type { OwnershipMode } from './lease.ts';
+import { onUnknownTerms, type OnUnknown } from './on-unknown.ts';
 import { fillLeaseTemplate, parseLeaseTemplate, type LeaseTemplate } from './lease-template.ts';
 import { finish, type Steps } from './steps.ts';
 import { parseRate, type Rate } from './rate.ts';
@@ -125,6 +126,7 @@ export type RuleTerms = {
   readonly onControlLoss: OnControlLoss;
   readonly onWorkerLoss: OnWorkerLoss;
   readonly onRevoke: OnRevoke;
+  readonly onUnknown: OnUnknown;
   readonly recheck: 'commit' | null;
   readonly limits: LimitTerms | null;
   readonly approval: ApprovalTerms | null;
@@ -210,6 +212,7 @@ export function ruleTerms(rule: PolicyRule, defaults: PolicyDocument['defaults']
     onControlLoss: merged.onControlLoss ?? POLICY_DEFAULTS.onControlLoss,
     onWorkerLoss: merged.onWorkerLoss ?? POLICY_DEFAULTS.onWorkerLoss,
     onRevoke: merged.onRevoke ?? POLICY_DEFAULTS.onRevoke,
+    onUnknown: onUnknownTerms(rule.onUnknown),
     recheck: rule.recheck ?? null,
     limits: limitTerms(rule.limits),
     approval: approvalTerms(rule.approval),

@@ -3,6 +3,7 @@
  * setting is said here, once (M2 of `policy-comparison.ts`).
  */
 import type { PolicyDocument, PolicyRule } from '../wire/policy-document.ts';
+import { compareOnUnknown } from './on-unknown-comparison.ts';
 import { ruleTerms, type ApprovalTerms, type LimitTerms, type RuleTerms } from './policy.ts';
 import type { ChangeKind, PolicyChange } from './policy-comparison.ts';
 import { SECOND_MS, formatDurationMs } from './time.ts';
@@ -31,6 +32,7 @@ export function compareTerms({ was, is, path }: Compared): PolicyChange[] {
   };
   compareTimes(held, given, add);
   compareWords(held, given, add);
+  compareOnUnknown(held.onUnknown, given.onUnknown, add);
   compareOwnership(held.ownership, given.ownership, add);
   compareLimits(held.limits, given.limits, add);
   compareApproval(held.approval, given.approval, add);

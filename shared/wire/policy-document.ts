@@ -161,6 +161,58 @@ const ApprovalRuleSchema = Type.Object(
   closed,
 );
 
+const OnUnknownRuleSchema = Type.Object(
+  {
+    strategy: Type.Enum(['human', 'probe', 'retry', 'compensate'], {
+      description:
+        'human (default): a person settles it; probe: the app is asked what happened; retry: it is run again, every effect being idempotent; compensate: another action undoes it',
+    }),
+    interval: Type.Optional({
+      ...duration,
+      description: 'before the first try, doubled after each; as 30s; default 30s',
+    }),
+    attempts: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 100,
+        description: 'tries before it is left to a person; default 5',
+      }),
+    ),
+    probe: Type.Optional(
+      Type.Object(
+        {
+          url: Type.String({
+            minLength: 1,
+            maxLength: 500,
+            pattern: '^https?://[^\\s/@?#]+(/[^\\s#]*)?$',
+            description:
+              "the app's own verify endpoint, as http://127.0.0.1:8080/verify; probeTargets of the sidecar must allow it",
+          }),
+          method: Type.Optional(
+            Type.Enum(['POST', 'GET'], {
+              description: 'POST (default): the question is a JSON body; GET: it is the query',
+            }),
+          ),
+          timeout: Type.Optional({
+            ...duration,
+            description: 'how long its answer is waited for, as 5s; default 5s, at most 30s',
+          }),
+        },
+        { ...closed, description: 'with strategy probe' },
+      ),
+    ),
+    compensate: Type.Optional(
+      Type.Object(
+        {
+          action: { ...ActionSchema, description: 'the action that undoes it, as payments.refund' },
+        },
+        { ...closed, description: 'with strategy compensate' },
+      ),
+    ),
+  },
+  { ...closed, description: 'of work whose outcome nobody knows' },
+);
+
 const ConfigEntrySchema = Type.Object(
   {
     description: Type.Optional(text(1_000)),
@@ -250,6 +302,7 @@ const RuleSchema = Type.Object(
     ownership: Type.Optional(OwnershipRuleSchema),
     limits: Type.Optional(LimitsRuleSchema),
     approval: Type.Optional(ApprovalRuleSchema),
+    onUnknown: Type.Optional(OnUnknownRuleSchema),
     effects: Type.Optional(
       Type.Record(Type.String({ pattern: '^[a-z][a-zA-Z0-9_-]{0,63}$' }), EffectRuleSchema, {
         ...names('an effect that begins with a small letter, as charge'),

@@ -84,6 +84,78 @@ const SHAPES: readonly Wrong[] = [
 ];
 
 const RULES: readonly Wrong[] = [
+  [
+    'a strategy that there is not',
+    { onUnknown: { strategy: 'guess' } },
+    '/rules/0/onUnknown/strategy',
+    'human, probe, retry',
+  ],
+  [
+    'a probe that asks nobody',
+    { onUnknown: { strategy: 'probe' } },
+    '/rules/0/onUnknown/probe',
+    'say what to ask',
+  ],
+  [
+    'a probe with a password in its URL',
+    { onUnknown: { strategy: 'probe', probe: { url: 'http://a:b@127.0.0.1/' } } },
+    '/rules/0/onUnknown/probe/url',
+    'verify endpoint',
+  ],
+  [
+    'a probe of a file',
+    { onUnknown: { strategy: 'probe', probe: { url: 'file:///etc/passwd' } } },
+    '/rules/0/onUnknown/probe/url',
+    'verify endpoint',
+  ],
+  [
+    'a probe that waits for a minute',
+    { onUnknown: { strategy: 'probe', probe: { url: 'http://127.0.0.1/', timeout: '1m' } } },
+    '/rules/0/onUnknown/probe/timeout',
+    'outside 100ms to 30s',
+  ],
+  [
+    'tries without a pause',
+    { onUnknown: { strategy: 'probe', interval: '0s', probe: { url: 'http://127.0.0.1/' } } },
+    '/rules/0/onUnknown/interval',
+    'outside 1s to',
+  ],
+  [
+    'a probe that another strategy would never make',
+    { onUnknown: { strategy: 'human', probe: { url: 'http://127.0.0.1/' } } },
+    '/rules/0/onUnknown/probe',
+    'say strategy: probe',
+  ],
+  [
+    'tries of a person',
+    { onUnknown: { strategy: 'human', attempts: 3 } },
+    '/rules/0/onUnknown/attempts',
+    'say another strategy',
+  ],
+  [
+    'a retry of what may not be done twice',
+    { onUnknown: { strategy: 'retry' }, effects: { charge: {} } },
+    '/rules/0/effects/charge/idempotent',
+    'say idempotent: true where that is so',
+  ],
+  [
+    'a retry of nobody knows what',
+    { onUnknown: { strategy: 'retry' }, effects: {} },
+    '/rules/0/onUnknown/strategy',
+    'declare them',
+  ],
+  [
+    'a compensation that nothing admits',
+    { onUnknown: { strategy: 'compensate', compensate: { action: 'no.such' } } },
+    '/rules/0/onUnknown/compensate/action',
+    'add one',
+  ],
+  [
+    'a compensation of a compensation',
+    { onUnknown: { strategy: 'compensate', compensate: { action: 'payments.capture' } } },
+    '/rules/0/onUnknown/compensate/action',
+    'give it another strategy',
+  ],
   ['a blank rule name', { name: '' }, '/rules/0/name', 'is blank: write lower case'],
   ['a rule name with capitals', { name: 'Capture' }, '/rules/0/name', 'lower case, digits'],
   ['no actions', { actions: [] }, '/rules/0/actions', 'as payments.capture'],

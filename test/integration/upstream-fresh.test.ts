@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { FreshAnswer } from '../../dataplane/authority/authority-view.ts';
+import { LEFT_TO_A_PERSON } from '../../shared/core/on-unknown.ts';
 import { POLICY_DEFAULTS, type Decision } from '../../shared/core/policy.ts';
 import { MINUTE_MS } from '../../shared/core/time.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
@@ -20,6 +21,7 @@ const PERMIT: Decision = {
   terms: {
     ...POLICY_DEFAULTS,
     freshness: 'fresh',
+    onUnknown: LEFT_TO_A_PERSON,
     recheck: null,
     ownership: null,
     limits: null,

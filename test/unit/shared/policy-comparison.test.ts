@@ -86,6 +86,18 @@ describe('the terms of a rule', () => {
     ['deny to warn', {}, { enforcement: 'warn' }, '/enforcement'],
     ['deny to audit', {}, { enforcement: 'audit' }, '/enforcement'],
     ['recheck removed', { recheck: 'commit' }, {}, '/recheck'],
+    [
+      'a probe instead of a person',
+      {},
+      { onUnknown: { strategy: 'probe', probe: { url: 'http://127.0.0.1/v' } } },
+      '/onUnknown/strategy',
+    ],
+    [
+      'more tries',
+      { onUnknown: { strategy: 'retry', attempts: 1 } },
+      { onUnknown: { strategy: 'retry', attempts: 2 } },
+      '/onUnknown/attempts',
+    ],
     ['onRevoke finish', {}, { onRevoke: 'finish' }, '/onRevoke'],
     ['onControlLoss finish', { onControlLoss: 'pause' }, {}, '/onControlLoss'],
     ['one more effect', {}, { effects: { charge: {} } }, '/effects/charge'],
