@@ -16,6 +16,7 @@ import type {
   Outcome,
   Refusal,
 } from '../../shared/wire/operation.ts';
+import type { Reconciliation } from '../../shared/wire/reconciliation.ts';
 
 /** An event whose body has been checked against its kind. */
 export type ReadEvent = { readonly seq: number; readonly atMs: number } & (
@@ -39,6 +40,7 @@ export type OperationChange = {
   readonly effect?: Effect;
   readonly effects?: readonly Effect[];
   readonly outcome?: Outcome | null;
+  readonly reconciliation?: Reconciliation;
 };
 
 export type ProjectedOperation = ReportedOperation & { readonly hostEpoch: number };
@@ -143,6 +145,7 @@ function projectChange(
       attempt: change.attempt,
       effects: [...mergeEffects(known.effects, change)],
       outcome: change.outcome === undefined ? known.outcome : change.outcome,
+      ...(change.reconciliation === undefined ? {} : { reconciliation: change.reconciliation }),
       updatedAtMs: atMs,
       lastSeq: seq,
     },

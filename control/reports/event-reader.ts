@@ -18,6 +18,7 @@ import { count } from '../../shared/wire/numbers.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { readReportLines, type ReportEntry } from '../../shared/wire/report-lines.ts';
 import { jsonTextProblem } from '../../shared/platform/http/json-text.ts';
+import { ReconciliationSchema } from '../../shared/wire/reconciliation.ts';
 import type { ReadEvent } from '../core/operation-projection.ts';
 
 /**
@@ -78,6 +79,7 @@ const change = Compile(
     effect: Type.Optional(EffectSchema),
     effects: Type.Optional(Type.Array(EffectSchema)),
     outcome: Type.Optional(Type.Union([OutcomeSchema, Type.Null()])),
+    reconciliation: Type.Optional(ReconciliationSchema),
   }),
 );
 

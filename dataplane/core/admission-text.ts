@@ -18,6 +18,7 @@ const SHARED = [
   'onWorkerLoss',
   'onRevoke',
   'recheck',
+  'onUnknown',
   'heartbeatTimeoutMs',
   'effectTerms',
 ] as const satisfies (keyof Admission)[];
@@ -40,6 +41,7 @@ export class AdmissionTexts {
       onWorkerLoss: _worker,
       onRevoke: _revoke,
       recheck: _recheck,
+      onUnknown: _unknown,
       heartbeatTimeoutMs: _heartbeat,
       effectTerms: _effects,
       deadlineBoot,

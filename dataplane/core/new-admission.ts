@@ -1,5 +1,6 @@
 /** What an admission puts into the journal, and the record that it stands for. */
 import { UNSAID, admittedFacts, type AdmittedEntry } from '../../shared/core/admission.ts';
+import { LEFT_TO_A_PERSON } from '../../shared/core/on-unknown.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Admission, AdmitRequest } from '../../shared/wire/operation.ts';
 import type { Admissible, Plan } from './admission.ts';
@@ -10,6 +11,8 @@ export type Admitter = {
   readonly app: string;
   readonly idempotencyKey: string;
   readonly fingerprint: string;
+  /** The operation that it is to undo. */
+  readonly compensates?: string | undefined;
 };
 
 /** A4. */
@@ -39,6 +42,7 @@ export function newAdmission(
     deadlineAtMs: now.wallMs + deadlineMs,
     deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + deadlineMs },
     ...optionalFacts(request, plan, admissible),
+    ...(by.compensates === undefined ? {} : { compensates: by.compensates }),
   };
 }
 
@@ -58,6 +62,9 @@ function optionalFacts(
   if (terms.onWorkerLoss !== UNSAID.onWorkerLoss) facts.onWorkerLoss = terms.onWorkerLoss;
   if (terms.onRevoke !== UNSAID.onRevoke) facts.onRevoke = terms.onRevoke;
   if (terms.recheck !== UNSAID.recheck) facts.recheck = terms.recheck;
+  // A control of before there were strategies says none.
+  const onUnknown = terms.onUnknown ?? LEFT_TO_A_PERSON;
+  if (onUnknown.strategy !== 'human') facts.onUnknown = onUnknown;
   if (terms.heartbeatTimeoutMs !== UNSAID.heartbeatTimeoutMs)
     facts.heartbeatTimeoutMs = terms.heartbeatTimeoutMs;
   if (terms.ownership !== null) facts.ownershipMode = terms.ownership.mode;

@@ -12,6 +12,8 @@ import {
   unchanged,
   unreported,
 } from './operation-record.ts';
+import { reconciliationOf } from './reconciliation.ts';
+import { claimedByAnother } from './reconciliation-steps.ts';
 
 export function cancel(operation: StoredOperation, reason: string, now: Instant): LifecycleResult {
   if (operation.state === 'cancelled') return { ...unchanged(operation), replayed: true };
@@ -87,11 +89,10 @@ export function resolve(
   event: LifecycleEvent & { kind: 'resolve' },
   now: Instant,
 ): LifecycleResult {
-  if (operation.state !== 'unknown')
-    return refused(
-      'operation_not_unknown',
-      `operation ${operation.operationId} is ${operation.state}: only an unknown one can be resolved`,
-    );
+  if (operation.state !== 'unknown') return settledBefore(operation, event);
+  const { by = null, evidence = null, key = null, force = false } = event;
+  const claimed = force ? null : claimedByAnother(operation, by, now);
+  if (claimed !== null) return claimed;
   const outcome = {
     outcome: event.outcome,
     provenance: event.provenance,
@@ -100,13 +101,39 @@ export function resolve(
     attempt: operation.attempt,
     atMs: now.wallMs,
     late: true,
+    ...(by === null ? {} : { by }),
+    ...(evidence === null ? {} : { evidence }),
   };
+  const known = reconciliationOf(operation);
+  const reconciliation = { ...known, claim: null, nextTryAtMs: null, settleKey: key };
   return moved(
     operation,
-    { state: event.outcome, reason: event.reason, outcome },
+    { state: event.outcome, reason: event.reason, outcome, reconciliation },
     event.outcome,
     now,
     { outcome, resolved: true },
+  );
+}
+
+/** Whoever lost the answer asks again with the same key. */
+function settledBefore(
+  operation: StoredOperation,
+  { key = null, outcome, reason, provenance }: LifecycleEvent & { kind: 'resolve' },
+): LifecycleResult {
+  const { operationId, state, outcome: recorded } = operation;
+  if (key === null || operation.reconciliation?.settleKey !== key)
+    return refused(
+      'operation_not_unknown',
+      `operation ${operationId} is ${state}: only an unknown one can be resolved`,
+    );
+  const isSame =
+    recorded?.outcome === outcome &&
+    recorded.reason === reason &&
+    recorded.provenance === provenance;
+  if (isSame) return { ...unchanged(operation), replayed: true };
+  return refused(
+    'idempotency_key_reused',
+    `operation ${operationId} was settled as ${state} under that key, for another reason: look at what is recorded`,
   );
 }
 

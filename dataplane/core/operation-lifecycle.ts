@@ -19,6 +19,10 @@
  * O9  An outcome is recorded as it was reported, also when the lease of its attempt was lost before:
  *     refusing it would unmake nothing that was done. The record says that it was lost, and the
  *     operation ends with that as its reason, unless the worker gave one (I6, I8).
+ * O10 What is unknown is brought to an end as its rule said at admission, by a bounded number of
+ *     tries, then by a person (I8); it is executable again only where every effect is idempotent
+ *     (I9). While somebody holds the claim nobody else settles it; what a worker or a try that was
+ *     under way reports is a fact all the same (O3).
  */
 import { assertNever } from '../../shared/core/assert.ts';
 import type { Instant } from '../../shared/core/time.ts';
@@ -33,6 +37,15 @@ import {
   revokeAuthority,
 } from './operation-endings.ts';
 import type { LifecycleEvent, LifecycleResult, StoredOperation } from './operation-record.ts';
+import {
+  beginTry,
+  claim,
+  compensated,
+  endTry,
+  leaveToPerson,
+  linkCompensation,
+  release,
+} from './reconciliation-steps.ts';
 import {
   beginEffect,
   refuseEffect,
@@ -90,6 +103,13 @@ export const TRANSITIONS: Readonly<
     settle_effect: ['unknown'],
     report_outcome: ['succeeded', 'failed'],
     resolve: ['succeeded', 'failed'],
+    begin_try: ['unknown', 'accepted'],
+    end_try: ['succeeded', 'failed', 'unknown'],
+    leave_to_person: ['unknown'],
+    link_compensation: ['unknown'],
+    compensated: ['failed'],
+    claim: ['unknown'],
+    release: ['unknown'],
   },
 };
 
@@ -125,6 +145,20 @@ export function applyLifecycleEvent(
       return passDeadline(operation, now);
     case 'resolve':
       return resolve(operation, event, now);
+    case 'begin_try':
+      return beginTry(operation, event, now);
+    case 'end_try':
+      return endTry(operation, event, now);
+    case 'leave_to_person':
+      return leaveToPerson(operation, event, now);
+    case 'link_compensation':
+      return linkCompensation(operation, event, now);
+    case 'compensated':
+      return compensated(operation, event, now);
+    case 'claim':
+      return claim(operation, event, now);
+    case 'release':
+      return release(operation, event, now);
     default:
       return assertNever(event);
   }

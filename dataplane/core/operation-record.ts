@@ -9,12 +9,25 @@ import type {
   Provenance,
 } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
+import type { Claim, Reconciliation } from '../../shared/wire/reconciliation.ts';
+import { reconciliationAfter } from './reconciliation.ts';
+import type { ReconciliationEvent } from './reconciliation-event.ts';
 
 /** What is stored beyond what the API shows. */
 export type StoredEffect = Effect & { readonly beginKey: string | null };
 
-export type StoredOperation = Omit<Operation, 'effects'> & {
+export type StoredReconciliation = Omit<Reconciliation, 'claim'> & {
+  /** With its end on the boot clock of the boot in which it was made. */
+  readonly claim:
+    | (Claim & { readonly endsBoot?: { readonly bootId: string; readonly bootMs: number } })
+    | null;
+  /** The key under which it was settled: the same key gets the same answer. */
+  readonly settleKey?: string | null;
+};
+
+export type StoredOperation = Omit<Operation, 'effects' | 'reconciliation'> & {
   readonly effects: StoredEffect[];
+  readonly reconciliation?: StoredReconciliation;
   /** The key with which each attempt was asked for: the same key gets the same attempt. */
   readonly attemptKeys: readonly (string | null)[];
   /** The deadline on the boot clock of the boot in which it was admitted. */
@@ -81,13 +94,22 @@ export type LifecycleEvent =
   | { readonly kind: 'revoke_authority' }
   | { readonly kind: 'regain_control' }
   | { readonly kind: 'pass_deadline' }
-  | {
+  | ({
       readonly kind: 'resolve';
       readonly outcome: 'succeeded' | 'failed';
       readonly provenance: Provenance;
       readonly reason: string;
       readonly result: unknown;
-    };
+    } & Partial<Settlement>)
+  | ReconciliationEvent;
+
+/** Who settles it, what shows it, and under which key; over another's claim only with `force`. */
+export type Settlement = {
+  readonly by: string | null;
+  readonly evidence: unknown;
+  readonly key: string | null;
+  readonly force: boolean;
+};
 
 /**
  * What goes into the journal with the new record; `null` where nothing changed (the same report
@@ -162,18 +184,32 @@ export function moved(
   now: Instant,
   facts: Readonly<Record<string, unknown>> = {},
 ): LifecycleResult & { ok: true } {
-  const next: StoredOperation = { ...operation, ...change, updatedAtMs: now.wallMs };
+  const next: StoredOperation = {
+    ...operation,
+    ...change,
+    ...reconciliationAfter(operation, change, now),
+    updatedAtMs: now.wallMs,
+  };
   const settled = SETTLED_STATES.has(next.state) && !SETTLED_STATES.has(operation.state);
   const effects =
     change.effects !== undefined && kind !== 'effect_begun' && kind !== 'effect_settled'
       ? { effects: change.effects.map(shown) }
       : {};
+  const reconciliation =
+    next.reconciliation === operation.reconciliation ? {} : { reconciliation: next.reconciliation };
   return {
     ok: true,
     operation: settled ? { ...next, settledAtMs: now.wallMs } : next,
     note: {
       kind,
-      body: { state: next.state, reason: next.reason, attempt: next.attempt, ...facts, ...effects },
+      body: {
+        state: next.state,
+        reason: next.reason,
+        attempt: next.attempt,
+        ...facts,
+        ...effects,
+        ...reconciliation,
+      },
     },
     replayed: false,
   };

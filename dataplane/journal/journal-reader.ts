@@ -16,6 +16,7 @@ import { REGISTER_COLUMNS, registerOfRow } from './register-table.ts';
 import type { StoredRegister } from '../core/register.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 import { QUOTA_ROWS, quotaOfRow } from './quota-ledger.ts';
+import { ReconciliationReads } from './reconciliation-reads.ts';
 
 type Row = Record<string, string | number | null>;
 export type Listed<T> = { readonly items: readonly T[]; readonly count: number };
@@ -38,9 +39,11 @@ const PREVIOUS_HASH = `coalesce(
 
 export class JournalReader {
   readonly #database: Database;
+  readonly reconciliations: ReconciliationReads;
 
   constructor(path: string) {
     this.#database = openDatabase(path, { readOnly: true });
+    this.reconciliations = new ReconciliationReads(this.#database);
   }
 
   close(): void {

@@ -36,7 +36,8 @@ export function registerDigest(row: {
  * `settled_seq` is the entry that ended it. `body_end` names what follows `body` in the text of the
  * entry (`body-ends.ts`). `key_runs` and `key_chunks` are of the index of keys
  * (`key-index.ts`). `kept_entries` and `kept_operations` are of the retention (`journal-pruner.ts`).
- * `quotas` are the windows that were counted last (`quota-ledger.ts`).
+ * `quotas` are the windows that were counted last (`quota-ledger.ts`). The indexes on `record` have
+ * only what is unknown (`reconciliation-reads.ts`).
  */
 export const JOURNAL_MIGRATIONS: readonly Migration[] = [
   {
@@ -155,6 +156,24 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         digest TEXT NOT NULL,
         PRIMARY KEY (app, key)
       ) STRICT, WITHOUT ROWID;
+    `,
+  },
+  {
+    version: 4,
+    name: 'reconciliations',
+    sql: `
+      CREATE INDEX operations_by_next_try
+        ON operations (json_extract(record, '$.reconciliation.nextTryAtMs'))
+        WHERE state = 'unknown';
+      CREATE INDEX operations_by_compensation ON operations (seq)
+        WHERE state = 'unknown'
+          AND json_extract(record, '$.reconciliation.compensatedBy') IS NOT NULL;
+      CREATE INDEX operations_by_strategy
+        ON operations (
+          coalesce(json_extract(record, '$.reconciliation.strategy'), 'human'),
+          coalesce(json_extract(record, '$.reconciliation.sinceMs'), json_extract(record, '$.updatedAtMs'))
+        )
+        WHERE state = 'unknown';
     `,
   },
 ];

@@ -11,6 +11,7 @@ import {
   RefusalSchema,
 } from './operation.ts';
 import { PublicationReportSchema } from './publication.ts';
+import { ReconciliationSchema } from './reconciliation.ts';
 import { PublicKeySchema, ResourceSchema } from './statements.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -257,6 +258,7 @@ export const ReportedOperationSchema = Type.Object(
     attempt: count(),
     effects: Type.Array(EffectSchema),
     outcome: nullable(OutcomeSchema),
+    reconciliation: Type.Optional(ReconciliationSchema),
     lastSeq: count(),
   },
   { $id: 'ReportedOperation' },

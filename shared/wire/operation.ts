@@ -3,6 +3,7 @@ import Type, { type Static } from 'typebox';
 import { LimitStateSchema } from './limits.ts';
 import { count, epoch, wallMs } from './numbers.ts';
 import { ActionSchema, DecisionInputSchema, PrincipalSchema } from './policy-document.ts';
+import { OnUnknownSchema, ReconciliationSchema, resolutionFacts } from './reconciliation.ts';
 
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
@@ -56,6 +57,7 @@ export const OutcomeSchema = Type.Object(
           'whether the host still held the lease of the attempt, at its epoch, when the outcome was recorded; absent where no lease was needed',
       }),
     ),
+    ...resolutionFacts,
   },
   { $id: 'Outcome' },
 );
@@ -125,6 +127,18 @@ export const OperationSchema = Type.Object(
     effects: Type.Array(EffectSchema),
     checkpoint: Type.Unknown(),
     outcome: nullable(OutcomeSchema),
+
+    onUnknown: Type.Optional({
+      ...OnUnknownSchema,
+      description: 'what is done where its outcome is unknown; absent: a person settles it',
+    }),
+    compensates: Type.Optional(
+      Type.String({ description: 'the operation that this one is to undo' }),
+    ),
+    reconciliation: Type.Optional({
+      ...ReconciliationSchema,
+      description: 'where its outcome is unknown, or was',
+    }),
   },
   { $id: 'Operation', description: 'The durable record of one operation' },
 );
@@ -157,6 +171,8 @@ export const AdmissionSchema = Type.Object(
     onWorkerLoss: Type.Optional(facts.onWorkerLoss),
     onRevoke: Type.Optional(facts.onRevoke),
     recheck: Type.Optional(facts.recheck),
+    onUnknown: facts.onUnknown,
+    compensates: facts.compensates,
     heartbeatTimeoutMs: Type.Optional(facts.heartbeatTimeoutMs),
     ownershipMode: Type.Optional(facts.ownershipMode),
     ownershipGraceMs: Type.Optional(facts.ownershipGraceMs),
@@ -243,6 +259,13 @@ export const EVENT_KINDS = [
   'cancelled',
   'expired',
   'unknown',
+  'reconciliation_try_begun',
+  'reconciliation_try_ended',
+  'reconciliation_left_to_person',
+  'reconciliation_claimed',
+  'reconciliation_released',
+  'compensation_admitted',
+  'retried',
   'fence_advanced',
   'register_written',
   'register_deleted',
@@ -262,7 +285,8 @@ export type EventKind = (typeof EVENT_KINDS)[number];
  * Bodies: `admitted` has the `Admission`, `refused` has `{ refusal: Refusal }`; every
  * other event of an operation has `{ state, reason, attempt }` after it, and `effect`, `outcome`,
  * `checkpoint` or `effects` where they changed; `effect_begun` has `recheck` and
- * `effect_refused` has `refusal` where control was asked again; outage events have `{ outage: Outage }`.
+ * `effect_refused` has `refusal` where control was asked again; what changes a reconciliation has
+ * `reconciliation`; outage events have `{ outage: Outage }`.
  */
 export const JournalEventSchema = Type.Object(
   {

@@ -15,6 +15,7 @@ import {
   settle,
   start,
 } from '../../fakes/stored-operation.ts';
+import { RECONCILIATION_EVENTS, RECONCILIATION_VARIANTS } from '../../fakes/unknown-operation.ts';
 
 function after(record: StoredOperation, event: LifecycleEvent, now = NOW): StoredOperation {
   const result = applyLifecycleEvent(record, event, now);
@@ -59,6 +60,7 @@ describe('the transition table', () => {
       result: null,
     },
     { kind: 'resolve', outcome: 'failed', provenance: 'verified', reason: 'looked', result: null },
+    ...RECONCILIATION_EVENTS,
   ];
   const variants: Partial<StoredOperation>[] = [];
   for (const attempt of [0, 1]) {
@@ -85,6 +87,8 @@ describe('the transition table', () => {
       }
     }
   }
+
+  variants.push(...RECONCILIATION_VARIANTS);
 
   /** Every change of record that the code makes, over all states, events and variants. */
   const seen = new Map<string, Set<OperationState>>();
