@@ -74,6 +74,13 @@ export const ControlConfigurationSchema = Type.Object({
     default: 20_000,
     description: 'hosts that may wait for a new bundle at a time',
   }),
+  reconnectRate: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 500,
+    description:
+      'hosts out of contact that are taken back in a second; the others are told when to come, holders of leases first',
+  }),
   joinTokenTtl: duration('10m', 'how long a join token can be used where its maker does not say'),
   twoPersonPublication: Type.Enum(['off', 'loosening', 'always'], {
     default: 'off',
@@ -109,6 +116,7 @@ export type ControlConfig = {
   readonly placementBrakeShare: number;
   readonly bundleWaitMaxMs: number;
   readonly bundleWaitersMax: number;
+  readonly reconnectRate: number;
   readonly joinTokenTtlMs: number;
   readonly twoPersonPublication: 'off' | 'loosening' | 'always';
   readonly rollout: RolloutMode;
@@ -142,6 +150,7 @@ export function resolveControlConfig(given: ControlConfiguration): ControlConfig
     placementBrakeShare: given.placementBrakeShare,
     bundleWaitMaxMs: durationMs(given.bundleWaitMax),
     bundleWaitersMax: given.bundleWaitersMax,
+    reconnectRate: given.reconnectRate,
     joinTokenTtlMs: durationMs(given.joinTokenTtl),
     twoPersonPublication: given.twoPersonPublication,
     rollout: given.rollout,

@@ -25,6 +25,7 @@ import { floorAtStart, isRolledBack } from './core/floors.ts';
 import { EnrolmentDesk } from './hosts/enrolment.ts';
 import { HostAuthenticator } from './hosts/host-authenticator.ts';
 import { HostSync } from './hosts/host-sync.ts';
+import { ReconnectGate } from './hosts/reconnect-gate.ts';
 import { buildApp } from './http/app.ts';
 import type { RouteAccess } from './http/access.ts';
 import { AssignmentTable } from './leases/assignment-table.ts';
@@ -194,6 +195,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     book,
     authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
     desk: new EnrolmentDesk({ ...base, store: store.hosts }),
+    reconnects: new ReconnectGate(base),
     sync: new HostSync({ ...base, store, lessor, allotter, driver, book, placement }),
     intake: new ReportIntake({ ...base, store }),
   };

@@ -57,6 +57,20 @@ export const CONTROL_METRICS = {
     help: 'Syncs of hosts, by outcome',
     labels: ['outcome'],
   },
+  holdfast_control_reconnects_total: {
+    kind: 'counter',
+    help: 'Hosts out of contact that were taken back, by whether a lease of theirs was about to end',
+    labels: ['as'],
+  },
+  holdfast_control_deferrals_total: {
+    kind: 'counter',
+    help: 'Requests of hosts that were told to come later, by what they asked for',
+    labels: ['request'],
+  },
+  holdfast_control_reconnect_wait_seconds: {
+    kind: 'gauge',
+    help: 'How far ahead the places reach that hosts were told to come back in',
+  },
   holdfast_control_host_requests_rejected_total: {
     kind: 'counter',
     help: 'Requests of hosts whose token was refused, by reason',

@@ -140,6 +140,20 @@ export function hostTokenOf(authorization: string | undefined): string | null {
   return credential?.scheme === HOST_AUTH_SCHEME ? credential.token : null;
 }
 
+/** Of a host's token, as it came: who it says it is of. Nothing of it is verified. */
+export function claimedHostOf(token: string): string | null {
+  try {
+    const claims: unknown = JSON.parse(
+      Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+    );
+    const iss =
+      typeof claims === 'object' && claims !== null && 'iss' in claims ? claims.iss : null;
+    return typeof iss === 'string' && iss.length <= 100 ? iss : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The caller of a route for operators, as named in the audit trail. */
 export function actorOf(caller: Caller | null): string {
   if (caller?.kind === 'operator') return `operator:${caller.operator.name}`;

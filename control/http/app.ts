@@ -10,6 +10,7 @@ import type { ControlConfig } from '../config.ts';
 import type { EnrolmentDesk } from '../hosts/enrolment.ts';
 import type { HostAuthenticator } from '../hosts/host-authenticator.ts';
 import type { HostSync } from '../hosts/host-sync.ts';
+import type { ReconnectGate } from '../hosts/reconnect-gate.ts';
 import type { Placement } from '../leases/placement.ts';
 import type { PlacementDesk } from '../leases/placement-desk.ts';
 import type { LeaseDesk } from '../leases/lease-desk.ts';
@@ -38,6 +39,7 @@ import { installPlacementRoutes } from './placement-routes.ts';
 import { installBundleRoutes, installPolicyRoutes } from './policy-routes.ts';
 import { installProposalRoutes } from './proposal-routes.ts';
 import { installRawBody } from './raw-body.ts';
+import { installReconnectGate } from './reconnect-hooks.ts';
 import { installAllotmentRoutes } from './allotment-routes.ts';
 import { installReportRoutes } from './report-routes.ts';
 import { installFleetRoutes, installRolloutRoutes } from './rollout-routes.ts';
@@ -54,6 +56,7 @@ export type AppPorts = {
   readonly authenticator: HostAuthenticator;
   readonly desk: EnrolmentDesk;
   readonly sync: HostSync;
+  readonly reconnects: ReconnectGate;
   readonly lessor: Lessor;
   readonly leaseDesk: LeaseDesk;
   readonly placement: Placement;
@@ -100,6 +103,7 @@ export async function buildApp(
     // filter.
     scope.setSerializerCompiler(() => (data) => JSON.stringify(data));
     installRawBody(scope);
+    installReconnectGate(scope, ports.reconnects);
     routes = installAccess(scope, { allowedHosts: config.allowedHosts, authenticator, operators });
     installHostRefusals(scope, ports);
     installHealthRoutes(scope, ports);

@@ -34,6 +34,7 @@ export const STANDARD: ControlConfiguration = {
   placementBrakeShare: 0.5,
   bundleWaitMax: '30s',
   bundleWaitersMax: 100,
+  reconnectRate: 500,
   joinTokenTtl: '10m',
   twoPersonPublication: 'off',
   rollout: 'all',
