@@ -156,6 +156,10 @@ export class LeaseKeeper implements LeaseAuthority {
     return this.#book.shortestTtlMs(this.#look());
   }
 
+  firstEndMs(): number | null {
+    return this.#book.firstEndMs(this.#look());
+  }
+
   request(): LeaseRequest {
     return this.#book.request(this.#look());
   }

@@ -260,6 +260,16 @@ export class LeaseBook {
     return ended.map(({ resource, epoch }) => ({ resource, epoch }));
   }
 
+  /** Until the first of those that have not ended ends; `null` without any. */
+  firstEndMs(now: Instant): number | null {
+    let firstMs: number | null = null;
+    for (const { endsBootMs } of this.#held.values()) {
+      const leftMs = endsBootMs - now.bootMs;
+      if (leftMs > 0) firstMs = Math.min(firstMs ?? leftMs, leftMs);
+    }
+    return firstMs;
+  }
+
   /** Of those that have not ended. */
   shortestTtlMs(now: Instant): number | null {
     let shortestMs: number | null = null;

@@ -23,6 +23,7 @@ import { randomText, type Random } from '../../shared/platform/random.ts';
 import type { EnrolRequest } from '../../shared/wire/control-api.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
+import { LEASE_ENDS_HEADER } from '../../shared/wire/reconnect.ts';
 import {
   REPORT_LINES_TYPE,
   writeReportJson,
@@ -159,12 +160,19 @@ export class ControlLink {
     });
   }
 
-  sync(request: SyncRequest, signal?: AbortSignal): Promise<LinkResult<SyncAnswer>> {
+  /** `leaseEndsMs`: until the first lease that it renews ends; control lets such a host in first. */
+  sync(
+    request: SyncRequest,
+    { leaseEndsMs, signal }: { leaseEndsMs: number | null; signal?: AbortSignal },
+  ): Promise<LinkResult<SyncAnswer>> {
+    const headers =
+      leaseEndsMs === null ? {} : { [LEASE_ENDS_HEADER]: `${Math.floor(leaseEndsMs)}` };
     return this.#ask(
       {
         method: 'POST',
         path: HOST_PATHS.sync,
         body: request,
+        headers,
         timeoutMs: this.#options.requestTimeoutMs,
         ...(signal && { signal }),
       },

@@ -19,6 +19,12 @@ export type Unreachable = {
   readonly cause: OutageCause;
   readonly detail: string;
   readonly retryAfterMs: number | null;
+  /**
+   * Somebody says, in control's words, that control takes back only so many at a time. Nobody signs
+   * it, so it is believed as far as waiting goes: it closes no outage, and keeps one from opening for
+   * a while only.
+   */
+  readonly isOverloaded?: true;
 };
 
 export type Refused = {
@@ -71,6 +77,10 @@ export function fromFailure(
     return { kind: 'refused', code: problem.code, detail: problem.detail };
   }
   const retryAfterMs = problem?.retry_after_ms ?? retryAfterHeaderMs(response);
+  if (problem?.code === 'overloaded') {
+    const busy = unreachable('server_error', `control answered ${said}`, retryAfterMs);
+    return { ...busy, isOverloaded: true };
+  }
   if (status >= 500) return unreachable('server_error', `control answered ${said}`, retryAfterMs);
   if (status === 429)
     return unreachable('server_error', `control is limiting requests: ${said}`, retryAfterMs);

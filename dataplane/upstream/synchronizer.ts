@@ -13,7 +13,11 @@
  * Z5  What it asks says which start of control it has heard last, so that control can tell it from
  *     a request of before (I7). Of another start than the last one it syncs again at once: control
  *     grants nothing until it has.
+ * Z6  That control takes back only so many at a time is no outage, and ends none: the host waits as it
+ *     was told. Anybody could have said it, so what is said so for `OVERLOADED_MS_MAX` on end is an
+ *     outage as if nothing had been said.
  */
+import { elapsedMs, type Instant } from '../../shared/core/time.ts';
 import { VERSION } from '../../shared/core/version.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
@@ -31,6 +35,7 @@ import type { LeaseTokens } from '../authority/lease-tokens.ts';
 import type { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { LeaseRequest } from '../core/lease-book.ts';
 import {
+  OVERLOADED_MS_MAX,
   SYNC_STATE_AT_START,
   afterSync,
   nextSyncDelayMs,
@@ -90,6 +95,8 @@ export class Synchronizer {
   #retryAfterMs: number | null = null;
   /** Z5; an older control has none. */
   #runId: string | undefined;
+  /** Z6: since when nothing else was said; `null` where something else was said last. */
+  #overloadedSince: Instant | null = null;
 
   constructor(options: SynchronizerOptions) {
     this.#options = options;
@@ -129,10 +136,12 @@ export class Synchronizer {
     const { link, leases, clock } = this.#options;
     const startedAt = clock.now();
     const asked = leases.request();
-    const result = await link.sync(this.#request(asked), signal);
+    const leaseEndsMs = leases.firstEndMs();
+    const result = await link.sync(this.#request(asked), { leaseEndsMs, signal });
     if (signal.aborted && result.kind !== 'answer') return;
     this.#retryAfterMs = result.kind === 'unreachable' ? result.retryAfterMs : null;
     this.#count(result);
+    if (this.#mustOnlyWait(result, startedAt)) return;
     if (result.kind === 'answer') {
       this.#state = afterSync(this.#state, { kind: 'answer' }, result.sentAt);
       await this.#apply(result.payload, asked, result.sentAt);
@@ -151,6 +160,20 @@ export class Synchronizer {
     } else {
       await this.#options.outages.callFailed({ cause: result.cause, detail: result.detail });
     }
+  }
+
+  /** Z5. */
+  #mustOnlyWait(result: LinkResult<SyncAnswer>, startedAt: Instant): boolean {
+    if (result.kind !== 'unreachable' || result.isOverloaded !== true) {
+      this.#overloadedSince = null;
+      return false;
+    }
+    this.#overloadedSince ??= startedAt;
+    const saidForMs = elapsedMs(this.#overloadedSince, this.#options.clock.now());
+    if (saidForMs === null || saidForMs >= OVERLOADED_MS_MAX) return false;
+    const { detail } = result;
+    this.#state = afterSync(this.#state, { kind: 'overloaded', detail }, startedAt);
+    return true;
   }
 
   /** Z2. */
@@ -206,6 +229,9 @@ export class Synchronizer {
       syncIntervalMs,
       leaseTtlMs: leases.shortestTtlMs(),
       retryAfterMs: this.#retryAfterMs,
+      ...(this.#overloadedSince === null
+        ? {}
+        : { overloaded: { leaseEndsMs: leases.firstEndMs() } }),
     };
     const delayMs = nextSyncDelayMs(this.#state, pace, random.unit());
     if (this.#state.failures > 0) {
@@ -229,8 +255,9 @@ export class Synchronizer {
     const { metrics, logger } = this.#options;
     const outcome =
       result.kind === 'answer' ? 'ok' : result.kind === 'refused' ? 'refused' : result.cause;
-    metrics.add('holdfast_sync_attempts_total', { outcome });
-    metrics.set('holdfast_control_connected', result.kind === 'answer' ? 1 : 0);
+    const isOverloaded = result.kind === 'unreachable' && result.isOverloaded === true;
+    metrics.add('holdfast_sync_attempts_total', { outcome: isOverloaded ? 'overloaded' : outcome });
+    if (!isOverloaded) metrics.set('holdfast_control_connected', result.kind === 'answer' ? 1 : 0);
     if (result.kind === 'refused') {
       const { code, detail } = result;
       const wayOut = HOST_WITHDRAWALS.includes(code) ? REFUSED_WAY_OUT : UNPROVEN_WAY_OUT;

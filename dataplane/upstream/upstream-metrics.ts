@@ -4,11 +4,11 @@ import type { Metrics, MetricTable } from '../../shared/platform/metrics.ts';
 export const UPSTREAM_METRICS = {
   holdfast_control_connected: {
     kind: 'gauge',
-    help: '1 when the last sync with control succeeded, else 0',
+    help: '1 when the last sync that control did not put off succeeded, else 0',
   },
   holdfast_sync_attempts_total: {
     kind: 'counter',
-    help: 'Syncs with control, by outcome: ok, refused, or the cause of the failure',
+    help: 'Syncs with control, by outcome: ok, refused, overloaded, or the cause of the failure',
     labels: ['outcome'],
   },
   holdfast_last_sync_success_timestamp_seconds: {

@@ -181,7 +181,9 @@ describe('I10: the sidecar and the refusals of control', () => {
   }
 
   const sync = async () =>
-    link.sync((await SigningHost.create(world, 'host-1')).syncBody({ policyRevision: null }));
+    link.sync((await SigningHost.create(world, 'host-1')).syncBody({ policyRevision: null }), {
+      leaseEndsMs: null,
+    });
 
   test('a host whose name was given to another machine is told so, and obeys', async () => {
     expect(await sync()).toMatchObject({ kind: 'answer' });

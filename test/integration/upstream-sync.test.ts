@@ -185,6 +185,39 @@ describe('I10, I12: outages', () => {
     expect(world.metrics.value('holdfast_outage_open')).toBe(0);
   });
 
+  test('control that takes back only so many at a time opens none, until it has said so for a minute', async () => {
+    await world.startWithPolicy();
+    world.control.behave('sync', { kind: 'refuse', code: 'overloaded', retryAfterMs: 9_000 });
+    const times = await watchSyncs(50 * SECOND_MS);
+    // As it was told, and a fifth more at most.
+    for (const gap of gapsOf(times)) {
+      expect(gap).toBeGreaterThanOrEqual(9_000);
+      expect(gap).toBeLessThanOrEqual(11 * SECOND_MS);
+    }
+    expect(times.length).toBeGreaterThanOrEqual(4);
+    expect(state()).toBe('connected');
+    expect(outages('outage_opened')).toEqual([]);
+    const outcomes = { outcome: 'overloaded' };
+    expect(world.metrics.value('holdfast_sync_attempts_total', outcomes)).toBe(times.length);
+    // I10, I5: nobody signs it, and what rests on it is bounded.
+    await world.passUntil(() => outage() !== null, 'an outage', 40 * SECOND_MS);
+    expect(outage()).toMatchObject({ cause: 'server_error' });
+    expect(world.staleness()).toBeGreaterThan(60_000);
+  });
+
+  test('one that is open is not closed by it, and closes with the sync that succeeds', async () => {
+    await world.startWithPolicy();
+    const opened = await loseControl();
+    world.control.up();
+    world.control.behave('sync', { kind: 'refuse', code: 'overloaded', retryAfterMs: 4_000 });
+    await world.pass(30 * SECOND_MS);
+    expect(outage()?.outageId).toBe(opened.outageId);
+    expect(state()).toBe('disconnected');
+    world.control.up();
+    await world.passUntil(() => outage() === null, 'the end of the outage');
+    expect(outages('outage_opened')).toHaveLength(1);
+  });
+
   test('time out of reach counts on the boot clock', async () => {
     await world.startWithPolicy();
     expect(world.upstream.outages.outOfReachMs(world.clock.now())).toBeNull();

@@ -48,6 +48,22 @@ describe('when to sync next', () => {
     );
   });
 
+  test('sent away by control it comes when it was told to, a fifth later at most, and in time for its lease', () => {
+    const state = afterSync(
+      afterSync(failed(0), { kind: 'answer' }, at(0)),
+      { kind: 'overloaded', detail: 'overloaded' },
+      at(9),
+    );
+    expect(state).toMatchObject({ phase: 'connected', lastSuccess: at(0) });
+    const told = (retryAfterMs: number, leaseEndsMs: number | null, unit: number): number =>
+      nextSyncDelayMs(state, { ...PACE, retryAfterMs, overloaded: { leaseEndsMs } }, unit);
+    expect([told(7_000, null, 0), told(7_000, null, 0.999_999)]).toEqual([7_000, 8_400]);
+    expect(told(86_400_000, null, 0)).toBe(RETRY_AFTER_MS_MAX);
+    // Half of what is left, and never a loop without a pause.
+    expect(told(60_000, 8_000, 0.5)).toBe(4_000);
+    expect(told(60_000, 20, 0.5)).toBe(100);
+  });
+
   test('not healthy: full jitter under a ceiling that doubles up to 30 s', () => {
     const ceilings = [1, 2, 3, 4, 5, 6, 7, 8, 50].map((times) =>
       nextSyncDelayMs(failed(times), PACE, 0.999_999),
