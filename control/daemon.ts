@@ -24,8 +24,12 @@ import type { ControlConfig } from './config.ts';
 import { floorAtStart, isRolledBack } from './core/floors.ts';
 import { EnrolmentDesk } from './hosts/enrolment.ts';
 import { HostAuthenticator } from './hosts/host-authenticator.ts';
+import { HealthWatch } from './health-watch.ts';
+import { HealthBook } from './hosts/health-book.ts';
 import { HostSync } from './hosts/host-sync.ts';
 import { ReconnectGate } from './hosts/reconnect-gate.ts';
+import { describeFleetHealth } from './http/fleet-health-routes.ts';
+import { describeHealth } from './http/health-routes.ts';
 import { buildApp } from './http/app.ts';
 import type { RouteAccess } from './http/access.ts';
 import { AssignmentTable } from './leases/assignment-table.ts';
@@ -124,15 +128,16 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     floors,
   };
   const shells = await buildShells(base, store, start);
-  const { feed, driver, placement } = shells;
-  const { app, routes } = await buildApp({
+  const { feed, driver, placement, watch } = shells;
+  const appPorts = {
     ...base,
     ...shells,
     store,
     operators,
     version,
     storeFailure: () => failure?.message ?? null,
-  });
+  };
+  const { app, routes } = await buildApp(appPorts);
   await driver.open();
   return {
     app,
@@ -140,6 +145,10 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     routes,
     async listen() {
       await placement.start();
+      watch.start(async () => {
+        await describeHealth(appPorts);
+        await describeFleetHealth(appPorts);
+      });
       await app.listen({
         ...config.listen,
         backlog: LISTEN_BACKLOG,
@@ -154,6 +163,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
       driver.close();
       await app.close();
       await placement.stop();
+      await watch.stop();
       await store.close();
       ended.resolve();
     },
@@ -171,6 +181,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
   const publisher = new PolicyPublisher({ ...base, store, lessor });
   const book = new HostBook();
   await book.open(store, clock.now());
+  const healthBook = new HealthBook();
   const driver = new RolloutDriver({ ...base, store, publisher, book, feed });
   const reporter = new PublicationReporter({ store: store.reports, clock });
   const publications = new PublicationDesk({ ...base, store, publisher, reporter, driver, feed });
@@ -193,10 +204,12 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     proposals: new ProposalDesk({ ...base, store, publisher, desk: publications }),
     driver,
     book,
+    healthBook,
+    watch: new HealthWatch({ clock }),
     authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
     desk: new EnrolmentDesk({ ...base, store: store.hosts }),
     reconnects: new ReconnectGate(base),
-    sync: new HostSync({ ...base, store, lessor, allotter, driver, book, placement }),
+    sync: new HostSync({ ...base, store, lessor, allotter, driver, book, healthBook, placement }),
     intake: new ReportIntake({ ...base, store }),
   };
 }

@@ -128,7 +128,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     journal.quarantine === null
       ? [...upstream.tasks, parts.custodian.task(), disk.task(), retention.task(), drains.task()]
       : [journal.isReadOnly ? untilWritable(`${config.dataDir}/journal`, clock) : untilStopped];
-  const running = runTasks(tasks, stop.signal);
+  const running = runTasks([...tasks, view.healthTask], stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {
     // Whoever waits for an answer still gets it: the truth is that the outcome is unknown. So does
     // who was just about to ask: a connection closed under a request says less.

@@ -2,14 +2,17 @@
  * The two verdicts of the sidecar: on the control plane as seen from here, and on its own plane.
  * They never mix.
  */
-import type { Health, HealthPart, PlaneHealth } from '../shared/wire/health.ts';
+import type { HostHealth, WorkTally } from '../shared/wire/fleet-health.ts';
+import type { Health, HealthPart } from '../shared/wire/health.ts';
 import type { SidecarStatus } from '../shared/wire/sidecar-api.ts';
 import type { DiskState } from './journal/disk-watch.ts';
+import { healthPart as part, judgePlane } from '../shared/core/plane-health.ts';
 import { formatDurationMs } from '../shared/core/time.ts';
 
 export type HealthInput = {
   readonly status: SidecarStatus;
-  readonly stuck: number;
+  readonly work: Pick<HostHealth, 'executing' | 'paused' | 'stuck' | 'unknown' | 'reconciling'>;
+  readonly expiredConfig: HostHealth['expiredConfig'];
   /** Why control has withdrawn this host's authority, if it has. */
   readonly revoked: string | null;
   /** Rules that may rest on cached authority, and those of them for which it is too old. */
@@ -33,43 +36,17 @@ export function sidecarHealth(input: HealthInput): Health {
     daemon: 'sidecar',
     version: status.version,
     atMs: nowMs,
-    controlPlane: plane(
+    controlPlane: judgePlane(
       {
         sync: syncPart(status),
-        policy: policyPart(status),
+        policy: policyPart(status, nowMs),
         leases: leasesPart(status),
         reports: reportsPart(status, input.reportsStopped),
       },
       'control is in reach and its authority is current',
     ),
-    dataPlane: plane(dataParts(input), 'accepted work is served'),
+    dataPlane: judgePlane(dataParts(input), 'accepted work is served'),
   };
-}
-
-function plane(parts: Record<string, HealthPart>, whenOk: string): PlaneHealth {
-  const states = Object.values(parts).map(({ state }) => state);
-  const verdict = states.includes('failed')
-    ? 'down'
-    : states.some((state) => state !== 'ok')
-      ? 'impaired'
-      : 'ok';
-  const troubled = Object.entries(parts).filter(([, { state }]) => state !== 'ok');
-  return {
-    verdict,
-    summary:
-      troubled.length === 0
-        ? whenOk
-        : troubled.map(([name, { detail }]) => `${name}: ${detail}`).join('; '),
-    parts,
-  };
-}
-
-function part(
-  state: HealthPart['state'],
-  detail: string,
-  times: Partial<HealthPart> = {},
-): HealthPart {
-  return { state, detail, sinceMs: null, lastSuccessMs: null, lastError: null, ...times };
 }
 
 function syncPart({ control }: SidecarStatus): HealthPart {
@@ -94,13 +71,15 @@ function syncPart({ control }: SidecarStatus): HealthPart {
   );
 }
 
-function policyPart({ policy }: SidecarStatus): HealthPart {
+function policyPart({ policy }: SidecarStatus, nowMs: number): HealthPart {
   if (policy.activeRevision === null) return part('degraded', 'no policy has been received yet');
   const age =
     policy.stalenessMs === null
       ? 'of unknown age'
       : `confirmed ${formatDurationMs(policy.stalenessMs)} ago`;
-  const times = { sinceMs: policy.activatedAtMs };
+  // Its success is a confirmation; since when it is so is not when the revision came into force.
+  const { stalenessMs } = policy;
+  const times = { lastSuccessMs: stalenessMs === null ? null : Math.max(0, nowMs - stalenessMs) };
   if (policy.rejected !== null) {
     return part(
       'degraded',
@@ -160,21 +139,38 @@ function diskPart({ disk: { pressure, detail, sinceMs } }: HealthInput): HealthP
 }
 
 function dataParts(input: HealthInput): Record<string, HealthPart> {
-  const { status, stuck } = input;
-  const count = (state: string): number => status.journal.operations[state] ?? 0;
-  const unknown = count('unknown');
+  const { status, work } = input;
+  const { executing, paused, stuck, unknown, reconciling } = work;
+  const accepted = status.journal.operations['accepted'] ?? 0;
   return {
     admission: admissionPart(input),
+    config: configPart(input),
     journal: journalPart(input),
     disk: diskPart(input),
     executing: part(
       'ok',
-      `${count('executing')} executing, ${count('accepted')} waiting, ${count('paused')} paused`,
+      `${told(executing, 'executing')}, ${accepted} waiting, ${told(paused, 'paused')}`,
     ),
-    stuck: part(stuck === 0 ? 'ok' : 'degraded', `${stuck} past their deadline and not ended`),
+    stuck: part(
+      stuck.count === 0 ? 'ok' : 'degraded',
+      told(stuck, 'past their deadline and not ended'),
+    ),
     unknown: part(
-      unknown === 0 ? 'ok' : 'degraded',
-      `${unknown} with unknown outcome need reconciliation`,
+      unknown.count === 0 ? 'ok' : 'degraded',
+      told(unknown, 'with unknown outcome need reconciliation'),
     ),
+    reconciling: part('ok', told(reconciling, 'taken up to be settled')),
   };
+}
+
+/** `3 executing (the oldest for 5m)`. */
+function told({ count, oldestMs }: WorkTally, what: string): string {
+  const oldest = oldestMs === null ? '' : ` (the oldest for ${formatDurationMs(oldestMs)})`;
+  return `${count} ${what}${oldest}`;
+}
+
+/** What apps read of it says so itself, each time. */
+function configPart({ expiredConfig: { count, of } }: HealthInput): HealthPart {
+  if (count === 0) return part('ok', `${of} values, none expired`);
+  return part('degraded', `${count} of ${of} values are older than their policy allows`);
 }

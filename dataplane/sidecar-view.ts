@@ -1,25 +1,32 @@
 /** What the sidecar shows of itself: probes, status, health, budget, gauges read at a scrape. */
 import { VERSION } from '../shared/core/version.ts';
+import { HealthMemory } from '../shared/core/health-memory.ts';
 import type { HeldLease } from '../shared/core/lease.ts';
 import type { Instant } from '../shared/core/time.ts';
 import type { Clock } from '../shared/platform/clock.ts';
 import type { Check, OperationsRoutes } from '../shared/platform/http/operations-routes.ts';
 import type { Metrics } from '../shared/platform/metrics.ts';
+import type { Task } from '../shared/platform/task-group.ts';
+import type { HostHealth } from '../shared/wire/fleet-health.ts';
 import type { Health } from '../shared/wire/health.ts';
 import type { OutageBudget, SidecarStatus } from '../shared/wire/sidecar-api.ts';
 import { DISK_PRESSURES } from './core/disk-pressure.ts';
-import { deadlinePassed } from './core/operation-record.ts';
 import { outageBudget } from './core/outage-budget.ts';
 import { sidecarHealth } from './health.ts';
-import { FIRST_DEADLINE } from './journal/journal-reader.ts';
 import type { DiskWatch } from './journal/disk-watch.ts';
 import type { Journal } from './journal/journal.ts';
 import type { SIDECAR_METRICS } from './metrics.ts';
 import type { Upstream } from './upstream/build-upstream.ts';
+import {
+  expiredConfig,
+  staleRules,
+  tallyWork,
+  type AuthorityNow,
+  type Reconciling,
+} from './work-health.ts';
 
-/** An operation this long past its deadline and not ended is stuck: the custodian should have seen to it. */
-const STUCK_AFTER_MS = 10_000;
-const STUCK_COUNTED_MAX = 100;
+/** As true as the times of health are. */
+const HEALTH_LOOK_MS = 1_000;
 
 export type SidecarMetrics = Metrics<typeof SIDECAR_METRICS>;
 
@@ -30,6 +37,8 @@ export class SidecarView {
   readonly #disk: DiskWatch;
   readonly #upstream: Upstream;
   readonly #metrics: SidecarMetrics;
+  readonly #reconciling: Reconciling | undefined;
+  readonly #memory = new HealthMemory();
   #stopping = false;
 
   constructor(parts: {
@@ -39,6 +48,7 @@ export class SidecarView {
     disk: DiskWatch;
     upstream: Upstream;
     metrics: SidecarMetrics;
+    reconciling?: Reconciling;
   }) {
     this.#hostName = parts.hostName;
     this.#clock = parts.clock;
@@ -46,6 +56,8 @@ export class SidecarView {
     this.#disk = parts.disk;
     this.#upstream = parts.upstream;
     this.#metrics = parts.metrics;
+    this.#reconciling = parts.reconciling;
+    this.#upstream.useHealth(() => this.#report());
     this.#metrics.set('holdfast_build_info', 1, { version: VERSION, daemon: 'sidecar' });
     this.#metrics.beforeScrape(() => this.#scrape());
   }
@@ -126,8 +138,34 @@ export class SidecarView {
   }
 
   health(): Health {
-    const nowMs = this.#clock.now().wallMs;
+    const now = this.#clock.now();
+    const nowMs = now.wallMs;
+    const seen = this.#look(now);
+    return {
+      ...seen,
+      controlPlane: this.#memory.note('controlPlane', seen.controlPlane, nowMs),
+      dataPlane: this.#memory.note('dataPlane', seen.dataPlane, nowMs),
+    };
+  }
+
+  /** Looks where nobody asks, so that a change is dated when it happened, not when it was seen. */
+  readonly healthTask: Task = {
+    name: 'health',
+    run: async (signal) => {
+      while (!signal.aborted) {
+        try {
+          this.health();
+        } catch {
+          // A journal that cannot be read is told to whoever asks; work goes on as far as it can.
+        }
+        await this.#clock.sleep(HEALTH_LOOK_MS, signal);
+      }
+    },
+  };
+
+  #look(now: Instant): Health {
     const { quarantine, isReadOnly } = this.#journal;
+    const authority = this.#authority(now);
     return sidecarHealth({
       status: this.status(),
       quarantine,
@@ -135,37 +173,34 @@ export class SidecarView {
       disk: this.#disk.state(),
       writeWait: { ms: this.#journal.expectedWaitMs(), isShedding: this.#journal.isShedding() },
       reportsStopped: this.#upstream.reportsStopped(),
-      stuck: quarantine === null ? this.#stuck() : 0,
+      work: tallyWork(this.#journal, now, this.#reconciling),
+      expiredConfig: expiredConfig(authority, now),
       revoked: this.#upstream.policy.revoked()?.reason ?? null,
-      staleRules: this.#staleRules(),
+      staleRules: staleRules(authority),
       queueLength: this.#journal.queueLength(),
-      nowMs,
+      nowMs: now.wallMs,
     });
   }
 
-  /** The wall clock only finds the candidates; the record says whether its deadline has passed. */
-  #stuck(): number {
+  /** For control, with the next sync. */
+  #report(): HostHealth {
     const now = this.#clock.now();
-    const before = {
-      ...now,
-      wallMs: now.wallMs - STUCK_AFTER_MS,
-      bootMs: now.bootMs - STUCK_AFTER_MS,
+    const authority = this.#authority(now);
+    const { bounded, expired } = staleRules(authority);
+    return {
+      ...tallyWork(this.#journal, now, this.#reconciling),
+      staleRules: { count: expired, of: bounded },
+      expiredConfig: expiredConfig(authority, now),
     };
-    const { reader } = this.#journal;
-    return reader
-      .overdue({ after: FIRST_DEADLINE, untilMs: before.wallMs, limit: STUCK_COUNTED_MAX })
-      .map(({ operationId }) => reader.operation(operationId))
-      .filter((operation) => operation !== null && deadlinePassed(operation, before)).length;
   }
 
-  /** Of the rules that may rest on cached authority, those for which it is too old by now. */
-  #staleRules(): { readonly bounded: number; readonly expired: number } {
-    const stalenessMs = this.#upstream.policy.stalenessMs(this.#clock.now());
-    const rules = this.#upstream.policy.activePolicy()?.compiled.rules ?? [];
-    const bounded = rules.filter(({ terms }) => terms.freshness === 'bounded');
-    const isStale = (maxMs: number): boolean => stalenessMs === null || stalenessMs > maxMs;
-    const expired = bounded.filter(({ terms }) => isStale(terms.maxStalenessMs));
-    return { bounded: bounded.length, expired: expired.length };
+  #authority(now: Instant): AuthorityNow {
+    const { policy } = this.#upstream;
+    return {
+      active: policy.activePolicy(),
+      stalenessMs: policy.stalenessMs(now),
+      isRevoked: policy.revoked() !== null,
+    };
   }
 
   budget(): OutageBudget {

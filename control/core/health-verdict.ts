@@ -1,27 +1,7 @@
 /** Health of both planes as control sees them: two verdicts that never mix (DESIGN 8). */
-import type { HealthPart, PlaneHealth } from '../../shared/wire/health.ts';
+import { healthPart as part, type PlaneParts } from '../../shared/core/plane-health.ts';
+import type { HealthPart } from '../../shared/wire/health.ts';
 import type { RolloutStatus } from '../../shared/wire/rollout.ts';
-
-export type PlaneParts = Readonly<Record<string, HealthPart>>;
-
-/** `failed` in any part: down. `degraded` in any: impaired. Not knowing is no verdict by itself. */
-export function judgePlane(parts: PlaneParts, fine: string): PlaneHealth {
-  const entries = Object.entries(parts);
-  const failed = entries.filter(([, { state }]) => state === 'failed');
-  const degraded = entries.filter(([, { state }]) => state === 'degraded');
-  const worst = failed.length > 0 ? failed : degraded;
-  const verdict = failed.length > 0 ? 'down' : degraded.length > 0 ? 'impaired' : 'ok';
-  const summary = worst.map(([name, { detail }]) => `${name}: ${detail}`).join('; ');
-  return { verdict, summary: summary === '' ? fine : summary, parts: { ...parts } };
-}
-
-export function part(
-  state: HealthPart['state'],
-  detail: string,
-  known: Partial<HealthPart> = {},
-): HealthPart {
-  return { state, detail, sinceMs: null, lastSuccessMs: null, lastError: null, ...known };
-}
 
 export type FleetView = {
   readonly states: Readonly<Record<'enrolled' | 'connected' | 'late' | 'lost', number>>;
@@ -97,6 +77,19 @@ export function judgePlacement(
     `${silent} of ${of} hosts are silent at once: no shard is placed anew until they are heard, ` +
       'or an operator says so',
   );
+}
+
+export function judgeLeases(
+  counts: { readonly held: number; readonly expired: number; readonly released: number },
+  { kind, isOver }: { readonly kind: 'restart' | 'rollback'; readonly isOver: boolean },
+): HealthPart {
+  const detail = `${counts.held} held, ${counts.expired} expired, ${counts.released} released`;
+  if (isOver) return part('ok', detail);
+  const why =
+    kind === 'rollback'
+      ? 'the store is an older copy: nothing is granted until every lease of before has ended'
+      : 'leases of before the start are kept for their holders';
+  return part(kind === 'rollback' ? 'degraded' : 'ok', `${detail}; ${why}`);
 }
 
 /** Of work itself: what is unknown needs a person, what is unreported is not known here yet. */

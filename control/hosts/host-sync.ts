@@ -23,6 +23,7 @@ import type { ControlMetrics } from '../metrics.ts';
 import type { HostBook } from '../policy/host-book.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ControlStore, HostRecord, SyncedHost } from '../store/control-store.ts';
+import type { HealthBook } from './health-book.ts';
 import type { HostCaller } from './host-authenticator.ts';
 
 type Ports = {
@@ -30,6 +31,7 @@ type Ports = {
   readonly lessor: Lessor;
   readonly driver: RolloutDriver;
   readonly book: HostBook;
+  readonly healthBook: HealthBook;
   readonly placement: Placement;
   readonly allotter: Allotter;
   readonly floors: FloorKeeper;
@@ -66,6 +68,7 @@ export class HostSync {
         isOfThisRun,
       });
       book.note(host, facts, this.#ports.clock.now());
+      this.#ports.healthBook.note(host.hostId, request.health, this.#ports.clock.now());
       driver.noteSync(facts);
       placement.heard(host.hostId);
       const allotments = await this.#allot(caller, request, isOfThisRun);
@@ -83,6 +86,7 @@ export class HostSync {
         ...(allotments === undefined ? {} : { allotments }),
         ...(await this.#tokens(caller, request, leases.leases)),
         drift: config.drift,
+        asksHealth: true,
         ackedSeq: host.ackedSeq,
       };
       const statement = await signer.sign(STATEMENT_TYPES.sync, answer);

@@ -1,3 +1,4 @@
+import { healthPart as part, judgePlane } from '../../shared/core/plane-health.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import {
   installOperationsRoutes,
@@ -5,18 +6,18 @@ import {
 } from '../../shared/platform/http/operations-routes.ts';
 import type { App } from '../../shared/platform/http/app.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
-import { HealthSchema, type Health, type HealthPart } from '../../shared/wire/health.ts';
+import { HealthSchema, type Health } from '../../shared/wire/health.ts';
 import type { ControlConfig } from '../config.ts';
 import {
   judgeHosts,
+  judgeLeases,
   judgePlacement,
-  judgePlane,
   judgePublication,
   judgeRollout,
   judgeWork,
-  part,
 } from '../core/health-verdict.ts';
 import { viewFleet } from '../fleet-view.ts';
+import type { HealthWatch } from '../health-watch.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { Placement } from '../leases/placement.ts';
 import type { ControlMetrics } from '../metrics.ts';
@@ -34,6 +35,7 @@ export type HealthPorts = {
   readonly config: ControlConfig;
   readonly clock: Clock;
   readonly metrics: Metrics<ControlMetrics>;
+  readonly watch: HealthWatch;
   readonly version: string;
   /** Why the store answers nothing more, or `null`. */
   readonly storeFailure: () => string | null;
@@ -69,8 +71,19 @@ export function installHealthRoutes(app: App, ports: HealthPorts): void {
   );
 }
 
-async function describeHealth(ports: HealthPorts): Promise<Health> {
-  const { store, clock, version, storeFailure } = ports;
+/** With the times of its parts, which it also remembers. */
+export async function describeHealth(ports: HealthPorts): Promise<Health> {
+  const seen = await lookAtHealth(ports);
+  const { memory } = ports.watch;
+  return {
+    ...seen,
+    controlPlane: memory.note('controlPlane', seen.controlPlane, seen.atMs),
+    dataPlane: memory.note('dataPlane', seen.dataPlane, seen.atMs),
+  };
+}
+
+async function lookAtHealth(ports: HealthPorts): Promise<Health> {
+  const { store, lessor, clock, version, storeFailure } = ports;
   const atMs = clock.now().wallMs;
   const failure = storeFailure();
   if (failure !== null) {
@@ -98,7 +111,7 @@ async function describeHealth(ports: HealthPorts): Promise<Health> {
         publication: judgePublication(newest, fleet),
         rollout: judgeRollout(ports.driver.status(), newest),
         hosts: judgeHosts(fleet),
-        leases: await judgeLeases(ports),
+        leases: judgeLeases(await countLeases(store, lessor), lessor.recovery),
         ...(ports.placement.hasGroups
           ? { placement: judgePlacement(ports.placement.brake()) }
           : {}),
@@ -107,18 +120,6 @@ async function describeHealth(ports: HealthPorts): Promise<Health> {
     ),
     dataPlane: judgePlane(judgeWork(fleet), 'nothing that hosts have reported needs anybody'),
   };
-}
-
-async function judgeLeases({ store, lessor }: HealthPorts): Promise<HealthPart> {
-  const counts = await countLeases(store, lessor);
-  const detail = `${counts.held} held, ${counts.expired} expired, ${counts.released} released`;
-  const { kind, isOver } = lessor.recovery;
-  if (isOver) return part('ok', detail);
-  const why =
-    kind === 'rollback'
-      ? 'the store is an older copy: nothing is granted until every lease of before has ended'
-      : 'leases of before the start are kept for their holders';
-  return part(kind === 'rollback' ? 'degraded' : 'ok', `${detail}; ${why}`);
 }
 
 async function countLeases(store: ControlStore, lessor: Lessor) {

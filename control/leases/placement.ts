@@ -70,6 +70,7 @@ export class Placement {
   /** Something may be planned otherwise than it was. */
   #isStale = true;
   #hasGroups = false;
+  #unplaced = 0;
   #round: Promise<void> = Promise.resolve();
   #timer: Timer | null = null;
   #isStopped = false;
@@ -129,6 +130,11 @@ export class Placement {
 
   get hasGroups(): boolean {
     return this.#hasGroups;
+  }
+
+  /** Shards without a place, as of the last round. */
+  get unplacedShards(): number {
+    return this.#unplaced;
   }
 
   brake(): PlacementBrakeView | null {
@@ -308,6 +314,7 @@ export class Placement {
       const isMoving = action === 'move' || isInFlight;
       counts[hostId === null ? 'unplaced' : isMoving ? 'moving' : 'placed'] += 1;
     }
+    this.#unplaced = counts.unplaced;
     for (const [state, shards] of Object.entries(counts)) {
       this.#ports.metrics.set('holdfast_control_placement_shards', shards, { state });
     }

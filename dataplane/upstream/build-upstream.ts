@@ -17,6 +17,7 @@ import type { Pause } from '../../shared/platform/slices.ts';
 import { randomText, type Random } from '../../shared/platform/random.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import type { Labels } from '../../shared/wire/rollout.ts';
+import type { HostHealth } from '../../shared/wire/fleet-health.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type {
   FreshAuthority,
@@ -92,6 +93,8 @@ export type Upstream = {
   reportsStopped(): string | null;
   /** Counted by revision, and told to control with the next sync. */
   noteDecision(fact: DecidedFact): void;
+  /** What this host says of its work with each sync that control asks for it. */
+  useHealth(read: () => HostHealth): void;
   /** `null` until the host is enrolled. */
   identity(): EnrolledHost | null;
 };
@@ -198,6 +201,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     status: () => synchronizer.status(),
     reportsStopped: () => reporter.stopped(),
     noteDecision: (fact) => self.note(fact),
+    useHealth: (read) => self.useHealth(read),
     identity: () => identity.enrolled,
   };
 }

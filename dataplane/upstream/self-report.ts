@@ -2,6 +2,7 @@
  * What this sidecar says of itself with each sync, so that control sees how a revision does where it
  * is tried: labels, which process this is, and what was decided under which revision.
  */
+import type { HostHealth } from '../../shared/wire/fleet-health.ts';
 import { TALLIES_MAX, type Labels, type Tally } from '../../shared/wire/rollout.ts';
 
 /** Refusals that would have been the same under any revision. */
@@ -31,10 +32,32 @@ export class SelfReport {
   readonly labels: Labels;
   readonly processId: string;
   readonly #tallies = new Map<number, Tally>();
+  #readHealth: (() => HostHealth) | null = null;
+  #isHealthAsked = false;
 
   constructor({ labels, processId }: { labels: Labels; processId: string }) {
     this.labels = labels;
     this.processId = processId;
+  }
+
+  /** From where `health` is read, once there is work to tell of. */
+  useHealth(read: () => HostHealth): void {
+    this.#readHealth = read;
+  }
+
+  /** An older control does not ask, and would refuse a sync with it. */
+  healthAsked(isAsked: boolean): void {
+    this.#isHealthAsked = isAsked;
+  }
+
+  /** A sync must not fail for it: what cannot be read is not said, and control knows nothing then. */
+  health(): HostHealth | null {
+    if (!this.#isHealthAsked) return null;
+    try {
+      return this.#readHealth?.() ?? null;
+    } catch {
+      return null;
+    }
   }
 
   note({ decision, reason, policyRevision }: DecidedFact): void {

@@ -162,7 +162,7 @@ export class Synchronizer {
     }
   }
 
-  /** Z5. */
+  /** Z6. */
   #mustOnlyWait(result: LinkResult<SyncAnswer>, startedAt: Instant): boolean {
     if (result.kind !== 'unreachable' || result.isOverloaded !== true) {
       this.#overloadedSince = null;
@@ -187,6 +187,7 @@ export class Synchronizer {
     leases.apply(answer, asked, sentAt);
     this.#options.allotments.apply(answer, sentAt);
     this.#options.leaseTokens.apply(answer, sentAt.bootMs);
+    this.#options.self.healthAsked(answer.asksHealth === true);
     await this.#options.onPosition({ ackedSeq: answer.ackedSeq, sentBootMs: sentAt.bootMs });
     await outages.syncSucceeded();
     metrics.set('holdfast_last_sync_success_timestamp_seconds', Math.floor(sentAt.wallMs / 1_000));
@@ -201,6 +202,7 @@ export class Synchronizer {
     const tokens = leaseTokens.wanted();
     const { seq, hash } = feed.head();
     const allotments = this.#options.allotments.request();
+    const health = self.health();
     return {
       sidecarVersion: VERSION,
       policyRevision: policy.activePolicy()?.policyRevision ?? null,
@@ -220,6 +222,7 @@ export class Synchronizer {
       },
       journal: { seq, hash, operations: { ...feed.operationCounts() } },
       ...(allotments === null ? {} : { allotments }),
+      ...(health === null ? {} : { health }),
     };
   }
 

@@ -27,6 +27,7 @@ import type {
 import type { Allotment } from '../wire/allotments.ts';
 import type { PolicyDecision } from '../wire/decision.ts';
 import type { DecisionInput } from '../wire/policy-document.ts';
+import type { FleetHealth } from '../wire/fleet-health.ts';
 import type { Health } from '../wire/health.ts';
 import type { OperationState } from '../wire/operation.ts';
 import type { Proposal, ProposalDetail, RolloutMode } from '../wire/publication.ts';
@@ -307,6 +308,11 @@ export class ControlClient {
 
   health(): Promise<Health> {
     return this.#get('/v1/health');
+  }
+
+  /** Of all hosts together. */
+  fleetHealth(): Promise<FleetHealth> {
+    return this.#get('/v1/health/fleet');
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,7 @@
  */
 import Type, { type Static } from 'typebox';
 import { AllotmentGrantSchema, AllotmentRequestSchema } from './allotments.ts';
+import { HostHealthSchema } from './fleet-health.ts';
 import { count, epoch, wallMs } from './numbers.ts';
 import { OPERATION_STATES } from './operation.ts';
 import { PolicyDocumentSchema } from './policy-document.ts';
@@ -164,6 +165,10 @@ export const SyncRequestSchema = Type.Object(
       ...AllotmentRequestSchema,
       description: 'of budgets of the fleet; left out where the host has nothing to say of any',
     }),
+    health: Type.Optional({
+      ...HostHealthSchema,
+      description: 'only where control has asked for it: an older one does not know the field',
+    }),
   },
   { ...closed, $id: 'SyncRequest' },
 );
@@ -218,6 +223,9 @@ export const SyncAnswerSchema = Type.Object({
     }),
   ),
   drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
+  asksHealth: Type.Optional(
+    Type.Boolean({ description: 'the next sync is to say how the host is' }),
+  ),
   ackedSeq: count({
     description: 'reports up to this journal position are held by control',
   }),

@@ -25,6 +25,7 @@ import { limitedRules } from '../../dataplane/core/active-policy.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { OutageAuthority } from '../../dataplane/authority/authority-view.ts';
+import { tallyWork } from '../../dataplane/work-health.ts';
 import type { Upstream } from '../../dataplane/upstream/build-upstream.ts';
 import { FakeAuthority } from './fake-authority.ts';
 
@@ -122,7 +123,8 @@ export async function openTestSidecar(
     health: () =>
       sidecarHealth({
         status: status(),
-        stuck: 0,
+        work: tallyWork(journal, clock.now()),
+        expiredConfig: { count: 0, of: 0 },
         revoked: authority.revocation?.reason ?? null,
         staleRules: { bounded: 1, expired: 0 },
         reportsStopped: null,

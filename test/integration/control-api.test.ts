@@ -26,6 +26,7 @@ const ROUTES = [
   'GET /v1/bundle host or viewer',
   'GET /v1/fleet viewer',
   'GET /v1/health viewer',
+  'GET /v1/health/fleet viewer',
   'GET /v1/hosts viewer',
   'GET /v1/hosts/:hostId viewer',
   'GET /v1/hosts/:hostId/settings viewer',

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
+import type { FleetHealth, FleetPart } from '../../../shared/wire/fleet-health.ts';
 import type { Health, PlaneHealth } from '../../../shared/wire/health.ts';
 import type { CommandContext } from '../command-context.ts';
-import type { DaemonName } from '../connections.ts';
 import { CommandError, EXIT, failureOf, type Failure } from '../failures.ts';
 import { healthProblem } from '../healthcheck.ts';
 import { timeText } from '../time-text.ts';
@@ -10,9 +10,11 @@ export function addHealthCommands(program: Command, context: CommandContext): vo
   program
     .command('health')
     .description(
-      'print the verdicts of both daemons on both planes; fails when one is down or silent',
+      'print the verdicts of both daemons on both planes, and of the fleet: exit code 0 when all are ' +
+        'ok, impaired or unknown, 1 when a plane is down, 6 when a daemon is silent',
     )
-    .action(() => health(context));
+    .option('--strict', 'exit code 1 for anything but ok: also impaired, and unknown')
+    .action((flags: { strict?: boolean }) => health(context, flags.strict === true));
   program
     .command('healthcheck')
     .description('ask one URL, for containers: exit code 0 when it answers with success, else 1')
@@ -41,16 +43,25 @@ export function answerOrError<T>(asked: Asked<T>): T | { error: { code: string; 
   return { error: { code: asked.failure.code, detail: asked.failure.detail } };
 }
 
-async function health(context: CommandContext): Promise<void> {
+async function health(context: CommandContext, isStrict: boolean): Promise<void> {
   const { output } = context;
-  const [control, sidecar] = await Promise.all([
+  const [control, sidecar, fleet] = await Promise.all([
     ask(() => context.control.health()),
     ask(() => context.sidecar.health()),
+    ask(() => context.control.fleetHealth()),
   ]);
   const both = { control, sidecar };
-  output.custom({ control: answerOrError(control), sidecar: answerOrError(sidecar) }, () => {
+  const answers = {
+    control: answerOrError(control),
+    sidecar: answerOrError(sidecar),
+    fleet: answerOrError(fleet),
+  };
+  output.custom(answers, () => {
     output.table(
-      Object.entries(both).flatMap(([name, asked]) => verdicts(name, asked)),
+      [
+        ...Object.entries(both).flatMap(([name, asked]) => verdicts(name, asked)),
+        ...(fleet.ok ? rows('fleet', fleet.value) : []),
+      ],
       [
         { header: 'DAEMON', value: ({ daemon }) => daemon },
         { header: 'PLANE', value: ({ plane }) => plane },
@@ -58,6 +69,7 @@ async function health(context: CommandContext): Promise<void> {
         { header: 'SUMMARY', value: ({ summary }) => summary },
       ],
     );
+    if (fleet.ok) showFleet(context, fleet.value);
     const parts = Object.entries(both).flatMap(([name, asked]) => troubles(name, asked));
     if (parts.length === 0) return;
     output.line();
@@ -69,7 +81,43 @@ async function health(context: CommandContext): Promise<void> {
       { header: 'DETAIL', value: ({ detail }) => detail },
     ]);
   });
-  for (const [name, asked] of Object.entries(both)) failOn(name as DaemonName, asked);
+  for (const asked of [control, sidecar]) failOn(asked);
+  const judged = { ...both, fleet } satisfies Record<string, Asked<Planes>>;
+  for (const [name, asked] of Object.entries<Asked<Planes>>(judged)) {
+    if (asked.ok) failOnVerdict(name, asked.value, isStrict);
+  }
+}
+
+/** All that a plane is about, in order or not: what is counted is worth a look before it is trouble. */
+function showFleet(context: CommandContext, fleet: FleetHealth): void {
+  const { output } = context;
+  const { heard, unheard, enrolled } = fleet.hosts;
+  output.line();
+  output.line(`fleet: ${heard} hosts heard, ${unheard} not heard, ${enrolled} never synced`);
+  const parts = [fleet.controlPlane, fleet.dataPlane].flatMap(({ parts: held }, at) =>
+    Object.entries(held).map(([name, part]) => ({
+      plane: at === 0 ? 'control' : 'data',
+      name,
+      part,
+    })),
+  );
+  output.table(parts, [
+    { header: 'PLANE', value: ({ plane }) => plane },
+    { header: 'PART', value: ({ name }) => name },
+    { header: 'STATE', value: ({ part }) => part.state },
+    { header: 'COUNT', value: ({ part }) => String(part.count) },
+    { header: 'OLDEST', value: ({ part }) => context.age(part.oldestAtMs) },
+    { header: 'FOR', value: ({ part }) => context.age(part.sinceMs) },
+    { header: 'HOSTS', value: ({ part }) => hostsText(part) },
+  ]);
+}
+
+const HOSTS_NAMED = 3;
+
+function hostsText({ hosts, hostsOmitted }: FleetPart): string {
+  const named = hosts.slice(0, HOSTS_NAMED).map(({ hostName, count }) => `${hostName}=${count}`);
+  const more = hosts.length - named.length + hostsOmitted;
+  return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join(' ');
 }
 
 type Verdict = { daemon: string; plane: string; verdict: string; summary: string };
@@ -80,13 +128,20 @@ function verdicts(daemon: string, asked: Asked<Health>): Verdict[] {
     const verdict = failure.exitCode === EXIT.unavailable ? 'unreachable' : failure.code;
     return [{ daemon, plane: '-', verdict, summary: failure.detail }];
   }
-  const row = (plane: string, { verdict, summary }: PlaneHealth): Verdict => ({
-    daemon,
+  return rows(daemon, asked.value);
+}
+
+type Judged = Pick<PlaneHealth, 'verdict' | 'summary'>;
+type Planes = { readonly controlPlane: Judged; readonly dataPlane: Judged };
+
+function rows(who: string, { controlPlane, dataPlane }: Planes): Verdict[] {
+  const row = (plane: string, { verdict, summary }: Judged): Verdict => ({
+    daemon: who,
     plane,
     verdict,
     summary,
   });
-  return [row('control', asked.value.controlPlane), row('data', asked.value.dataPlane)];
+  return [row('control', controlPlane), row('data', dataPlane)];
 }
 
 type Trouble = { daemon: string; part: string; state: string; since: string; detail: string };
@@ -107,18 +162,23 @@ function troubles(daemon: string, asked: Asked<Health>): Trouble[] {
   );
 }
 
-function failOn(daemon: DaemonName, asked: Asked<Health>): void {
+function failOn(asked: Asked<Health>): void {
   if (!asked.ok) {
     const { code, detail, exitCode, hint } = asked.failure;
     throw new CommandError(code, detail, { exitCode, ...(hint === null ? {} : { hint }) });
   }
-  const { controlPlane, dataPlane } = asked.value;
-  for (const [plane, { verdict, summary }] of Object.entries({
-    control: controlPlane,
-    data: dataPlane,
-  })) {
-    if (verdict === 'down')
-      throw new CommandError('down', `the ${plane} plane as ${daemon} sees it is down: ${summary}`);
+}
+
+function failOnVerdict(who: string, { controlPlane, dataPlane }: Planes, isStrict: boolean): void {
+  for (const [plane, { verdict, summary }] of [
+    ['control', controlPlane],
+    ['data', dataPlane],
+  ] as const) {
+    if (verdict === 'down' || (isStrict && verdict !== 'ok'))
+      throw new CommandError(
+        verdict,
+        `the ${plane} plane as ${who} sees it is ${verdict}: ${summary}`,
+      );
   }
 }
 

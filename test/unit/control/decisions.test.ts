@@ -2,12 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import {
   judgeHosts,
-  judgePlane,
   judgePublication,
   judgeWork,
-  part,
   type FleetView,
 } from '../../../control/core/health-verdict.ts';
+import { healthPart as part, judgePlane } from '../../../shared/core/plane-health.ts';
 import { classifyHost } from '../../../control/core/host-presence.ts';
 import { CLAIM_REASONS, checkBodyDigest, checkClaims } from '../../../control/core/host-request.ts';
 import { mayActAs } from '../../../control/core/operator-roles.ts';
@@ -282,26 +281,27 @@ describe('health', () => {
   };
   const lost = { ...fleet, states: { enrolled: 0, connected: 1, late: 0, lost: 1 } };
 
-  test('a plane is as its worst part, and not knowing is no verdict', () => {
+  test('a plane is as its worst part, and not knowing is never ok', () => {
     const ok = part('ok', 'x');
     expect(judgePlane({ a: ok, b: part('unknown', 'y') }, 'fine')).toMatchObject({
-      verdict: 'ok',
-      summary: 'fine',
+      verdict: 'unknown',
+      summary: 'b: y',
     });
+    expect(judgePlane({ a: ok }, 'fine')).toMatchObject({ verdict: 'ok', summary: 'fine' });
     expect(judgePlane({ a: ok, b: part('degraded', 'y') }, '')).toMatchObject({
       verdict: 'impaired',
       summary: 'b: y',
     });
     expect(judgePlane({ a: part('failed', 'z'), b: part('degraded', 'y') }, '')).toMatchObject({
       verdict: 'down',
-      summary: 'a: z',
+      summary: 'a: z; b: y',
     });
   });
 
   test('hosts that are lost impair the control plane and leave the data plane unknown, not bad', () => {
     expect(judgeHosts(lost).state).toBe('degraded');
     expect(judgeHosts({ ...lost, states: { ...lost.states, connected: 0 } }).state).toBe('failed');
-    expect(judgePlane(judgeWork(lost), '').verdict).toBe('ok');
+    expect(judgePlane(judgeWork(lost), '').verdict).toBe('unknown');
     expect(judgePlane(judgeWork({ ...lost, unreported: 3 }), '').verdict).toBe('impaired');
   });
 

@@ -2,6 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { sidecarHealth, type HealthInput } from '../../../dataplane/health.ts';
 import type { HealthPart } from '../../../shared/wire/health.ts';
 
+const none = { count: 0, oldestMs: null };
+const QUIET = { executing: none, paused: none, stuck: none, unknown: none, reconciling: none };
+
 const input: HealthInput = {
   status: {
     hostId: 'host_1',
@@ -19,7 +22,8 @@ const input: HealthInput = {
     leases: { held: 0, wanted: 0 },
     journal: { seq: 3, hash: 'h', ackedSeq: 3, operations: {} },
   },
-  stuck: 0,
+  work: QUIET,
+  expiredConfig: { count: 0, of: 0 },
   revoked: null,
   staleRules: { bounded: 1, expired: 0 },
   queueLength: 2,

@@ -55,3 +55,28 @@ test.each([
 ])('labels %s are refused', (labels, problem) => {
   expect(() => settingsOf('--labels', labels)).toThrow(problem);
 });
+
+test('how the host is goes to a control that asks for it, and to no older one', () => {
+  const none = { count: 0, oldestMs: null };
+  const health = {
+    executing: none,
+    paused: none,
+    stuck: none,
+    unknown: none,
+    reconciling: none,
+    staleRules: { count: 0, of: 0 },
+    expiredConfig: { count: 0, of: 0 },
+  };
+  const self = report();
+  self.useHealth(() => health);
+  expect(self.health()).toBeNull();
+  self.healthAsked(true);
+  expect(self.health()).toBe(health);
+  // A journal that cannot be read costs this, not the sync.
+  self.useHealth(() => {
+    throw new Error('database disk image is malformed');
+  });
+  expect(self.health()).toBeNull();
+  self.healthAsked(false);
+  expect(self.health()).toBeNull();
+});
