@@ -35,6 +35,7 @@ import type { Journal } from './journal/journal.ts';
 import { isReadOnly } from './journal/open-journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
 import { Admissions } from './operations/admissions.ts';
+import { Approvals } from './operations/approvals.ts';
 import { Decisions } from './operations/decisions.ts';
 import { Custodian } from './operations/custodian.ts';
 import { Drains } from './operations/drains.ts';
@@ -246,8 +247,18 @@ function buildParts(
     inUse: (subject) => limits.inUse(subject),
     usedOf: (subject, window) => limits.usedOf(subject, window),
   });
+  const approvals = new Approvals({
+    journal,
+    executions,
+    policy: upstream.policy,
+    fresh: upstream.fresh,
+    clock,
+    random,
+  });
+  upstream.approvals.useTaker((word, statement) => approvals.receive(word, statement));
   const admissions = new Admissions({
     journal,
+    approvalsServed: () => upstream.approvals.isServed(),
     ...limiting,
     policy: upstream.policy,
     fresh: upstream.fresh,

@@ -1,23 +1,19 @@
 /**
  * Admission, decided purely from what is at hand. Reasons in order of precedence:
  * `control_rejected`, `policy_absent`, then what policy says (`unknown_principal`, `no_rule`,
- * `rule_error`, `denied`), `approval_required`, `policy_expired`, what limits say (`limits.ts`),
+ * `rule_error`, `denied`), `policy_expired`, `approval_required` (`approval-use.ts`), what limits say
+ * (`limits.ts`),
  * `lease_absent` or `lease_expired`, `lease_draining`, `deadline_too_long`.
  *
  * A1  A rule of class `fresh` is never decided here (I4), not even to refuse: control is asked.
  * A2  A bounded rule is decided only under authority no older than its `maxStaleness` (I5).
- * A3  What needs an approval is not admitted: nobody can give one yet, and nothing else may stand in
- *     for it.
+ * A3  What needs an approval is recorded as waiting for it, and is not accepted before it came
+ *     (`operation-approval.ts`).
  * A4  Whatever is accepted carries its whole basis (I3; `new-admission.ts`), and the moment at which that basis ends,
  *     so that the writer can look once more just before the commit.
  */
 import { ownershipAt, type HeldLease, type OwnershipVerdict } from '../../shared/core/lease.ts';
-import {
-  decide,
-  type ApprovalTerms,
-  type Decision,
-  type RuleTerms,
-} from '../../shared/core/policy.ts';
+import { decide, type Decision, type RuleTerms } from '../../shared/core/policy.ts';
 import { formatDurationMs, type Instant } from '../../shared/core/time.ts';
 import type { AdmitRequest } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
@@ -104,8 +100,6 @@ export function planAdmission(authority: AuthorityAtHand, request: AdmitRequest)
   const cached = { ...at, basis: 'cached' as const, rule: decision.rule };
   if (decision.decision === 'deny' || terms === null)
     return { kind: 'refused', code: refusalCode(decision), detail: decision.message, ...cached };
-  if (terms.approval !== null)
-    return { kind: 'refused', ...approvalRequired(decision, terms.approval), ...cached };
   if (stalenessMs === null || stalenessMs > terms.maxStalenessMs) {
     const age = stalenessMs === null ? 'of unknown age' : `${formatDurationMs(stalenessMs)} old`;
     return {
@@ -151,32 +145,11 @@ export function planFromControl(
       ...basis,
     };
   }
-  if (decision.terms.approval !== null) {
-    return {
-      kind: 'refused',
-      ...approvalRequired(decision, decision.terms.approval),
-      rule: decision.rule,
-      leaseResource: null,
-      ...basis,
-    };
-  }
   return {
     kind: 'decided',
     decision,
     terms: decision.terms,
     basis: { ...basis, endsBootMs: fresh.endsBootMs },
-  };
-}
-
-/** A3. */
-function approvalRequired(
-  { rule }: Decision,
-  { required, role }: ApprovalTerms,
-): { code: 'approval_required'; detail: string } {
-  const who = required === 1 ? 'an approval' : `${required} approvals`;
-  return {
-    code: 'approval_required',
-    detail: `rule ${rule} asks for ${who} from role:${role}, and approvals cannot be given yet: have somebody do it who needs none`,
   };
 }
 

@@ -1,6 +1,7 @@
 /** The story of one operation in sentences, from its record and its entries alone. */
 import { formatDurationMs } from '../../shared/core/time.ts';
 import type { Effect, JournalEvent, Outage } from '../../shared/wire/operation.ts';
+import { approvalStory } from './approval-story.ts';
 import type { StoredOperation } from './operation-record.ts';
 
 export function explainOperation(
@@ -73,7 +74,7 @@ function explainEvent(event: JournalEvent, operation: StoredOperation): string[]
           : `${after} it was released, because control was back.`,
       ];
     default:
-      return [];
+      return approvalStory(event, after);
   }
 }
 
@@ -82,6 +83,8 @@ function explainEnd(operation: StoredOperation): string {
   const known =
     operation.outcome === null ? '' : `; the outcome is ${operation.outcome.provenance}`;
   switch (operation.state) {
+    case 'awaiting_approval':
+      return waitsFor(operation);
     case 'accepted':
       return 'It waits for an attempt.';
     case 'executing':
@@ -93,4 +96,9 @@ function explainEnd(operation: StoredOperation): string {
     default:
       return `It ended as ${operation.state}${why}${known}.`;
   }
+}
+
+function waitsFor({ approval, reason }: StoredOperation): string {
+  const away = reason === 'control_lost' ? ' Control is out of reach: nobody can give it now.' : '';
+  return `It waits for ${approval?.required} of role:${approval?.role}: holdfast approval show ${approval?.requestId}.${away}`;
 }

@@ -1,9 +1,11 @@
 /** What an admission puts into the journal, and the record that it stands for. */
+import { assert } from '../../shared/core/assert.ts';
 import { UNSAID, admittedFacts, type AdmittedEntry } from '../../shared/core/admission.ts';
 import { LEFT_TO_A_PERSON } from '../../shared/core/on-unknown.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Admission, AdmitRequest } from '../../shared/wire/operation.ts';
 import type { Admissible, Plan } from './admission.ts';
+import { askFor } from './approval-use.ts';
 import type { StoredOperation } from './operation-record.ts';
 
 export type Admitter = {
@@ -13,6 +15,8 @@ export type Admitter = {
   readonly fingerprint: string;
   /** The operation that it is to undo. */
   readonly compensates?: string | undefined;
+  /** Of the approval that it will wait for, where its rule asks for one. */
+  readonly approvalRequestId?: string;
 };
 
 /** A4. */
@@ -26,6 +30,13 @@ export function newAdmission(
   const { decision, terms, basis } = plan;
   const { deadlineMs } = admissible;
   const { resource } = request;
+  const deadline = {
+    deadlineAtMs: now.wallMs + deadlineMs,
+    deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + deadlineMs },
+  };
+  const { approval } = terms;
+  const requestId = by.approvalRequestId ?? '';
+  assert(approval === null || requestId !== '', 'a request for an approval has an id');
   return {
     hostId: by.hostId,
     app: by.app,
@@ -39,8 +50,8 @@ export function newAdmission(
     basis: basis.basis,
     stalenessMs: basis.stalenessMs,
     effectTerms: terms.effects,
-    deadlineAtMs: now.wallMs + deadlineMs,
-    deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + deadlineMs },
+    ...deadline,
+    ...(approval === null ? {} : { approval: askFor(approval, { requestId, now, deadline }) }),
     ...optionalFacts(request, plan, admissible),
     ...(by.compensates === undefined ? {} : { compensates: by.compensates }),
   };

@@ -1,5 +1,6 @@
 /** What befalls an operation from outside its worker: I8, every accepted operation ends. */
 import type { Instant } from '../../shared/core/time.ts';
+import { waitWithControl, waitWithoutControl } from './operation-approval.ts';
 import {
   type LifecycleEvent,
   type LifecycleResult,
@@ -51,6 +52,7 @@ export function loseWorker(
 }
 
 export function loseControl(operation: StoredOperation, now: Instant): LifecycleResult {
+  if (operation.state === 'awaiting_approval') return waitWithoutControl(operation, now);
   if (operation.state !== 'accepted' && operation.state !== 'executing')
     return unchanged(operation);
   if (operation.onControlLoss === 'finish') return unchanged(operation);
@@ -64,7 +66,9 @@ export function loseControl(operation: StoredOperation, now: Instant): Lifecycle
 export function revokeAuthority(operation: StoredOperation, now: Instant): LifecycleResult {
   if (hasEnded(operation) || operation.onRevoke === 'finish') return unchanged(operation);
   if (operation.onRevoke === 'pause') {
-    if (operation.state === 'paused') return unchanged(operation);
+    // What waits for an approval stands still anyway, and must not come back as accepted.
+    if (operation.state === 'paused' || operation.state === 'awaiting_approval')
+      return unchanged(operation);
     return moved(operation, { state: 'paused', reason: 'authority_revoked' }, 'paused', now);
   }
   if (mayHaveActed(operation)) return becomesUnknown(operation, 'aborted_on_revocation', now);
@@ -72,6 +76,7 @@ export function revokeAuthority(operation: StoredOperation, now: Instant): Lifec
 }
 
 export function regainControl(operation: StoredOperation, now: Instant): LifecycleResult {
+  if (operation.state === 'awaiting_approval') return waitWithControl(operation, now);
   if (operation.state !== 'paused') return unchanged(operation);
   const reason =
     operation.reason === 'authority_revoked' ? 'authority_regained' : 'control_regained';

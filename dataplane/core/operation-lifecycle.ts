@@ -23,10 +23,12 @@
  *     tries, then by a person (I8); it is executable again only where every effect is idempotent
  *     (I9). While somebody holds the claim nobody else settles it; what a worker or a try that was
  *     under way reports is a fact all the same (O3).
+ * O11 What waits for an approval is not begun, by no event but control's word (`operation-approval.ts`).
  */
 import { assertNever } from '../../shared/core/assert.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { OperationState } from '../../shared/wire/operation.ts';
+import { expireApproval, settleApproval } from './operation-approval.ts';
 import {
   cancel,
   loseControl,
@@ -65,7 +67,17 @@ export const TRANSITIONS: Readonly<
     Readonly<Partial<Record<LifecycleEvent['kind'], readonly OperationState[]>>>
   >
 > = {
+  awaiting_approval: {
+    settle_approval: ['accepted', 'awaiting_approval', 'cancelled', 'expired'],
+    expire_approval: ['expired'],
+    cancel: ['cancelled'],
+    lose_control: ['awaiting_approval', 'cancelled'],
+    revoke_authority: ['cancelled'],
+    regain_control: ['awaiting_approval'],
+    pass_deadline: ['expired'],
+  },
   accepted: {
+    settle_approval: ['accepted', 'cancelled'],
     start_attempt: ['executing'],
     settle_effect: ['accepted'],
     report_outcome: ['succeeded', 'failed', 'unknown'],
@@ -75,6 +87,7 @@ export const TRANSITIONS: Readonly<
     pass_deadline: ['expired', 'unknown'],
   },
   executing: {
+    settle_approval: ['executing'],
     start_attempt: ['executing'],
     begin_effect: ['executing'],
     refuse_effect: ['executing'],
@@ -88,6 +101,7 @@ export const TRANSITIONS: Readonly<
     pass_deadline: ['expired', 'unknown'],
   },
   paused: {
+    settle_approval: ['paused', 'cancelled'],
     settle_effect: ['paused'],
     report_outcome: ['succeeded', 'failed', 'unknown'],
     cancel: ['cancelled'],
@@ -131,6 +145,10 @@ export function applyLifecycleEvent(
       return saveCheckpoint(operation, event, now);
     case 'report_outcome':
       return reportOutcome(operation, event, now);
+    case 'settle_approval':
+      return settleApproval(operation, event, now);
+    case 'expire_approval':
+      return expireApproval(operation, now);
     case 'cancel':
       return cancel(operation, event.reason, now);
     case 'lose_worker':

@@ -1,5 +1,6 @@
 /** The record of an operation, what can befall it, and how a change of it is made. */
 import type { OwnershipVerdict } from '../../shared/core/lease.ts';
+import type { ApprovalStatement } from '../../shared/wire/approval.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type {
   Effect,
@@ -12,6 +13,7 @@ import type { ErrorCode } from '../../shared/wire/problem.ts';
 import type { Claim, Reconciliation } from '../../shared/wire/reconciliation.ts';
 import { reconciliationAfter } from './reconciliation.ts';
 import type { ReconciliationEvent } from './reconciliation-event.ts';
+import type { ApprovalUse } from './approval-use.ts';
 
 /** What is stored beyond what the API shows. */
 export type StoredEffect = Effect & { readonly beginKey: string | null };
@@ -88,6 +90,16 @@ export type LifecycleEvent =
       readonly reason: string | null;
       readonly ownership: OwnershipVerdict | null;
     }
+  | {
+      readonly kind: 'settle_approval';
+      /** Verified, and bound to this host. */
+      readonly word: ApprovalStatement;
+      /** As control signed it: it goes into the journal. */
+      readonly statement: string;
+      /** What the authority at hand says of using it; `null` where nothing is approved. */
+      readonly use: ApprovalUse | null;
+    }
+  | { readonly kind: 'expire_approval' }
   | { readonly kind: 'cancel'; readonly reason: string }
   | { readonly kind: 'lose_worker'; readonly attempt: number }
   | { readonly kind: 'lose_control' }
@@ -184,13 +196,17 @@ export function moved(
   now: Instant,
   facts: Readonly<Record<string, unknown>> = {},
 ): LifecycleResult & { ok: true } {
+  const approval = change.approval ?? approvalAtEnd(operation, change);
   const next: StoredOperation = {
     ...operation,
     ...change,
     ...reconciliationAfter(operation, change, now),
+    ...(approval === undefined ? {} : { approval }),
     updatedAtMs: now.wallMs,
   };
   const settled = SETTLED_STATES.has(next.state) && !SETTLED_STATES.has(operation.state);
+  // Whoever asked is told with the end too, whichever end it is.
+  const told = change.approval ?? (hasEnded(next) ? approval : undefined);
   const effects =
     change.effects !== undefined && kind !== 'effect_begun' && kind !== 'effect_settled'
       ? { effects: change.effects.map(shown) }
@@ -209,8 +225,19 @@ export function moved(
         ...facts,
         ...effects,
         ...reconciliation,
+        ...(told === undefined ? {} : { approval: told }),
       },
     },
     replayed: false,
   };
+}
+
+/** What ended in another way before anybody decided is decided by nobody any more. */
+function approvalAtEnd(
+  { approval }: StoredOperation,
+  { state }: Partial<StoredOperation>,
+): StoredOperation['approval'] {
+  if (approval?.state !== 'pending' || state === undefined || state === 'awaiting_approval')
+    return approval;
+  return { ...approval, state: 'ended' };
 }

@@ -35,6 +35,11 @@ export function startAttempt(
       'deadline_passed',
       `the deadline of operation ${operation.operationId} has passed: submit it anew if it is still wanted`,
     );
+  if (operation.state === 'awaiting_approval')
+    return refused(
+      'operation_awaiting_approval',
+      `operation ${operation.operationId} waits for an approval from role:${operation.approval?.role} (request ${operation.approval?.requestId}): nothing begins before`,
+    );
   if (operation.state === 'paused')
     return refused(
       'operation_paused',

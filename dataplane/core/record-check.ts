@@ -2,6 +2,7 @@
  * Whether the newest state of an operation, as its table has it, is what the entries of the chain
  * say. The chain proves itself; the tables beside it do not.
  */
+import { stateAtAdmission } from '../../shared/core/admission.ts';
 import type { EventKind, OperationState } from '../../shared/wire/operation.ts';
 import { SETTLED_STATES, type StoredOperation } from './operation-record.ts';
 
@@ -22,8 +23,10 @@ export function expectAfter(
   entry: { readonly seq: number; readonly kind: EventKind; readonly body: Body },
 ): ExpectedOperation {
   const { seq, kind, body } = entry;
-  if (kind === 'admitted')
-    return { lastSeq: seq, state: 'accepted', reason: null, attempt: 0, settledSeq: null };
+  if (kind === 'admitted') {
+    const admitted = stateAtAdmission(body);
+    return { lastSeq: seq, state: admitted, reason: null, attempt: 0, settledSeq: null };
+  }
   const state = body['state'] as OperationState;
   const settledBefore = known?.settledSeq;
   return {

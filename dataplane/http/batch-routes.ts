@@ -15,7 +15,7 @@ import {
   type BatchItem,
   type BatchVerdict,
 } from '../../shared/wire/sidecar-api.ts';
-import type { Admitted } from '../operations/admissions.ts';
+import { admissionStatus, type Admitted } from '../operations/admissions.ts';
 import { requireMaySpeakFor, type App as CallingApp } from './app-tokens.ts';
 import { callerOf } from './guards.ts';
 import { problems } from './problem-responses.ts';
@@ -130,7 +130,7 @@ async function inOrder<T>(
 function accepted(index: number, { operation, replayed }: Admitted): BatchVerdict {
   return {
     index,
-    status: replayed ? 200 : 201,
+    status: admissionStatus({ operation, replayed }),
     idempotencyKey: operation.idempotencyKey,
     operationId: operation.operationId,
     replayed,

@@ -16,6 +16,7 @@ import { callerOf, requireOperator, scopeOf } from './guards.ts';
 import { requireIdempotencyKey } from './idempotency-key.ts';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 import { problems } from './problem-responses.ts';
+import { admissionStatus } from '../operations/admissions.ts';
 import type { Parts } from './route-parts.ts';
 
 const EXPLAINED_EVENTS_MAX = 500;
@@ -35,12 +36,13 @@ function installAdmission(app: App, { admissions }: Parts): void {
       schema: {
         summary: 'Admit an operation',
         description:
-          'Durable before the answer. The same Idempotency-Key with the same payload gets the same record (200).',
+          'Durable before the answer. The same Idempotency-Key with the same payload gets the same record (200). 202: recorded, and waiting for an approval; `approval` says of whom and until when.',
         headers: Type.Object({ 'idempotency-key': Type.Optional(Type.String()) }),
         body: AdmitRequestSchema,
         response: {
           200: Type.Ref('Operation'),
           201: Type.Ref('Operation'),
+          202: Type.Ref('Operation'),
           ...problems(400, 401, 403, 409, 422, 429, 503, 507),
         },
       },
@@ -60,7 +62,7 @@ function installAdmission(app: App, { admissions }: Parts): void {
       );
       if (replayed) void reply.header('idempotency-replayed', 'true');
       return reply
-        .code(replayed ? 200 : 201)
+        .code(admissionStatus({ operation, replayed }))
         .header('location', `/v1/operations/${operation.operationId}`)
         .send(operation);
     },

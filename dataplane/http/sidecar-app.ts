@@ -8,6 +8,7 @@ import type { App } from '../../shared/platform/http/app.ts';
 import { buildServer } from '../../shared/platform/http/server.ts';
 import { addSharedSchemas } from '../../shared/platform/http/shared-schemas.ts';
 import { ConfigListSchema, ConfigValueSchema } from '../../shared/wire/config-value.ts';
+import { ApprovalVoteSchema, OperationApprovalSchema } from '../../shared/wire/approval.ts';
 import { HealthSchema } from '../../shared/wire/health.ts';
 import { LimitsSchema } from '../../shared/wire/limits.ts';
 import {
@@ -51,6 +52,7 @@ import type { Parts } from './route-parts.ts';
 
 const SHARED_SCHEMAS = [
   ...DECISION_TRACE_SCHEMAS,
+  ApprovalVoteSchema,
   AttemptSchema,
   BatchItemSchema,
   BatchVerdictSchema,
@@ -67,6 +69,7 @@ const SHARED_SCHEMAS = [
   HeldLeaseSchema,
   JournalEventSchema,
   LimitsSchema,
+  OperationApprovalSchema,
   OperationSchema,
   OutageBudgetSchema,
   OutageSchema,

@@ -24,6 +24,8 @@ export type JournalCommand = Context &
         readonly fingerprint: string;
         readonly leaseResource: string | null;
         readonly leaseEpoch: number | null;
+        /** In which it is once it is recorded. */
+        readonly state: 'accepted' | 'awaiting_approval';
         readonly onControlLoss: string;
         readonly deadlineAtMs: number;
         readonly authorityEndsBootMs: number;

@@ -304,12 +304,13 @@ export class JournalEngine {
       seq,
       app,
       key,
+      command.state,
       command.onControlLoss,
       command.deadlineAtMs,
     );
     this.#keys.add(key, seq);
     if (command.quota !== undefined) this.#quotas.count(command.quota, command.now);
-    this.#count('accepted', 1);
+    this.#count(command.state, 1);
     return { type: 'admitted', recorded: null };
   }
 

@@ -150,7 +150,7 @@ export class JournalReader {
     return this.#all(
       `SELECT seq, deadline_at_ms, (SELECT operation_id FROM events WHERE events.seq = operations.seq) AS operation_id
        FROM operations INDEXED BY operations_by_deadline
-       WHERE state IN ('accepted', 'executing', 'paused')
+       WHERE state IN ('awaiting_approval', 'accepted', 'executing', 'paused')
        AND (deadline_at_ms, seq) > (?, ?) AND deadline_at_ms <= ?
        ORDER BY deadline_at_ms, seq LIMIT ?`,
       after.deadlineAtMs,
@@ -182,7 +182,8 @@ export class JournalReader {
            json_extract(admission, '$.principal') AS principal,
            json_extract(admission, '$.action') AS action,
            json_extract(admission, '$.resource.id') AS resource
-         FROM operation_records WHERE state IN ('accepted', 'executing', 'paused')`,
+         FROM operation_records
+         WHERE state IN ('awaiting_approval', 'accepted', 'executing', 'paused')`,
       )
       .iterate();
     for (const row of rows)
@@ -201,7 +202,7 @@ export class JournalReader {
   /** What may still go on, in the order of admission, after that place in it. */
   unendedAfter(seq: number, limit: number): { seq: number; operation: StoredOperation }[] {
     // By state, so that the index of it is used: what has ended is most of what there is.
-    return (['accepted', 'executing', 'paused'] as const)
+    return (['awaiting_approval', 'accepted', 'executing', 'paused'] as const)
       .flatMap((state) =>
         this.#all(
           `SELECT seq, ${OPERATION_COLUMNS} FROM operation_records
@@ -223,7 +224,7 @@ export class JournalReader {
   unfinishedByLease(limit: number): { counts: ReadonlyMap<string, number>; isAll: boolean } {
     const counts = new Map<string, number>();
     let seen = 0;
-    for (const state of ['executing', 'paused', 'accepted'] as const) {
+    for (const state of ['executing', 'paused', 'accepted', 'awaiting_approval'] as const) {
       const rows = this.#all(
         `SELECT json_extract(coalesce(record, admission), '$.leaseResource') AS resource
          FROM operation_records WHERE state = ? ORDER BY seq LIMIT ?`,
@@ -236,6 +237,16 @@ export class JournalReader {
       }
     }
     return { counts, isAll: seen < limit };
+  }
+
+  /** What waits for an approval, in the order of admission, after that place in it. */
+  awaitingAfter(seq: number, limit: number): { seq: number; operation: StoredOperation }[] {
+    return this.#all(
+      `SELECT seq, ${OPERATION_COLUMNS} FROM operation_records
+       WHERE state = 'awaiting_approval' AND seq > ? ORDER BY seq LIMIT ?`,
+      seq,
+      limit,
+    ).map((row) => ({ seq: Number(row['seq']), operation: operationOfRow(row) }));
   }
 
   withState(state: OperationState, limit: number): StoredOperation[] {
@@ -357,7 +368,7 @@ export class JournalReader {
   /** Admitted before the end of the span, and not ended: what it may have touched. */
   unendedOf(span: Span): number {
     return this.#count(
-      "operations WHERE state IN ('accepted', 'executing', 'paused') AND seq < ?",
+      "operations WHERE state IN ('awaiting_approval', 'accepted', 'executing', 'paused') AND seq < ?",
       span.beforeSeq,
     );
   }

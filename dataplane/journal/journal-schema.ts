@@ -176,4 +176,14 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         WHERE state = 'unknown';
     `,
   },
+  {
+    // Also so that no earlier build opens it: it would take what waits for what is accepted.
+    version: 5,
+    name: 'operations that wait for an approval',
+    sql: `
+      DROP INDEX operations_by_deadline;
+      CREATE INDEX operations_by_deadline ON operations (deadline_at_ms)
+        WHERE state IN ('awaiting_approval', 'accepted', 'executing', 'paused');
+    `,
+  },
 ];

@@ -15,7 +15,7 @@
  *     turned away and accepted work goes on. A key that is known is still answered with its record
  *     where there is no room; where the disk is slow nobody new joins the queue, not even to look.
  */
-import { UNSAID } from '../../shared/core/admission.ts';
+import { UNSAID, stateAtAdmission } from '../../shared/core/admission.ts';
 import { LRUCache } from 'lru-cache';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -182,6 +182,7 @@ export class Journal implements JournalFeed {
       fingerprint: admission.fingerprint,
       leaseResource: admission.leaseResource ?? null,
       leaseEpoch: admission.leaseEpoch ?? null,
+      state: stateAtAdmission(admission),
       onControlLoss: admission.onControlLoss ?? UNSAID.onControlLoss,
       deadlineAtMs: admission.deadlineAtMs,
       authorityEndsBootMs,

@@ -14,6 +14,7 @@ type PackedAdmit = [
   fingerprint: string,
   leaseResource: string | null,
   leaseEpoch: number | null,
+  state: Admit['state'],
   onControlLoss: string,
   deadlineAtMs: number,
   authorityEndsBootMs: number,
@@ -61,6 +62,7 @@ function packAdmit(command: Admit, placeOf: (text: string) => number): PackedAdm
     command.fingerprint,
     command.leaseResource,
     command.leaseEpoch,
+    command.state,
     command.onControlLoss,
     command.deadlineAtMs,
     command.authorityEndsBootMs,
@@ -84,7 +86,16 @@ export function unpackCommands({ commands, shared }: PackedCommands): JournalCom
 function unpackAdmit(packed: PackedAdmit, shared: readonly string[]): Admit {
   const [operationId, app, idempotencyKey, fingerprint, leaseResource, leaseEpoch, ...rest] =
     packed;
-  const [onControlLoss, deadlineAtMs, authorityEndsBootMs, outageId, noRoom, quota, ...last] = rest;
+  const [
+    state,
+    onControlLoss,
+    deadlineAtMs,
+    authorityEndsBootMs,
+    outageId,
+    noRoom,
+    quota,
+    ...last
+  ] = rest;
   const [own, end, wallMs, bootMs, bootId] = last;
   const command: Unpacked = {
     type: 'admit',
@@ -94,6 +105,7 @@ function unpackAdmit(packed: PackedAdmit, shared: readonly string[]): Admit {
     fingerprint,
     leaseResource,
     leaseEpoch,
+    state,
     onControlLoss,
     deadlineAtMs,
     authorityEndsBootMs,

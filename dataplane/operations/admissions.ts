@@ -30,9 +30,11 @@ import {
   type Plan,
   type Refused,
 } from '../core/admission.ts';
+import { approvalBarrier } from '../core/approval-use.ts';
 import { newAdmission } from '../core/new-admission.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
+import { approvalRequestId } from './approvals.ts';
 import type { LimitKeeper, Reservation } from './limit-keeper.ts';
 import type { LimitRefusals } from './limit-refusals.ts';
 
@@ -59,6 +61,8 @@ export type AdmissionParts = {
   readonly leases: LeaseAuthority;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority;
+  /** Whether control can give approvals. */
+  readonly approvalsServed: () => boolean;
   readonly limits: LimitKeeper;
   readonly limitRefusals: LimitRefusals;
   readonly clock: Clock;
@@ -137,12 +141,15 @@ export class Admissions {
   ): ReturnType<Journal['admit']> {
     const { journal, clock, limits } = this.#parts;
     const now = clock.now();
-    const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint };
+    const { random } = this.#parts;
+    const asks = plan.terms.approval !== null;
+    const approval = asks ? { approvalRequestId: approvalRequestId(now.wallMs, random) } : {};
+    const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint, ...approval };
     let isNew = false;
     try {
       failpoint('admission.before_submit');
       const answer = await journal.admit({
-        operationId: makeId('op', now.wallMs, this.#parts.random.bytes(16)),
+        operationId: makeId('op', now.wallMs, random.bytes(16)),
         admission: newAdmission(admitter, request, plan, admissible, now),
         authorityEndsBootMs: admissible.authorityEndsBootMs,
         quota: reservation.quota,
@@ -208,12 +215,15 @@ export class Admissions {
     });
   }
 
-  /** In the order of DESIGN section 4: limits, owner and epoch, deadline. */
+  /** In the order of DESIGN section 4: approval, limits, owner and epoch, deadline. */
   #settle(plan: LocalPlan, request: AdmitRequest): Ready | Refused {
     if (plan.kind === 'refused') return plan;
     const { decision, terms, basis } = plan;
     const { limits, leases, clock } = this.#parts;
     const now = clock.now();
+    const barrier = this.#approvalBarrier(plan);
+    if (barrier !== null)
+      return { kind: 'refused', ...barrier, rule: decision.rule, ...basis, leaseResource: null };
     // A control of before there were limits says nothing of them.
     const taken = limits.take(decision.rule ?? '', terms.limits ?? null, request, now);
     if (!taken.ok) {
@@ -228,6 +238,13 @@ export class Admissions {
     if (admissible.kind === 'admissible') return { kind: 'ready', plan, admissible, reservation };
     limits.giveBack(reservation);
     return admissible;
+  }
+
+  #approvalBarrier({ decision, terms }: Plan & { kind: 'decided' }) {
+    const { outages, approvalsServed } = this.#parts;
+    if (terms.approval === null) return null;
+    const outage = outages.current()?.outageId ?? null;
+    return approvalBarrier(decision, terms.approval, { isServed: approvalsServed(), outage });
   }
 
   /** Records the refusal and makes the error that says so; the caller throws it. */
@@ -294,4 +311,10 @@ function replayable(request: AdmitRequest): Pick<Refusal, 'attributes' | 'resour
   const attributes = request.attributes ?? {};
   const facts = { resourceAttributes, attributes };
   return JSON.stringify(facts).length > REPLAYED_LENGTH_MAX ? {} : facts;
+}
+
+/** 202 as long as it waits, also for who asks again. */
+export function admissionStatus({ operation, replayed }: Admitted): 200 | 201 | 202 {
+  if (operation.state === 'awaiting_approval') return 202;
+  return replayed ? 200 : 201;
 }

@@ -11,6 +11,7 @@ import type { OutageAuthority, PolicyAuthority } from '../authority/authority-vi
 import type { LifecycleEvent } from '../core/operation-record.ts';
 import { FIRST_DEADLINE, type DeadlineCursor } from '../journal/journal-reader.ts';
 import type { Journal } from '../journal/journal.ts';
+import { ApprovalWatch } from './approval-watch.ts';
 import type { Applied, Executions } from './executions.ts';
 import type { Heartbeats } from './heartbeats.ts';
 
@@ -40,10 +41,12 @@ export class Custodian {
   readonly #started;
   #deadlinesSeen: DeadlineCursor = FIRST_DEADLINE;
   #revokedSeenSeq = 0;
+  readonly #approvals: ApprovalWatch;
 
   constructor(parts: CustodianParts) {
     this.#parts = parts;
     this.#started = parts.clock.now();
+    this.#approvals = new ApprovalWatch(parts.journal);
   }
 
   task(): Task {
@@ -88,6 +91,9 @@ export class Custodian {
       for (const operationId of journal.reader.stoppedByControlLoss(ROUND_OPERATIONS_MAX))
         proposals.push([operationId, { kind: 'lose_control' }]);
     }
+    const isControlLost = (outOfReachMs ?? 0) >= this.#parts.controlLossAfterMs;
+    const isInReach = outOfReachMs === null;
+    proposals.push(...this.#approvals.proposals({ now, isControlLost, isInReach }));
     await Promise.all(proposals.map(([operationId, event]) => this.#propose(operationId, event)));
   }
 

@@ -78,7 +78,7 @@ export class Decisions {
     const limitsNow = limited === null ? null : limits.preview(decision.rule ?? '', limited, input);
     const at = { ...settled, lease, limits: limitsNow, now: clock.now() };
     const { refusal, ...preview } = previewAdmission(input, at);
-    const admission = admissionOf(refusal);
+    const admission = admissionOf(refusal, terms);
     const explained = isExplained
       ? traceOf(local.trace, { own: active.policyRevision, decidedUnder: policyRevision })
       : { trace: null, traceMissing: null };
@@ -147,9 +147,17 @@ function traceOf(
   };
 }
 
-function admissionOf(refusal: Preview['refusal']): DecisionAnswer['admission'] {
-  if (refusal === null) return { outcome: 'admitted', code: null, detail: '', retryable: false };
-  return { outcome: 'refused', ...refusal, retryable: ERRORS[refusal.code].retryable };
+function admissionOf(
+  refusal: Preview['refusal'],
+  terms: Decision['terms'],
+): DecisionAnswer['admission'] {
+  if (refusal !== null)
+    return { outcome: 'refused', ...refusal, retryable: ERRORS[refusal.code].retryable };
+  const at = { code: null, detail: '', retryable: false };
+  const approval = terms?.approval ?? null;
+  if (approval === null) return { outcome: 'admitted', ...at };
+  const detail = `it would wait for ${approval.required} of role:${approval.role}`;
+  return { outcome: 'awaiting_approval', ...at, detail };
 }
 
 function termsShown(terms: Decision['terms']): Readonly<Record<string, unknown>> | null {

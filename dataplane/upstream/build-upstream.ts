@@ -35,6 +35,7 @@ import { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
 import { limitedRules, longestDeadlineOf } from '../core/active-policy.ts';
 import { OutageTracker, type AuthorityAt, type OutageChange } from '../recovery/outage-tracker.ts';
+import { ApprovalInbox } from './approval-inbox.ts';
 import { BundlePoller } from './bundle-poller.ts';
 import { ControlLink } from './control-link.ts';
 import { checkJoinToken, enrol } from './enrolment.ts';
@@ -80,6 +81,7 @@ export type Upstream = {
   readonly leases: LeaseAuthority;
   readonly allotments: AllotmentKeeper;
   readonly leaseTokens: LeaseTokens;
+  readonly approvals: ApprovalInbox;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority & { onChange(listener: (change: OutageChange) => void): void };
   readonly tasks: readonly Task[];
@@ -107,6 +109,13 @@ function policyChecks(compile: ExpressionCompiler) {
   };
 }
 
+function authorityOf(policy: PolicyKeeper): (now: Instant) => AuthorityAt {
+  return (now) => ({
+    policyRevision: policy.activePolicy()?.policyRevision ?? null,
+    stalenessMs: policy.stalenessMs(now),
+  });
+}
+
 export function buildUpstream(options: UpstreamOptions): Upstream {
   const { clock, random, logger, metrics, config, transport } = options;
   const { controlUrl, hostName, joinToken, syncIntervalMs, requestTimeoutMs } = config;
@@ -130,13 +139,10 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     hasFleetRules: () =>
       limitedRules(policy.activePolicy()).some(({ limits }) => limits.scope === 'fleet'),
   });
-  const authority = (now: Instant): AuthorityAt => ({
-    policyRevision: policy.activePolicy()?.policyRevision ?? null,
-    stalenessMs: policy.stalenessMs(now),
-  });
-  const outages = new OutageTracker({ ...base, feed, authority });
+  const outages = new OutageTracker({ ...base, feed, authority: authorityOf(policy) });
   const kick = (): void => synchronizer.kick();
   const leaseTokens = new LeaseTokens({ clock, leases, kick });
+  const approvals = new ApprovalInbox({ ...base, identity });
   const reporter = new Reporter({ ...exchange, pause, loopUse, askPosition: kick });
   const { bundleWaitMs: waitMs } = config;
   const poller = new BundlePoller({ link, policy, reach, clock, random, waitMs, onOutcome: kick });
@@ -152,6 +158,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     leases,
     allotments,
     leaseTokens,
+    approvals,
     outages,
     self,
     controlUrl,
@@ -185,9 +192,10 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     leases,
     allotments,
     leaseTokens,
+    approvals,
     fresh,
     outages,
-    tasks: [synchronizer.task, poller.task, reporter.task, leases.task],
+    tasks: [synchronizer.task, poller.task, reporter.task, leases.task, approvals.task],
     async open() {
       makeDirectory(options.dataDir);
       makeDirectory(directory);

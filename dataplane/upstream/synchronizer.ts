@@ -5,7 +5,7 @@
  *     its time-out is dropped with its nonce.
  * Z2  An answer is applied in this order: what it confirms, leases, the report position, and at
  *     last the end of the outage, so that whoever resumes work then does it under the authority
- *     that the same answer brought.
+ *     that the same answer brought. What it says of approvals is taken after all of this.
  * Z3  A refusal is no outage. One that withdraws what was granted is obeyed at once, policy and
  *     leases alike, and holds until a sync succeeds.
  * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a
@@ -43,6 +43,7 @@ import {
 } from '../core/sync-state.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
 import type { OutageTracker } from '../recovery/outage-tracker.ts';
+import type { ApprovalInbox } from './approval-inbox.ts';
 import type { ControlLink } from './control-link.ts';
 import { HOST_WITHDRAWALS, type LinkResult } from './link-result.ts';
 import type { Reach } from './reach.ts';
@@ -65,6 +66,7 @@ export type SynchronizerOptions = {
   readonly leases: LeaseKeeper;
   readonly allotments: AllotmentKeeper;
   readonly leaseTokens: LeaseTokens;
+  readonly approvals: ApprovalInbox;
   readonly outages: OutageTracker;
   readonly feed: JournalFeed;
   readonly self: SelfReport;
@@ -192,6 +194,7 @@ export class Synchronizer {
     await outages.syncSucceeded();
     metrics.set('holdfast_last_sync_success_timestamp_seconds', Math.floor(sentAt.wallMs / 1_000));
     reach.set(true);
+    this.#options.approvals.noteAnswer(answer.approvals);
     this.#options.onAnswer();
     if (answer.runId !== this.#runId) this.kick();
     this.#runId = answer.runId;
@@ -220,10 +223,18 @@ export class Synchronizer {
         ...(asked.draining.length === 0 ? {} : { draining: [...asked.draining] }),
         ...(tokens.length === 0 ? {} : { tokens: tokens.slice(0, LEASE_TOKENS_MAX) }),
       },
-      journal: { seq, hash, operations: { ...feed.operationCounts() } },
+      journal: { seq, hash, operations: this.#operationCounts() },
       ...(allotments === null ? {} : { allotments }),
       ...(health === null ? {} : { health }),
     };
+  }
+
+  /** A control of before there were approvals refuses a sync that names a state it does not know. */
+  #operationCounts(): SyncRequest['journal']['operations'] {
+    const { feed, approvals } = this.#options;
+    const { awaiting_approval: waiting = 0, ...counts } = feed.operationCounts();
+    const isTold = waiting > 0 && approvals.isKnownToBeServed();
+    return { ...counts, ...(isTold ? { awaiting_approval: waiting } : {}) };
   }
 
   async #pause(signal: AbortSignal): Promise<void> {

@@ -64,6 +64,11 @@ export const UPSTREAM_METRICS = {
     kind: 'gauge',
     help: '1 when reporting stopped because control holds another history, else 0',
   },
+  holdfast_approval_statements_total: {
+    kind: 'counter',
+    help: 'Words of control about approvals, by what became of them; control repeats each until it is confirmed',
+    labels: ['outcome'],
+  },
   holdfast_fresh_decisions_total: {
     kind: 'counter',
     help: 'Questions put to control for one request, by outcome',

@@ -2,6 +2,7 @@
  * What an admission decided, as a journal keeps it: only what its entry does not say already and
  * what is not the same for every operation that was just admitted. Smaller on disk, and once.
  */
+import type { OperationApproval } from '../wire/approval.ts';
 import type { Admission, Operation } from '../wire/operation.ts';
 
 /** The columns of the entry that admitted it. */
@@ -40,15 +41,18 @@ export function admittedFacts(
   admission: Admission,
   { operationId, atMs, outageId }: AdmittedEntry,
 ): Operation & Pick<Admission, 'deadlineBoot'> {
+  const { approval: asked, ...admitted } = admission;
+  const approval = asked === undefined ? {} : { approval: askedApproval(admission, asked, atMs) };
   return {
     operationId,
-    state: 'accepted',
+    state: stateAtAdmission(admission),
     reason: null,
     ...UNSAID,
     // Nobody is to share these.
     attributes: {},
     warnings: [],
-    ...admission,
+    ...admitted,
+    ...approval,
     outageId,
     admittedAtMs: atMs,
     updatedAtMs: atMs,
@@ -59,5 +63,32 @@ export function admittedFacts(
     effects: [],
     checkpoint: null,
     outcome: null,
+  };
+}
+
+/** What needs an approval is not accepted before it has one. */
+export function stateAtAdmission({
+  approval,
+}: Pick<Admission, 'approval'>): 'accepted' | 'awaiting_approval' {
+  return approval === undefined ? 'accepted' : 'awaiting_approval';
+}
+
+function askedApproval(
+  { policyRevision, rule }: Admission,
+  asked: NonNullable<Admission['approval']>,
+  atMs: number,
+): OperationApproval {
+  return {
+    state: 'pending',
+    ...asked,
+    policyRevision,
+    rule,
+    requestedAtMs: atMs,
+    sequence: 0,
+    decidedUnder: null,
+    decidedAtMs: null,
+    reason: null,
+    votes: [],
+    replaces: null,
   };
 }

@@ -72,7 +72,7 @@ export const DecisionAnswerSchema = Type.Object(
     ),
     limits: nullable(Type.Array(LimitStateSchema, { description: 'null where the rule has none' })),
     admission: Type.Object({
-      outcome: Type.Enum(['admitted', 'refused'], {
+      outcome: Type.Enum(['admitted', 'awaiting_approval', 'refused'], {
         description: 'what an admission would end as',
       }),
       code: nullable(Type.String({ description: 'of its problem' })),

@@ -1,5 +1,6 @@
 /** Operations as both planes and every client see them. */
 import Type, { type Static } from 'typebox';
+import { ApprovalAskedSchema, OperationApprovalSchema } from './approval.ts';
 import { LimitStateSchema } from './limits.ts';
 import { count, epoch, wallMs } from './numbers.ts';
 import { ActionSchema, DecisionInputSchema, PrincipalSchema } from './policy-document.ts';
@@ -8,6 +9,7 @@ import { OnUnknownSchema, ReconciliationSchema, resolutionFacts } from './reconc
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
 export const OPERATION_STATES = [
+  'awaiting_approval',
   'accepted',
   'executing',
   'paused',
@@ -105,6 +107,8 @@ export const OperationSchema = Type.Object(
     recheck: nullable(
       Type.Enum(['commit'], { description: 'control is asked again before each effect begins' }),
     ),
+    /** Left out where the rule asks for none. */
+    approval: Type.Optional(OperationApprovalSchema),
     heartbeatTimeoutMs: count(),
     ownershipMode: nullable(Type.Enum(['strict', 'fenced'])),
     ownershipGraceMs: count(),
@@ -173,6 +177,10 @@ export const AdmissionSchema = Type.Object(
     recheck: Type.Optional(facts.recheck),
     onUnknown: facts.onUnknown,
     compensates: facts.compensates,
+    approval: Type.Optional({
+      ...ApprovalAskedSchema,
+      description: 'what it waits for before it is accepted',
+    }),
     heartbeatTimeoutMs: Type.Optional(facts.heartbeatTimeoutMs),
     ownershipMode: Type.Optional(facts.ownershipMode),
     ownershipGraceMs: Type.Optional(facts.ownershipGraceMs),
@@ -252,6 +260,10 @@ export const EVENT_KINDS = [
   'effect_settled',
   'checkpoint_saved',
   'worker_lost',
+  'approval_waiting',
+  'approval_asked',
+  'approved',
+  'approval_refused',
   'paused',
   'resumed',
   'succeeded',
@@ -286,7 +298,8 @@ export type EventKind = (typeof EVENT_KINDS)[number];
  * other event of an operation has `{ state, reason, attempt }` after it, and `effect`, `outcome`,
  * `checkpoint` or `effects` where they changed; `effect_begun` has `recheck` and
  * `effect_refused` has `refusal` where control was asked again; what changes a reconciliation has
- * `reconciliation`; outage events have `{ outage: Outage }`.
+ * `reconciliation`; what changes or ends the wait for an approval has `approval`, and the `statement`
+ * of control that did; outage events have `{ outage: Outage }`.
  */
 export const JournalEventSchema = Type.Object(
   {

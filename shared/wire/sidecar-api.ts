@@ -47,7 +47,7 @@ export const BatchVerdictSchema = Type.Object(
       minimum: 200,
       maximum: 599,
       description:
-        'as one admission by itself is answered: 201 admitted, 200 replayed, or an error',
+        'as one admission by itself is answered: 201 admitted, 200 replayed, 202 waiting for an approval, or an error',
     }),
     idempotencyKey: nullable(Type.String({ description: 'null where the item has none' })),
     operationId: nullable(Type.String()),

@@ -7,6 +7,7 @@
 import Type, { type Static } from 'typebox';
 import { AllotmentGrantSchema, AllotmentRequestSchema } from './allotments.ts';
 import { HostHealthSchema } from './fleet-health.ts';
+import { APPROVAL_STATEMENTS_MAX } from './approval.ts';
 import { count, epoch, wallMs } from './numbers.ts';
 import { OPERATION_STATES } from './operation.ts';
 import { PolicyDocumentSchema } from './policy-document.ts';
@@ -20,6 +21,7 @@ export const STATEMENT_TYPES = {
   report: 'holdfast-report+jws',
   refusal: 'holdfast-refusal+jws',
   lease: 'holdfast-lease+jws',
+  approval: 'holdfast-approval+jws',
   hostRequest: 'holdfast-host-request+jws',
 } as const;
 export type StatementType = (typeof STATEMENT_TYPES)[keyof typeof STATEMENT_TYPES];
@@ -216,6 +218,13 @@ export const SyncAnswerSchema = Type.Object({
   ),
   allotments: Type.Optional(
     Type.Array(AllotmentGrantSchema, { description: 'one for each that was asked for' }),
+  ),
+  approvals: Type.Optional(
+    Type.Array(Type.String({ maxLength: 64 * 1024 }), {
+      maxItems: APPROVAL_STATEMENTS_MAX,
+      description:
+        'an `ApprovalStatement` for each that the host has not confirmed; left out by a control that knows no approvals',
+    }),
   ),
   tokens: Type.Optional(
     Type.Array(Type.Object({ resource: ResourceSchema, token: Type.String() }), {

@@ -80,6 +80,7 @@ export class FakeAuthority implements PolicyAuthority, RevisionArchive, FreshAut
     Promise.resolve({ ok: false, reason: 'control_unreachable', detail: 'no answer' });
   outage: Outage | null = null;
   outOfReach: number | null = null;
+  approvalsServed = true;
   readonly held = new Map<string, HeldLease>();
   readonly #listeners: (() => void)[] = [];
   /** Earlier revisions. */

@@ -15,6 +15,7 @@ import type { Journal } from '../../dataplane/journal/journal.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
 import { Admissions } from '../../dataplane/operations/admissions.ts';
 import { Decisions } from '../../dataplane/operations/decisions.ts';
+import { Approvals } from '../../dataplane/operations/approvals.ts';
 import { Custodian } from '../../dataplane/operations/custodian.ts';
 import { Executions } from '../../dataplane/operations/executions.ts';
 import { Registers } from '../../dataplane/operations/registers.ts';
@@ -37,6 +38,7 @@ export type TestSidecar = {
   readonly authority: FakeAuthority;
   readonly journal: Journal;
   readonly custodian: Custodian;
+  readonly approvals: Approvals;
   readonly clock: Clock;
   readonly rejected: string[];
   close(): Promise<void>;
@@ -82,21 +84,16 @@ export async function openTestSidecar(
     journal,
     ...limiting,
     ...granted,
+    approvalsServed: () => authority.approvalsServed,
     clock,
     random,
     hostId: () => 'host_test',
     onDecision: () => undefined,
     onLimited: () => undefined,
   });
-  const custodian = new Custodian({
-    journal,
-    executions,
-    heartbeats,
-    ...granted,
-    clock,
-    logger,
-    controlLossAfterMs: 1_000,
-  });
+  const approvals = new Approvals({ journal, executions, ...granted, clock, random });
+  const kept = { journal, executions, heartbeats, ...granted, clock, logger };
+  const custodian = new Custodian({ ...kept, controlLossAfterMs: 1_000 });
   const status = (): SidecarStatus => statusOf(journal, authority);
   const parts: Parts = {
     admissions,
@@ -154,6 +151,7 @@ export async function openTestSidecar(
     authority,
     journal,
     custodian,
+    approvals,
     clock,
     rejected,
     async close() {

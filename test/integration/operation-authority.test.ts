@@ -1,6 +1,6 @@
 /**
  * Authority over work that is accepted already: control asked again before an effect, authority
- * withdrawn and given back, and what an approval would be needed for.
+ * withdrawn and given back, and a control that knows no approvals.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { decide } from '../../shared/core/policy.ts';
@@ -275,7 +275,8 @@ describe('I8: authority withdrawn: accepted work goes as its onRevoke said at ad
 });
 
 describe('approval', () => {
-  test('a rule that asks for one refuses, recorded, with its own code: bounded and fresh', async () => {
+  test('a control that knows no approvals: a rule that asks for one refuses, recorded: bounded and fresh', async () => {
+    sidecar.authority.approvalsServed = false;
     controlDecidesBy(DOCUMENT);
     const wipe = await admit({ ...WORKER, action: 'work.wipe' }, 'k-1');
     expect(wipe.json<Problem>()).toMatchObject({

@@ -12,6 +12,7 @@ import { ControlLink } from '../../dataplane/upstream/control-link.ts';
 import { UndiciTransport, type Transport } from '../../shared/client/transport.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import { createLogger } from '../../shared/platform/logger.ts';
+import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import type { OutageCause } from '../../shared/wire/operation.ts';
 import { FakeControl } from '../fakes/fake-control.ts';
 import { FakeRandom } from '../fakes/fake-random.ts';
@@ -94,6 +95,8 @@ const answer = (head: string, body = ''): string =>
   `HTTP/1.1 ${head}\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 const CUT_SHORT = 'HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\nthe beginning of';
 
+const NOTHING = { previousHash: FIRST_PREVIOUS_HASH, entries: [] };
+
 const kinds: [string, OutageCause, () => Promise<string> | string][] = [
   ['nobody listens on the port', 'refused', async () => http(await freePort())],
   // A label that no resolver takes: the answer does not depend on the network of this machine.
@@ -151,7 +154,7 @@ describe('I10: each way in which control cannot be reached is told as its own', 
     const network = new UndiciTransport({ url });
     closing.unshift(() => network.close());
     transport = network;
-    const result = await link.report([]);
+    const result = await link.report(NOTHING, 'json');
     expect(result).toMatchObject({ kind: 'unreachable', cause });
     expect((result as { detail: string }).detail).not.toBe('');
   });
@@ -167,8 +170,8 @@ describe('I10: each way in which control cannot be reached is told as its own', 
     );
     transport = new UndiciTransport({ url: http(port) });
     closing.unshift(() => transport.close());
-    expect(await link.report([])).toMatchObject({ cause: 'server_error' });
+    expect(await link.report(NOTHING, 'json')).toMatchObject({ cause: 'server_error' });
     isSilent = true;
-    expect(await link.report([])).toMatchObject({ cause: 'half_open' });
+    expect(await link.report(NOTHING, 'json')).toMatchObject({ cause: 'half_open' });
   });
 });

@@ -53,6 +53,7 @@ async function main(directory: string): Promise<void> {
     leases: authority.leases,
     fresh: authority,
     outages: authority.outages,
+    approvalsServed: () => true,
     clock,
     random,
     hostId: () => 'host_campaign',

@@ -72,7 +72,7 @@ describe('usage', () => {
     [['status', '--timeout', '0s'], '--timeout 0'],
     [['lease', 'acquire', ''], '<resource> is empty'],
     [['op', 'list', '--stat', 'unknown'], 'Did you mean --state?'],
-    [['op', 'list', '--state', 'done'], 'Allowed choices are accepted'],
+    [['op', 'list', '--state', 'done'], 'Allowed choices are awaiting_approval, accepted'],
     [['op', 'list', '--limit', '0'], 'whole number from 1'],
     [['op', 'resolve', 'op_1', '--outcome', 'failed'], '--reason'],
     [['status', '--timeout', 'soon'], 'is not a duration'],

@@ -16,6 +16,7 @@ import {
   start,
 } from '../../fakes/stored-operation.ts';
 import { RECONCILIATION_EVENTS, RECONCILIATION_VARIANTS } from '../../fakes/unknown-operation.ts';
+import { approvalWord, asked, pendingApproval } from '../../fakes/stored-approval.ts';
 
 function after(record: StoredOperation, event: LifecycleEvent, now = NOW): StoredOperation {
   const result = applyLifecycleEvent(record, event, now);
@@ -26,6 +27,31 @@ function after(record: StoredOperation, event: LifecycleEvent, now = NOW): Store
 function codeOf(record: StoredOperation, event: LifecycleEvent, now = NOW): string | null {
   const result = applyLifecycleEvent(record, event, now);
   return result.ok ? null : result.code;
+}
+
+/** Each word that control can have about the request of `awaited`, and each use of an approval. */
+function approvalWords(): LifecycleEvent[] {
+  const uses = [
+    { kind: 'fits', policyRevision: 2 },
+    { kind: 'refused', policyRevision: 2, code: 'denied', detail: 'no' },
+    { kind: 'ask_anew', policyRevision: 2, rule: 'r', asked: asked('apr_2') },
+  ] as const;
+  return [
+    ...uses.map((use) => approvalWord('approved', { use })),
+    approvalWord('denied'),
+    approvalWord('withdrawn'),
+  ];
+}
+
+/** Its approval is the one thing that a wait cannot be without. */
+function awaited(state: OperationState, { onControlLoss }: Partial<StoredOperation>) {
+  return {
+    reason: onControlLoss === 'pause' ? 'control_lost' : null,
+    approval: pendingApproval({
+      state: state === 'awaiting_approval' ? 'pending' : 'approved',
+      onControlLoss: onControlLoss === 'abort' ? 'fail' : 'wait',
+    }),
+  };
 }
 
 describe('the transition table', () => {
@@ -52,6 +78,8 @@ describe('the transition table', () => {
       refusal: { code: 'recheck_refused', message: 'no', policyRevision: 2, rule: 'r' },
     },
     { kind: 'pass_deadline' },
+    { kind: 'expire_approval' },
+    ...approvalWords(),
     {
       kind: 'resolve',
       outcome: 'succeeded',
@@ -95,8 +123,11 @@ describe('the transition table', () => {
   for (const state of OPERATION_STATES) {
     for (const event of events) {
       for (const variant of variants) {
+        // O10: what waits has never begun.
+        const hasBegun = variant.attempt !== 0 || variant.effects?.length !== 0;
+        if (state === 'awaiting_approval' && hasBegun) continue;
         for (const now of [NOW, LATE]) {
-          const record = operation({ ...variant, state });
+          const record = operation({ ...variant, state, ...awaited(state, variant) });
           const result = applyLifecycleEvent(record, event, now);
           if (!result.ok || result.note === null) continue;
           const key = `${state} ${event.kind}`;

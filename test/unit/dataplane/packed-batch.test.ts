@@ -21,6 +21,7 @@ function admitOf(key: string, over: object = {}): JournalCommand {
     fingerprint: admission.fingerprint,
     leaseResource: 'orders/1',
     leaseEpoch: 7,
+    state: 'accepted',
     onControlLoss: 'pause',
     deadlineAtMs: admission.deadlineAtMs,
     authorityEndsBootMs,
