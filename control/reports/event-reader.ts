@@ -112,6 +112,7 @@ export function readEvent(event: ReportedEvent): Reading {
       if (!refusal.Check(body)) return misfit(refusal, body);
       return { ok: true, event: { seq, atMs, type: 'refused', refusal: body.refusal } };
     case 'outage_opened':
+    case 'outage_changed':
     case 'outage_closed':
       if (!outage.Check(body)) return misfit(outage, body);
       return { ok: true, event: { seq, atMs, type: 'outage', outage: body.outage } };

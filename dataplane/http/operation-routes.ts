@@ -131,7 +131,7 @@ function installReads(app: App, { executions, journal, revisions }: Parts): void
       const outage =
         operation.outageId === null
           ? null
-          : (journal.reader.outage(operation.outageId)?.outage ?? null);
+          : (journal.reader.recovery.outage(operation.outageId)?.outage ?? null);
       const policy = await revisions.find(operation.policyRevision);
       const { summary, ...recalled } = recallDecision(operation, policy);
       const story = [...explainOperation(operation, events, outage), ...summary];

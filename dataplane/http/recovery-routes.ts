@@ -1,50 +1,13 @@
-/** What happened while control was away, and how long this host could go on without it. */
+/** What was refused, how long this host could go on without control, and how it is. */
 import Type from 'typebox';
 import type { App } from '../../shared/platform/http/app.ts';
-import { recoveryView } from '../recovery/recovery-view.ts';
 import { requireOperator } from './guards.ts';
 import { problems } from './problem-responses.ts';
 import type { Parts } from './route-parts.ts';
 
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 100 }));
 
-export function installRecoveryRoutes(
-  app: App,
-  { journal, clock, budget, health, status }: Parts,
-): void {
-  app.get(
-    '/v1/recovery',
-    {
-      schema: {
-        summary: 'Four lists and one verdict on an outage, by default the latest',
-        querystring: Type.Object(
-          { outage: Type.Optional(Type.String({ maxLength: 64 })) },
-          { additionalProperties: false },
-        ),
-        response: { 200: Type.Ref('Recovery'), ...problems(401, 403, 404) },
-      },
-    },
-    async (request) => {
-      requireOperator(request);
-      return recoveryView(journal, clock, request.query.outage ?? null);
-    },
-  );
-
-  app.get(
-    '/v1/outages',
-    {
-      schema: {
-        summary: 'Outages of control as this host saw them, newest first',
-        querystring: Type.Object({ limit }, { additionalProperties: false }),
-        response: {
-          200: Type.Object({ items: Type.Array(Type.Ref('Outage')) }),
-          ...problems(400, 401),
-        },
-      },
-    },
-    async (request) => ({ items: journal.reader.outages(request.query.limit ?? 100) }),
-  );
-
+export function installRecoveryRoutes(app: App, { journal, budget, health, status }: Parts): void {
   app.get(
     '/v1/refusals',
     {

@@ -15,7 +15,9 @@ import {
   EffectSchema,
   JournalEventSchema,
   OperationSchema,
+  OutageMomentSchema,
   OutageSchema,
+  OutageTallySchema,
   OutcomeSchema,
   RefusalSchema,
 } from '../../shared/wire/operation.ts';
@@ -30,10 +32,14 @@ import {
   HeartbeatSchema,
   HeldLeaseSchema,
   OutageBudgetSchema,
-  RecoverySchema,
   SidecarLeaseTokenSchema,
   SidecarStatusSchema,
 } from '../../shared/wire/sidecar-api.ts';
+import {
+  OutagesSchema,
+  RecoveryPageSchema,
+  RecoverySchema,
+} from '../../shared/wire/recovery-api.ts';
 import { RegisterSchema, RegisterSummarySchema } from '../../shared/wire/register-api.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
@@ -46,6 +52,7 @@ import { quarantined } from '../journal/journal.ts';
 import { requestCheck, type GuardOptions } from './guards.ts';
 import { installLimitRoutes } from './limit-routes.ts';
 import { installOperationRoutes } from './operation-routes.ts';
+import { installOutageRoutes } from './outage-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
 import { installRegisterRoutes } from './register-routes.ts';
 import type { Parts } from './route-parts.ts';
@@ -72,9 +79,13 @@ const SHARED_SCHEMAS = [
   OperationApprovalSchema,
   OperationSchema,
   OutageBudgetSchema,
+  OutageMomentSchema,
   OutageSchema,
   OutcomeSchema,
+  OutageTallySchema,
+  OutagesSchema,
   RecoverySchema,
+  RecoveryPageSchema,
   RefusalSchema,
   RegisterSchema,
   RegisterSummarySchema,
@@ -130,6 +141,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installConfigRoutes(routes, parts);
     installDecisionRoutes(routes, parts);
     installRegisterRoutes(routes, parts);
+    installOutageRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);
     installLimitRoutes(routes, parts);
   });

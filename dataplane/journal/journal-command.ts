@@ -3,9 +3,10 @@
  * thread.
  */
 import type { Instant } from '../../shared/core/time.ts';
-import type { Outage, Refusal } from '../../shared/wire/operation.ts';
+import type { Outage, OutageTally, Refusal } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
 import type { AdmissionText } from '../core/admission-text.ts';
+import type { OutageEventKind } from '../core/outage-interval.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import type { QuotaNote } from '../core/quota-note.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
@@ -49,7 +50,7 @@ export type JournalCommand = Context &
     | ({ readonly type: 'write_register' } & RegisterWrite)
     | {
         readonly type: 'record_outage';
-        readonly kind: 'outage_opened' | 'outage_closed';
+        readonly kind: OutageEventKind;
         readonly outage: Outage;
       }
     | {
@@ -78,6 +79,8 @@ export type JournalAnswer =
   /** `version` is the entry that wrote or deleted it. */
   | { readonly type: 'register'; readonly version: number; readonly updatedAtMs: number }
   | { readonly type: 'recorded' }
+  /** With its entries, and with its tally when it is closed. */
+  | { readonly type: 'outage_recorded'; readonly outage: Outage }
   | {
       readonly type: 'pruned';
       /** Those that are gone. */
@@ -108,7 +111,11 @@ export type BatchAnswer = {
   /** Operations by state, after the batch. */
   readonly counts: Readonly<Record<string, number>>;
   readonly commitMs: number;
+  /** Of the outage that is open; left out where none is. */
+  readonly outage?: OpenOutageTally;
 };
+
+export type OpenOutageTally = { readonly outageId: string; readonly tally: OutageTally };
 
 /** The writer: batches that wait for it go together in one transaction, with one fsync. */
 export interface JournalWriter {

@@ -35,11 +35,13 @@ import {
 import { BodyEnds } from './body-ends.ts';
 import { decideRegisterWrite } from '../core/register.ts';
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
+import { FenceTable } from './fence-table.ts';
 import { HeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
 import { JournalPruner } from './journal-pruner.ts';
+import { OutageLedger } from './outage-ledger.ts';
 import { QuotaLedger } from './quota-ledger.ts';
-import { JOURNAL_MIGRATIONS, fenceDigest, recordDigest } from './journal-schema.ts';
+import { JOURNAL_MIGRATIONS, recordDigest } from './journal-schema.ts';
 import { KeyIndex, keyHash } from './key-index.ts';
 import { prepareStatements, type Statements } from './journal-statements.ts';
 import { operationOfRow } from './operation-rows.ts';
@@ -47,7 +49,6 @@ import { RegisterTable, registerEntry } from './register-table.ts';
 import { cannotApply, isStorageError } from './storage-error.ts';
 
 const HOT_OPERATIONS_MAX = 2_000;
-const HOT_FENCES_MAX = 10_000;
 /** SQLite cuts its write-ahead log to this when it begins it anew: one large batch does not stay. */
 const WAL_KEPT_BYTES = 16 * 1024 * 1024;
 
@@ -62,12 +63,13 @@ export class JournalEngine {
   readonly #counts = new Map<string, number>();
   /** As they are in the transaction; emptied where it is undone. Nobody else writes. */
   readonly #hot = new LRUCache<string, HotOperation>({ max: HOT_OPERATIONS_MAX });
-  readonly #hotFences = new LRUCache<string, number>({ max: HOT_FENCES_MAX });
+  readonly #fences: FenceTable;
   readonly #keys: KeyIndex;
   readonly #ends: BodyEnds;
   readonly #registers: RegisterTable;
   readonly #pruner: JournalPruner;
   readonly #quotas: QuotaLedger;
+  readonly #outages: OutageLedger;
   #seq: number;
   #hash: string;
   readonly #headFile: HeadFile;
@@ -85,7 +87,9 @@ export class JournalEngine {
     this.#keys = new KeyIndex(this.#database);
     this.#ends = new BodyEnds(this.#database);
     this.#pruner = new JournalPruner(this.#database, { keys: this.#keys, ends: this.#ends });
+    this.#fences = new FenceTable(this.#database);
     this.#quotas = new QuotaLedger(this.#database);
+    this.#outages = new OutageLedger(this.#database);
     this.#registers = new RegisterTable(this.#database);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
@@ -106,6 +110,7 @@ export class JournalEngine {
       ackedSeq: this.#acked.seq,
       counts: Object.fromEntries(this.#counts),
       commitMs: 0,
+      ...this.#outages.snapshot(),
     };
   }
 
@@ -157,14 +162,16 @@ export class JournalEngine {
     try {
       answers = commands.map((command) => this.#apply(command));
       this.#keys.writeFullRun();
+      this.#outages.flushIfDue(this.#clock.now().bootMs);
     } catch (error) {
       if (isStorageError(error)) throw error;
       this.#statements.rollback.run();
       this.#hot.clear();
-      this.#hotFences.clear();
+      this.#fences.forget();
       this.#keys.load();
       this.#ends.forget();
       this.#registers.load();
+      this.#outages.load();
       this.#pruner.load();
       this.#seq = before.seq;
       this.#hash = before.hash;
@@ -230,6 +237,7 @@ export class JournalEngine {
         const { refusal } = command;
         const seq = this.#append('refused', null, JSON.stringify({ refusal }), command);
         this.#statements.insertRefusal.run(seq, refusal.reason);
+        this.#outages.noteRefusal(refusal, seq);
         return { type: 'recorded' };
       }
       case 'apply':
@@ -239,8 +247,7 @@ export class JournalEngine {
       case 'write_register':
         return this.#writeRegister(command);
       case 'record_outage':
-        this.#recordOutage(command);
-        return { type: 'recorded' };
+        return { type: 'outage_recorded', outage: this.#recordOutage(command) };
       case 'record_policy':
         this.#append(command.kind, null, JSON.stringify(command.fact), command);
         return { type: 'recorded' };
@@ -260,6 +267,8 @@ export class JournalEngine {
 
   /** J7. */
   #prune({ limits, now }: JournalCommand & { type: 'prune' }): JournalAnswer {
+    // What is counted again after a restart is still there then.
+    this.#outages.flush();
     const step = this.#pruner.step(limits, { ackedSeq: this.#ackedBefore.seq, now });
     this.#quotas.forget(now);
     for (const { operationId, state } of step.removed) {
@@ -299,7 +308,7 @@ export class JournalEngine {
     }
     const seq = this.#append('admitted', command.operationId, command.admission, command);
     if (leaseResource !== null && command.leaseEpoch !== null)
-      this.#raiseFence(leaseResource, command.leaseEpoch);
+      this.#fences.raise(leaseResource, command.leaseEpoch);
     this.#statements.insertOperation.run(
       seq,
       app,
@@ -309,6 +318,7 @@ export class JournalEngine {
       command.deadlineAtMs,
     );
     this.#keys.add(key, seq);
+    this.#outages.noteAdmission(seq);
     if (command.quota !== undefined) this.#quotas.count(command.quota, command.now);
     this.#count(command.state, 1);
     return { type: 'admitted', recorded: null };
@@ -346,7 +356,7 @@ export class JournalEngine {
     const { leaseResource } = operation;
     const event = ownedAsOf(command.event, {
       bootMs: this.#clock.now().bootMs,
-      highestEpoch: leaseResource === null ? null : this.#fence(leaseResource),
+      highestEpoch: leaseResource === null ? null : this.#fences.highest(leaseResource),
     });
     const result = applyLifecycleEvent(operation, event, command.now);
     if (!result.ok) return { type: 'declined', code: result.code, detail: result.detail };
@@ -363,9 +373,15 @@ export class JournalEngine {
         recordDigest(seq, record),
         found.seq,
       );
+      this.#outages.noteChange({
+        kind,
+        seq,
+        operationId: next.operationId,
+        admittedSeq: found.seq,
+      });
       this.#hot.set(next.operationId, { seq: found.seq, operation: next });
       if (next.leaseResource !== null && next.attemptLeaseEpoch !== null)
-        this.#raiseFence(next.leaseResource, next.attemptLeaseEpoch);
+        this.#fences.raise(next.leaseResource, next.attemptLeaseEpoch);
       if (next.state !== operation.state) {
         this.#count(operation.state, -1);
         this.#count(next.state, 1);
@@ -402,7 +418,7 @@ export class JournalEngine {
       const detail = `the lease of ${operation.leaseResource} ended while this waited for the journal`;
       return { type: 'declined', code: 'lease_lost', detail };
     }
-    const verdict = checkFence(this.#fence(operation.leaseResource), epoch);
+    const verdict = checkFence(this.#fences.highest(operation.leaseResource), epoch);
     if (verdict.accepted) return null;
     return {
       type: 'declined',
@@ -412,11 +428,11 @@ export class JournalEngine {
   }
 
   #checkFence(command: JournalCommand & { type: 'check_fence' }): JournalAnswer {
-    const verdict = checkFence(this.#fence(command.resource), command.epoch);
+    const verdict = checkFence(this.#fences.highest(command.resource), command.epoch);
     if (verdict.accepted && verdict.advances) {
       const { resource, epoch } = command;
       this.#append('fence_advanced', null, JSON.stringify({ resource, epoch }), command);
-      this.#setFence(resource, epoch);
+      this.#fences.set(resource, epoch);
     }
     return { type: 'fence', accepted: verdict.accepted, highestEpoch: verdict.highestEpoch };
   }
@@ -427,50 +443,28 @@ export class JournalEngine {
     const verdict = decideRegisterWrite(command, {
       register: this.#registers.find(command),
       count: this.#registers.count,
-      highestEpoch: this.#fence(resource),
+      highestEpoch: this.#fences.highest(resource),
     });
     if (!verdict.ok) return { type: 'declined', code: verdict.code, detail: verdict.detail };
     const kind = valueText === null ? 'register_deleted' : 'register_written';
     const version = this.#append(kind, null, registerEntry(command), command);
     this.#registers.write(command, { version, atMs: now.wallMs });
-    this.#raiseFence(resource, epoch);
+    this.#fences.raise(resource, epoch);
     return { type: 'register', version, updatedAtMs: now.wallMs };
   }
 
-  #fence(resource: string): number | null {
-    const hot = this.#hotFences.get(resource);
-    if (hot !== undefined) return hot;
-    const row = this.#statements.fence.get(resource);
-    if (row === undefined) return null;
-    const epoch = Number(row['epoch']);
-    this.#hotFences.set(resource, epoch);
-    return epoch;
-  }
-
-  #raiseFence(resource: string, epoch: number): void {
-    const verdict = checkFence(this.#fence(resource), epoch);
-    if (verdict.accepted && verdict.advances) this.#setFence(resource, epoch);
-  }
-
-  #setFence(resource: string, epoch: number): void {
-    this.#statements.setFence.run(resource, epoch, fenceDigest(resource, epoch));
-    this.#hotFences.set(resource, epoch);
-  }
-
-  #recordOutage(command: JournalCommand & { type: 'record_outage' }): void {
-    const { outage, kind } = command;
-    const text = JSON.stringify({ outage });
-    const seq = this.#append(kind, null, text, { ...command, outageId: outage.outageId });
-    const known = this.#statements.outage.get(outage.outageId) as
-      | { opened_seq: number }
-      | undefined;
-    const closed = kind === 'outage_closed' ? seq : null;
-    this.#statements.setOutage.run(
-      outage.outageId,
-      known?.opened_seq ?? seq,
-      closed,
-      JSON.stringify(outage satisfies Outage),
+  #recordOutage(command: JournalCommand & { type: 'record_outage' }): Outage {
+    const entry = { kind: command.kind, seq: this.#seq + 1 };
+    const outage = this.#outages.recorded(command.outage, entry);
+    const { outageId } = outage;
+    this.#append(entry.kind, null, JSON.stringify({ outage }), { ...command, outageId });
+    const count = (state: string): number => this.#counts.get(state) ?? 0;
+    this.#outages.record(
+      outage,
+      entry,
+      () => count('accepted') + count('executing') + count('paused'),
     );
+    return outage;
   }
 
   /** J3. `text` is what `JSON.stringify` makes: the hash is over all of it. */

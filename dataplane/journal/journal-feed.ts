@@ -3,6 +3,7 @@
  * events in order for the reports upward, and the facts of outages and policy that belong in the
  * same chain.
  */
+import type { OutageEventKind } from '../core/outage-interval.ts';
 import type { Outage } from '../../shared/wire/operation.ts';
 import type { Report } from '../../shared/wire/report-lines.ts';
 
@@ -25,7 +26,8 @@ export interface JournalFeed {
    * newest entry proves a loss: the journal then takes nothing more.
    */
   acknowledge(seq: number): Promise<void>;
-  recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void>;
+  /** As it was recorded: with its entries, and with its tally when it is closed. */
+  recordOutage(kind: OutageEventKind, outage: Outage): Promise<Outage>;
   recordPolicy(
     kind: 'policy_activated' | 'policy_rejected',
     fact: { policyRevision: number; reason?: string },

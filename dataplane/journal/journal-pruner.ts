@@ -19,7 +19,7 @@ import type { Instant } from '../../shared/core/time.ts';
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Database } from '../../shared/platform/sqlite.ts';
-import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
+import { FIRST_PREVIOUS_HASH, type Outage } from '../../shared/wire/operation.ts';
 import type { ChainPlace } from '../core/journal-verdict.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import {
@@ -60,6 +60,11 @@ type Entry = {
   readonly outage_id: string | null;
   readonly hash: string;
 };
+const OUTAGE_KINDS: ReadonlySet<string> = new Set([
+  'outage_opened',
+  'outage_changed',
+  'outage_closed',
+]);
 const NOT_SETTLED: RetentionVerdict = { kind: 'not_settled' };
 
 type Work = { readonly terms: RetentionTerms; readonly removed: StoredOperation[] };
@@ -138,7 +143,9 @@ export class JournalPruner {
       if (operationId !== null && !gone.has(operationId))
         gone.set(operationId, this.#passOperation(operationId, lastSeq, work));
       const isKept =
-        operationId === null ? this.#isOfOutage(seq, outageId) : gone.get(operationId) === false;
+        operationId === null
+          ? this.#isOfOutage({ seq, kind, outageId })
+          : gone.get(operationId) === false;
       if (isKept) keepEntry.run(seq, previousHash);
       else if (operationId === null) deleteEntry.run(seq);
       if (kind === 'refused') deleteRefusal.run(seq);
@@ -204,20 +211,22 @@ export class JournalPruner {
 
   /** Those that are closed, but for the newest: it says when control was lost last. */
   #removeOutages(): void {
-    const { oldOutages, deleteOutage, deleteSlice } = this.#statements;
+    const { oldOutages, deleteOutage, deleteTally, deleteSlice } = this.#statements;
     const { seq } = this.#anchor;
     for (const row of oldOutages.all(seq, seq, STEP_OUTAGES_MAX)) {
-      for (const delete_ of deleteSlice)
-        for (const entry of ['opened_seq', 'closed_seq']) delete_.run(Number(row[entry]));
+      for (const entry of entriesOfOutage(row))
+        for (const delete_ of deleteSlice) delete_.run(entry);
       deleteOutage.run(String(row['outage_id']));
+      deleteTally.run(String(row['outage_id']));
     }
   }
 
-  /** Whether the entry is one of the two that an outage is known by. */
-  #isOfOutage(seq: number, outageId: string | null): boolean {
-    if (outageId === null) return false;
-    const row = this.#statements.outageEnds.get(outageId);
-    return row !== undefined && (row['opened_seq'] === seq || row['closed_seq'] === seq);
+  /** Whether the entry is one of those that an outage is known by. */
+  #isOfOutage(entry: { seq: number; kind: string; outageId: string | null }): boolean {
+    const { seq, kind, outageId } = entry;
+    if (outageId === null || !OUTAGE_KINDS.has(kind)) return false;
+    const row = this.#statements.outage.get(outageId);
+    return row !== undefined && entriesOfOutage(row).includes(seq);
   }
 
   #endsOf(operationId: string): { firstSeq: number; newestSeq: number } {
@@ -265,6 +274,13 @@ export class JournalPruner {
   }
 }
 
+/** The two that it lies between, and those of its moments. */
+export function entriesOfOutage(row: Readonly<Record<string, unknown>>): number[] {
+  const { moments } = JSON.parse(String(row['record'])) as Outage;
+  const entries = (Array.isArray(moments) ? moments : []).flatMap(({ seq }) => seq ?? []);
+  return [Number(row['opened_seq']), ...entries, Number(row['closed_seq'] ?? 0)];
+}
+
 function prepare(database: Database) {
   const deleteEntry = database.prepare('DELETE FROM events WHERE seq = ?');
   const deleteKept = database.prepare('DELETE FROM kept_entries WHERE seq = ?');
@@ -299,11 +315,14 @@ function prepare(database: Database) {
     dueOperations: database.prepare(
       'SELECT seq, (SELECT operation_id FROM events WHERE events.seq = kept_operations.seq) AS id FROM kept_operations WHERE review_at_ms <= ? ORDER BY review_at_ms LIMIT ?',
     ),
-    outageEnds: database.prepare('SELECT opened_seq, closed_seq FROM outages WHERE outage_id = ?'),
+    outage: database.prepare(
+      'SELECT opened_seq, closed_seq, record FROM outages WHERE outage_id = ?',
+    ),
     oldOutages: database.prepare(
-      'SELECT outage_id, opened_seq, closed_seq FROM outages WHERE opened_seq <= ? AND closed_seq <= ? AND opened_seq < (SELECT max(opened_seq) FROM outages) ORDER BY opened_seq LIMIT ?',
+      'SELECT outage_id, opened_seq, closed_seq, record FROM outages WHERE opened_seq <= ? AND closed_seq <= ? AND opened_seq < (SELECT max(opened_seq) FROM outages) ORDER BY opened_seq LIMIT ?',
     ),
     deleteOutage: database.prepare('DELETE FROM outages WHERE outage_id = ?'),
+    deleteTally: database.prepare('DELETE FROM outage_tallies WHERE outage_id = ?'),
     usedBytes: database.prepare(
       'SELECT (page_count - freelist_count) * page_size AS used_bytes FROM pragma_page_count, pragma_freelist_count, pragma_page_size',
     ),

@@ -3,7 +3,7 @@
  * bounded. Where the journal was pruned, what was kept from before its beginning is found by its
  * operation or outage, and is no part of a listing of entries in order.
  */
-import type { JournalEvent, Outage, OperationState, Refusal } from '../../shared/wire/operation.ts';
+import type { JournalEvent, OperationState, Refusal } from '../../shared/wire/operation.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import type { Instant } from '../../shared/core/time.ts';
@@ -17,13 +17,9 @@ import type { StoredRegister } from '../core/register.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
 import { QUOTA_ROWS, quotaOfRow } from './quota-ledger.ts';
 import { ReconciliationReads } from './reconciliation-reads.ts';
+import { RecoveryReader } from './recovery-reader.ts';
 
 type Row = Record<string, string | number | null>;
-export type Listed<T> = { readonly items: readonly T[]; readonly count: number };
-
-/** A stretch of the journal: entries after `afterSeq` and before `beforeSeq`. */
-export type Span = { readonly afterSeq: number; readonly beforeSeq: number };
-
 export type DeadlineCursor = { readonly deadlineAtMs: number; readonly seq: number };
 export type Overdue = DeadlineCursor & { readonly operationId: string };
 export const FIRST_DEADLINE: DeadlineCursor = { deadlineAtMs: 0, seq: 0 };
@@ -40,6 +36,10 @@ const PREVIOUS_HASH = `coalesce(
 export class JournalReader {
   readonly #database: Database;
   readonly reconciliations: ReconciliationReads;
+  /** What became of the work over an outage. */
+  readonly recovery = new RecoveryReader((sql, named, ...values) =>
+    this.#prepare(sql).all(named, ...values),
+  );
 
   constructor(path: string) {
     this.#database = openDatabase(path, { readOnly: true });
@@ -273,119 +273,6 @@ export class JournalReader {
     return this.#all(sql, app, page.afterKey, page.limit).map(registerOfRow);
   }
 
-  outages(limit: number): Outage[] {
-    return this.#records<Outage>(
-      'SELECT record FROM outages ORDER BY opened_seq DESC LIMIT ?',
-      limit,
-    );
-  }
-
-  outage(outageId: string): (Span & { readonly outage: Outage }) | null {
-    return this.#outageSpan('WHERE outage_id = ?', outageId);
-  }
-
-  latestOutage(): (Span & { readonly outage: Outage }) | null {
-    return this.#outageSpan('ORDER BY opened_seq DESC LIMIT 1');
-  }
-
-  /** Accepted before the span and not ended when it began. */
-  acceptedBefore(span: Span, limit: number): Listed<StoredOperation> {
-    return this.#listed(
-      `seq < ? AND (settled_seq IS NULL OR settled_seq > ?)
-         AND operation_id NOT IN (SELECT operation_id FROM events WHERE kind = 'unknown' AND seq < ?)`,
-      [span.afterSeq, span.afterSeq, span.afterSeq],
-      limit,
-    );
-  }
-
-  admittedDuring(span: Span): number {
-    return this.#count('operations WHERE seq > ? AND seq < ?', span.afterSeq, span.beforeSeq);
-  }
-
-  /** Ended as succeeded or failed within the span. */
-  executedDuring(span: Span): number {
-    return this.#count(
-      "operations WHERE settled_seq > ? AND settled_seq < ? AND state IN ('succeeded', 'failed')",
-      span.afterSeq,
-      span.beforeSeq,
-    );
-  }
-
-  /** Admitted, started, advanced or ended within the span. */
-  continuedDuring(span: Span, limit: number): Listed<StoredOperation> {
-    return this.#listed(
-      `operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND operation_id IS NOT NULL
-         AND kind IN ('admitted', 'attempt_started', 'effect_begun', 'effect_settled', 'succeeded', 'failed'))`,
-      [span.afterSeq, span.beforeSeq],
-      limit,
-    );
-  }
-
-  /** Paused, cancelled or expired within the span. */
-  stoppedDuring(span: Span, limit: number): Listed<StoredOperation> {
-    return this.#listed(
-      `operation_id IN (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND kind IN ('paused', 'cancelled', 'expired'))`,
-      [span.afterSeq, span.beforeSeq],
-      limit,
-    );
-  }
-
-  refusedDuring(span: Span, limit: number): Listed<Refusal> {
-    const items = this.#refusals(
-      'WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?',
-      span.afterSeq,
-      span.beforeSeq,
-      limit,
-    );
-    if (items.length < limit) return { items, count: items.length };
-    const where = 'refusals WHERE seq > ? AND seq < ?';
-    return { items, count: this.#count(where, span.afterSeq, span.beforeSeq) };
-  }
-
-  refusedByReason(span: Span): Record<string, number> {
-    const rows = this.#all(
-      'SELECT reason, count(*) AS count FROM refusals WHERE seq > ? AND seq < ? GROUP BY reason ORDER BY reason',
-      span.afterSeq,
-      span.beforeSeq,
-    );
-    return Object.fromEntries(rows.map((row) => [String(row['reason']), Number(row['count'])]));
-  }
-
-  unknown(limit: number): Listed<StoredOperation> {
-    return this.#listed("state = 'unknown'", [], limit);
-  }
-
-  /** Whose outcome became unknown within the span, and still is. */
-  unknownSince(span: Span): number {
-    return this.#count(
-      `operation_records WHERE state = 'unknown' AND operation_id IN
-         (SELECT operation_id FROM events WHERE seq > ? AND seq < ? AND kind = 'unknown')`,
-      span.afterSeq,
-      span.beforeSeq,
-    );
-  }
-
-  /** Admitted before the end of the span, and not ended: what it may have touched. */
-  unendedOf(span: Span): number {
-    return this.#count(
-      "operations WHERE state IN ('awaiting_approval', 'accepted', 'executing', 'paused') AND seq < ?",
-      span.beforeSeq,
-    );
-  }
-
-  #outageSpan(where: string, ...values: string[]): (Span & { readonly outage: Outage }) | null {
-    const row = this.#all(
-      `SELECT opened_seq, closed_seq, record FROM outages ${where}`,
-      ...values,
-    )[0];
-    if (row === undefined) return null;
-    return {
-      outage: JSON.parse(String(row['record'])) as Outage,
-      afterSeq: Number(row['opened_seq']),
-      beforeSeq: row['closed_seq'] === null ? Number.MAX_SAFE_INTEGER : Number(row['closed_seq']),
-    };
-  }
-
   #events(rest: string, ...values: (string | number)[]): JournalEvent[] {
     const rows = this.#all(
       `SELECT seq, at_ms, kind, operation_id, outage_id, ${WHOLE_BODY} AS body, hash, ${PREVIOUS_HASH} AS previous_hash FROM events ${rest}`,
@@ -404,12 +291,6 @@ export class JournalReader {
     }));
   }
 
-  #listed(where: string, values: (string | number)[], limit: number): Listed<StoredOperation> {
-    const items = this.#operations(`WHERE ${where} ORDER BY seq LIMIT ?`, ...values, limit);
-    if (items.length < limit) return { items, count: items.length };
-    return { items, count: this.#count(`operation_records WHERE ${where}`, ...values) };
-  }
-
   #operations(rest: string, ...values: (string | number)[]): StoredOperation[] {
     const sql = `SELECT ${OPERATION_COLUMNS} FROM operation_records ${rest}`;
     return this.#all(sql, ...values).map(operationOfRow);
@@ -423,14 +304,6 @@ export class JournalReader {
     );
   }
 
-  #count(from: string, ...values: (string | number)[]): number {
-    return Number(this.#all(`SELECT count(*) AS count FROM ${from}`, ...values)[0]?.['count'] ?? 0);
-  }
-
-  #records<T>(sql: string, ...values: (string | number)[]): T[] {
-    return this.#all(sql, ...values).map((row) => JSON.parse(String(row['record'])) as T);
-  }
-
   #ids(sql: string, ...values: (string | number)[]): string[] {
     return this.#all(sql, ...values).map((row) => String(row['operation_id']));
   }
@@ -438,11 +311,15 @@ export class JournalReader {
   readonly #prepared = new Map<string, ReturnType<Database['prepare']>>();
 
   #all(sql: string, ...values: (string | number)[]): Row[] {
+    return this.#prepare(sql).all(...values) as Row[];
+  }
+
+  #prepare(sql: string): ReturnType<Database['prepare']> {
     let statement = this.#prepared.get(sql);
     if (statement === undefined) {
       statement = this.#database.prepare(sql);
       this.#prepared.set(sql, statement);
     }
-    return statement.all(...values) as Row[];
+    return statement;
   }
 }

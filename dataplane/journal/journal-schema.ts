@@ -36,8 +36,9 @@ export function registerDigest(row: {
  * `settled_seq` is the entry that ended it. `body_end` names what follows `body` in the text of the
  * entry (`body-ends.ts`). `key_runs` and `key_chunks` are of the index of keys
  * (`key-index.ts`). `kept_entries` and `kept_operations` are of the retention (`journal-pruner.ts`).
- * `quotas` are the windows that were counted last (`quota-ledger.ts`). The indexes on `record` have
- * only what is unknown (`reconciliation-reads.ts`).
+ * `quotas` are the windows that were counted last (`quota-ledger.ts`), `outage_tallies` what was
+ * counted of each outage (`outage-ledger.ts`). The indexes on `record` have only what is unknown
+ * (`reconciliation-reads.ts`).
  */
 export const JOURNAL_MIGRATIONS: readonly Migration[] = [
   {
@@ -184,6 +185,19 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       DROP INDEX operations_by_deadline;
       CREATE INDEX operations_by_deadline ON operations (deadline_at_ms)
         WHERE state IN ('awaiting_approval', 'accepted', 'executing', 'paused');
+    `,
+  },
+  {
+    version: 6,
+    name: 'outage tallies',
+    sql: `
+      CREATE TABLE outage_tallies (
+        outage_id TEXT PRIMARY KEY,
+        first_unfinished_seq INTEGER NOT NULL,
+        up_to_seq INTEGER NOT NULL,
+        tally TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;
+      CREATE INDEX events_of_stops ON events (seq) WHERE kind IN ('paused', 'cancelled', 'expired');
     `,
   },
 ];

@@ -28,14 +28,6 @@ export function prepareStatements(database: Database) {
       `SELECT seq, ${OPERATION_COLUMNS} FROM operation_records WHERE operation_id = ?`,
     ),
     insertRefusal: database.prepare('INSERT INTO refusals (seq, reason) VALUES (?, ?)'),
-    fence: database.prepare('SELECT epoch FROM fences WHERE resource = ?'),
-    setFence: database.prepare(
-      'INSERT INTO fences (resource, epoch, digest) VALUES (?, ?, ?) ON CONFLICT (resource) DO UPDATE SET epoch = excluded.epoch, digest = excluded.digest',
-    ),
-    outage: database.prepare('SELECT opened_seq FROM outages WHERE outage_id = ?'),
-    setOutage: database.prepare(
-      'INSERT INTO outages (outage_id, opened_seq, closed_seq, record) VALUES (?, ?, ?, ?) ON CONFLICT (outage_id) DO UPDATE SET closed_seq = excluded.closed_seq, record = excluded.record',
-    ),
     fact: database.prepare('SELECT value FROM facts WHERE name = ?'),
     setFact: database.prepare(
       'INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',

@@ -20,10 +20,11 @@ import { LRUCache } from 'lru-cache';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
-import type { Admission, Outage } from '../../shared/wire/operation.ts';
+import type { Admission, Outage, OutageTally } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { AdmissionTexts } from '../core/admission-text.ts';
 import { expectedWaitMs, usualCommitMs } from '../core/commit-wait.ts';
+import type { OutageEventKind } from '../core/outage-interval.ts';
 import type { RetentionLimits } from '../core/retention.ts';
 import { storedAsAdmitted } from '../core/new-admission.ts';
 import type { QuotaNote } from '../core/quota-note.ts';
@@ -309,8 +310,9 @@ export class Journal implements JournalFeed {
     throw new Error(`the journal could not be pruned: ${why}`);
   }
 
-  async recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void> {
-    await this.submit({ type: 'record_outage', kind, outage });
+  async recordOutage(kind: OutageEventKind, outage: Outage): Promise<Outage> {
+    const answer = await this.submit({ type: 'record_outage', kind, outage });
+    return answer.type === 'outage_recorded' ? answer.outage : outage;
   }
 
   async recordPolicy(
@@ -320,8 +322,14 @@ export class Journal implements JournalFeed {
     await this.submit({ type: 'record_policy', kind, fact });
   }
 
+  /** What has happened in the outage that is open, as committed; `null` where it is not that one. */
+  openTally(outageId: string): OutageTally | null {
+    const { outage } = this.#state;
+    return outage?.outageId === outageId ? outage.tally : null;
+  }
+
   openOutage(): Outage | null {
-    const latest = this.reader.latestOutage();
+    const latest = this.reader.recovery.latestOutage();
     return latest !== null && latest.outage.toMs === null ? latest.outage : null;
   }
 

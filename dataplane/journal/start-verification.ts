@@ -41,6 +41,7 @@ import { WHOLE_BODY } from './body-ends.ts';
 import { readHeadFile } from './head-file.ts';
 import type { JournalFiles } from './journal-files.ts';
 import { JOURNAL_MIGRATIONS, fenceDigest, registerDigest, recordDigest } from './journal-schema.ts';
+import { entriesOfOutage } from './journal-pruner.ts';
 import { KeyIndex, keyHash } from './key-index.ts';
 import { REGISTER_COLUMNS, registerOfRow } from './register-table.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
@@ -226,8 +227,10 @@ class TailCheck {
       if (Number(newest?.['seq']) > this.#pruned.seq) this.#operations.delete(operationId);
     }
     for (const outageId of this.#outages.keys()) {
-      const row = this.#all('SELECT closed_seq FROM outages WHERE outage_id = ?', outageId)[0];
-      if (Number(row?.['closed_seq'] ?? 0) > this.#pruned.seq) this.#outages.delete(outageId);
+      const sql = 'SELECT opened_seq, closed_seq, record FROM outages WHERE outage_id = ?';
+      const row = this.#all(sql, outageId)[0];
+      if (row === undefined || parseJson(row['record']) === null) continue;
+      if (Math.max(...entriesOfOutage(row)) > this.#pruned.seq) this.#outages.delete(outageId);
     }
   }
 
@@ -300,7 +303,7 @@ class TailCheck {
       const row = this.#all('SELECT reason FROM refusals WHERE seq = ?', seq)[0];
       if (row?.['reason'] !== (body['refusal'] as Refusal).reason)
         this.#note(seq, 'is a refusal, and the table of refusals does not have it so');
-    } else if (kind === 'outage_opened' || kind === 'outage_closed') {
+    } else if (kind === 'outage_opened' || kind === 'outage_changed' || kind === 'outage_closed') {
       const outage = body['outage'] as Outage;
       this.#outages.set(outage.outageId, { seq, outage });
     } else if (kind === 'fence_advanced') {

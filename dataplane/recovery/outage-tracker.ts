@@ -11,15 +11,26 @@
  * O3  One that was open when the sidecar ended is resumed under its id, and stays open until a sync
  *     succeeds. How long control has been out of reach is then counted anew from the start: the
  *     boot clock of the time between is not known to have been without contact.
+ * O4  What changes while it is open (how control is missed, the revision in force, a restart of this
+ *     sidecar) is a moment of it, journaled at once. Only syncs say how control is missed: a fresh
+ *     decision has another time-out, and the two would take turns.
  */
 import { makeId } from '../../shared/core/ids.ts';
 import { elapsedMs, type Instant } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Random } from '../../shared/platform/random.ts';
-import type { Outage, OutageCause } from '../../shared/wire/operation.ts';
+import type { Outage, OutageCause, OutageMoment } from '../../shared/wire/operation.ts';
 import type { OutageAuthority } from '../authority/authority-view.ts';
-import { closeOutage, openOutage } from '../core/outage-interval.ts';
+import {
+  closeOutage,
+  momentOfFailure,
+  momentOfRestart,
+  openOutage,
+  withMoment,
+  type AuthorityAt,
+  type OutageEventKind,
+} from '../core/outage-interval.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
 import type { UpstreamMetrics } from '../upstream/upstream-metrics.ts';
 
@@ -27,44 +38,49 @@ const ID_BYTES = 16;
 
 export type OutageChange = { readonly kind: 'opened' | 'closed'; readonly outage: Outage };
 
-export type AuthorityAt = {
-  readonly policyRevision: number | null;
-  readonly stalenessMs: number | null;
-};
-
 export type OutageTrackerOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   readonly metrics: UpstreamMetrics;
   readonly feed: Pick<JournalFeed, 'recordOutage' | 'openOutage'>;
-  /** What was in force when it began. */
+  /** What is in force. */
   readonly authority: (now: Instant) => AuthorityAt;
 };
 
-type Open = { readonly outage: Outage; readonly since: Instant; readonly isJournaled: boolean };
+type Failure = { readonly cause: OutageCause; readonly detail: string };
+
+type Open = {
+  readonly outage: Outage;
+  readonly since: Instant;
+  /** What the journal does not have yet. */
+  readonly unwritten: 'outage_opened' | 'outage_changed' | null;
+};
 
 export class OutageTracker implements OutageAuthority {
   readonly #options: OutageTrackerOptions;
   readonly #listeners = new Set<(change: OutageChange) => void>();
   #open: Open | null = null;
   #opening: Promise<void> | null = null;
+  #writing: Promise<void> | null = null;
 
   constructor(options: OutageTrackerOptions) {
     this.#options = options;
   }
 
   /** O3. */
-  open(): void {
-    const outage = this.#options.feed.openOutage();
-    if (outage !== null) {
-      this.#open = { outage, since: this.#options.clock.now(), isJournaled: true };
-      this.#options.logger.warn(
-        { outageId: outage.outageId, fromMs: outage.fromMs },
-        'resuming the outage that was open when the sidecar ended',
-      );
-    }
-    this.#options.metrics.set('holdfast_outage_open', outage === null ? 0 : 1);
+  async open(): Promise<void> {
+    const { clock, feed, logger, metrics } = this.#options;
+    const outage = feed.openOutage();
+    metrics.set('holdfast_outage_open', outage === null ? 0 : 1);
+    if (outage === null) return;
+    const now = clock.now();
+    this.#open = { outage, since: now, unwritten: null };
+    logger.warn(
+      { outageId: outage.outageId, fromMs: outage.fromMs },
+      'resuming the outage that was open when the sidecar ended',
+    );
+    await this.#note(momentOfRestart(outage, this.#authorityAt(now)));
   }
 
   current(): Outage | null {
@@ -81,24 +97,33 @@ export class OutageTracker implements OutageAuthority {
   }
 
   /** Resolves when the outage is open. Calls that fail at the same time open one together. */
-  async callFailed(failure: { cause: OutageCause; detail: string }): Promise<void> {
+  async callFailed(failure: Failure): Promise<void> {
     this.#opening ??= this.#makeSureOfOne(failure).finally(() => {
       this.#opening = null;
     });
     await this.#opening;
   }
 
-  async #makeSureOfOne(failure: { cause: OutageCause; detail: string }): Promise<void> {
+  /** O4. */
+  async syncFailed(failure: Failure): Promise<void> {
+    await this.callFailed(failure);
+    if (this.#open === null) return;
+    const at = this.#authorityAt(this.#options.clock.now());
+    const moment = momentOfFailure(this.#open.outage, failure, at);
+    if (moment === null) return;
+    const { outageId } = this.#open.outage;
+    this.#options.logger.warn(
+      { outageId, ...failure },
+      moment.kind === 'cause_changed'
+        ? 'control is out of reach in another way'
+        : 'the revision in force has changed while control is out of reach',
+    );
+    await this.#note(moment);
+  }
+
+  async #makeSureOfOne(failure: Failure): Promise<void> {
+    if (this.#open !== null) return this.#write();
     const { clock, random, logger, metrics } = this.#options;
-    if (this.#open !== null) {
-      if (!this.#open.isJournaled) {
-        this.#open = {
-          ...this.#open,
-          isJournaled: await this.#record('outage_opened', this.#open.outage),
-        };
-      }
-      return;
-    }
     const since = clock.now();
     const outage = openOutage({
       outageId: makeId('out', since.wallMs, random.bytes(ID_BYTES)),
@@ -106,43 +131,80 @@ export class OutageTracker implements OutageAuthority {
       ...failure,
       ...this.#options.authority(since),
     });
-    const isJournaled = await this.#record('outage_opened', outage);
-    this.#open = { outage, since, isJournaled };
+    const recorded = await this.#record('outage_opened', outage);
+    const unwritten = recorded === null ? 'outage_opened' : null;
+    this.#open = { outage: recorded ?? outage, since, unwritten };
     metrics.add('holdfast_outages_total', { cause: failure.cause });
     metrics.set('holdfast_outage_open', 1);
     logger.warn(
       { outageId: outage.outageId, ...failure },
       'control is out of reach: outage opened',
     );
-    this.#tell({ kind: 'opened', outage });
+    this.#tell({ kind: 'opened', outage: this.#open.outage });
+    return undefined;
   }
 
   async syncSucceeded(): Promise<void> {
     if (this.#open === null) return;
     const { clock, logger, metrics } = this.#options;
-    const { outage: opened, isJournaled } = this.#open;
     const now = clock.now();
     const outOfReachMs = this.outOfReachMs(now);
-    const outage = closeOutage(opened, now.wallMs);
-    if (isJournaled || (await this.#record('outage_opened', opened)))
-      await this.#record('outage_closed', outage);
+    if (this.#open.unwritten === 'outage_opened') await this.#write();
+    const { outage: opened, unwritten } = this.#open;
+    const closed = closeOutage(opened, now.wallMs);
+    const recorded =
+      unwritten === 'outage_opened' ? null : await this.#record('outage_closed', closed);
+    const outage = recorded ?? closed;
     this.#open = null;
     metrics.set('holdfast_outage_open', 0);
-    logger.info({ outageId: outage.outageId, outOfReachMs }, 'control is back: outage closed');
+    const { outageId, tally } = outage;
+    logger.info({ outageId, outOfReachMs, tally }, 'control is back: outage closed');
     this.#tell({ kind: 'closed', outage });
   }
 
-  /** O2. */
-  async #record(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<boolean> {
+  #authorityAt(now: Instant): AuthorityAt & { atMs: number } {
+    return { atMs: now.wallMs, ...this.#options.authority(now) };
+  }
+
+  async #note(moment: OutageMoment): Promise<void> {
+    if (this.#open === null) return;
+    const { outage, isKept } = withMoment(this.#open.outage, moment);
+    const unwritten = this.#open.unwritten ?? (isKept ? 'outage_changed' : null);
+    this.#open = { ...this.#open, outage, unwritten };
+    await this.#write();
+  }
+
+  /** O2: what the journal could not take before, or does not have yet. One write at a time. */
+  async #write(): Promise<void> {
+    this.#writing ??= this.#writeOnce().finally(() => {
+      this.#writing = null;
+    });
+    await this.#writing;
+  }
+
+  async #writeOnce(): Promise<void> {
+    const written = this.#open;
+    if (written === null || written.unwritten === null) return;
+    const recorded = await this.#record(written.unwritten, written.outage);
+    if (recorded === null || this.#open === null) return;
+    const isAll = this.#open.outage === written.outage;
+    this.#open = {
+      ...this.#open,
+      outage: isAll ? recorded : this.#open.outage,
+      unwritten: isAll ? null : 'outage_changed',
+    };
+  }
+
+  /** O2: as the journal has it now; `null` where it could not take it. */
+  async #record(kind: OutageEventKind, outage: Outage): Promise<Outage | null> {
     try {
-      await this.#options.feed.recordOutage(kind, outage);
-      return true;
+      return await this.#options.feed.recordOutage(kind, outage);
     } catch (error) {
       this.#options.logger.error(
         { err: error, outageId: outage.outageId, kind },
         'an outage could not be journaled',
       );
-      return false;
+      return null;
     }
   }
 

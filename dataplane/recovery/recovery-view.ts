@@ -1,89 +1,229 @@
 /**
- * What an outage did, from the journal alone: four lists and one verdict. Counts are whole; lists
- * are a first page.
+ * What an outage did, from the journal alone: four lists and one verdict. Counts are whole, and cost
+ * nothing to read (`journal/outage-ledger.ts`); lists come in pages.
  */
+import {
+  recoveryEndLine,
+  recoveryHeadLine,
+  recoveryPageLines,
+} from '../../shared/core/recovery-lines.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { formatDurationMs } from '../../shared/core/time.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import type { Outage, Refusal } from '../../shared/wire/operation.ts';
-import type { Recovery } from '../../shared/wire/sidecar-api.ts';
-import type { StoredOperation } from '../core/operation-record.ts';
+import type { Operation, Outage, OutageTally, Refusal } from '../../shared/wire/operation.ts';
+import {
+  RECOVERY_LISTS,
+  type Recovery,
+  type RecoveryList,
+  type RecoveryPage,
+} from '../../shared/wire/recovery-api.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { Listed, Span } from '../journal/journal-reader.ts';
+import type { Listed, ListPage, OutageSpan, Span } from '../journal/recovery-reader.ts';
+import { decodeListCursor, encodeListCursor } from './list-cursor.ts';
 
-const PAGE_ITEMS = 50;
+const FIRST_PAGE_ITEMS = 50;
+const EXPORT_PAGE_ITEMS = 100;
+
+/** Without an outage every list of one is empty; `unknown` operations are shown all the same. */
+const NO_SPAN: Span = { afterSeq: 0, beforeSeq: 0, firstSeq: 0 };
+const NO_TALLY: OutageTally = {
+  acceptedBefore: 0,
+  advanced: 0,
+  admitted: 0,
+  executed: 0,
+  stopped: 0,
+  unknown: 0,
+  refused: 0,
+  refusedByReason: {},
+  refusalRecords: 0,
+};
 
 /** Of one outage, or of the latest. Throws `not_found` for an id that the journal does not have. */
 export function recoveryView(journal: Journal, clock: Clock, outageId: string | null): Recovery {
-  const { reader } = journal;
-  const found = outageId === null ? reader.latestOutage() : reader.outage(outageId);
-  if (found === null && outageId !== null)
-    throw new HoldfastError(
-      'not_found',
-      `this host has no outage ${outageId}: see GET /v1/outages`,
-    );
-  // Without an outage the span is empty, and so are the lists; `unknown` operations are shown all
-  // the same.
-  const span: Span = found ?? { afterSeq: Number.MAX_SAFE_INTEGER, beforeSeq: 0 };
+  const found = findOutage(journal, outageId);
+  const outage = found === null ? null : withTally(journal, found);
+  const tally = tallyOf(journal, outage?.tally ?? NO_TALLY);
   const nowMs = clock.now().wallMs;
-  const acceptedBefore =
-    found === null ? { items: [], count: 0 } : reader.acceptedBefore(span, PAGE_ITEMS);
-  const refused = reader.refusedDuring(span, PAGE_ITEMS);
-  const stopped = reader.stoppedDuring(span, PAGE_ITEMS);
-  const unknown = reader.unknown(PAGE_ITEMS);
-  const tally: Recovery['tally'] = {
-    acceptedBefore: acceptedBefore.count,
-    admittedDuring: reader.admittedDuring(span),
-    executedDuring: reader.executedDuring(span),
-    refusedDuring: refused.count,
-    refusedByReason: reader.refusedByReason(span),
-    stoppedDuring: stopped.count,
-    needsReconciliation: unknown.count,
-    unreported: journal.head().seq - journal.ackedSeq(),
+  const verdict = verdictOf(journal, found, tally);
+  const first = <T extends Operation | Refusal>(list: RecoveryList) => {
+    const page = pageOf(journal, found, { list, afterSeq: 0, limit: FIRST_PAGE_ITEMS });
+    return firstPage<T>(page, nowMs);
   };
-  const unknownSince = found === null ? tally.needsReconciliation : reader.unknownSince(span);
-  const verdict = verdictOf(found?.outage ?? null, {
-    unknown: unknownSince,
-    unended: found === null ? 0 : reader.unendedOf(span),
-    unreported: tally.unreported,
-  });
   return {
-    outage: found?.outage ?? null,
+    outage,
     verdict,
-    summary: summaryOf(verdict, found?.outage ?? null, tally, nowMs),
+    summary: summaryOf(verdict, outage, tally, nowMs),
+    pruned: found !== null && journal.reader.pruned().seq > found.afterSeq,
     tally,
-    acceptedBefore: pageOf(acceptedBefore, nowMs, ageOfOperation),
-    continued: pageOf(reader.continuedDuring(span, PAGE_ITEMS), nowMs, ageOfOperation),
-    stopped: pageOf(stopped, nowMs, ageOfOperation),
-    refused: pageOf(refused, nowMs, (refusal: Refusal) => refusal.atMs),
-    needsReconciliation: pageOf(unknown, nowMs, ageOfOperation),
+    acceptedBefore: first<Operation>('accepted_before'),
+    continued: first<Operation>('continued'),
+    stopped: first<Operation>('stopped'),
+    refused: first<Refusal>('refused'),
+    needsReconciliation: first<Operation>('needs_reconciliation'),
   };
 }
 
-const ageOfOperation = (operation: StoredOperation): number => operation.admittedAtMs;
+/** A cursor names its outage: another one may have begun since. */
+export function recoveryPage(
+  journal: Journal,
+  query: {
+    readonly list: RecoveryList;
+    readonly outageId: string | null;
+    readonly cursor: string | null;
+    readonly limit: number;
+  },
+): RecoveryPage {
+  const { list, limit, cursor } = query;
+  const place = cursor === null ? null : decodeListCursor(cursor, query);
+  const found = findOutage(journal, place?.outageId ?? query.outageId);
+  return pageOf(journal, found, { list, limit, afterSeq: place?.seq ?? 0 });
+}
 
-function pageOf<T>(
-  listed: Listed<T>,
-  nowMs: number,
-  startedMs: (item: T) => number,
-): { count: number; oldestMs: number | null; items: T[]; truncated: boolean } {
-  const first = listed.items[0];
+/** All of it as NDJSON; a page is held at a time, and requests are answered between pages. */
+export async function* recoveryLines(
+  journal: Journal,
+  clock: Clock,
+  { outageId, pause }: { readonly outageId: string | null; readonly pause: () => Promise<void> },
+): AsyncGenerator<string> {
+  const view = recoveryView(journal, clock, outageId);
+  const found = findOutage(journal, view.outage?.outageId ?? null);
+  yield recoveryHeadLine(view);
+  let lines = 1;
+  for (const list of RECOVERY_LISTS) {
+    let afterSeq: number | null = 0;
+    while (afterSeq !== null) {
+      const limit = EXPORT_PAGE_ITEMS;
+      const { items, nextSeq }: Listed<Operation | Refusal> = readList(journal, found, {
+        list,
+        afterSeq,
+        limit,
+      });
+      if (items.length > 0) yield recoveryPageLines({ list, items: [...items] } as RecoveryPage);
+      lines += items.length;
+      afterSeq = nextSeq;
+      await pause();
+    }
+  }
+  yield recoveryEndLine(lines);
+}
+
+/** With what has happened in it so far, where it is open. */
+export function outageView(journal: Journal, outageId: string): Outage {
+  const found = findOutage(journal, outageId);
+  if (found === null) throw notFound(outageId);
+  return withTally(journal, found);
+}
+
+function findOutage(journal: Journal, outageId: string | null): OutageSpan | null {
+  const { recovery } = journal.reader;
+  if (outageId === null) return recovery.latestOutage();
+  const found = recovery.outage(outageId);
+  if (found === null) throw notFound(outageId);
+  return found;
+}
+
+function notFound(outageId: string): HoldfastError {
+  return new HoldfastError('not_found', `this host has no outage ${outageId}: see GET /v1/outages`);
+}
+
+function withTally(journal: Journal, found: OutageSpan): Outage {
+  const { outage } = found;
+  if (outage.tally !== undefined) return outage;
+  const { recovery } = journal.reader;
+  const tally =
+    journal.openTally(outage.outageId) ??
+    recovery.keptTally(outage.outageId) ??
+    recovery.recount(found);
+  return { ...outage, tally };
+}
+
+function tallyOf(journal: Journal, tally: OutageTally): Recovery['tally'] {
   return {
-    count: listed.count,
-    oldestMs: first === undefined ? null : Math.max(0, nowMs - startedMs(first)),
-    items: [...listed.items],
-    truncated: listed.count > listed.items.length,
+    acceptedBefore: tally.acceptedBefore,
+    advancedDuring: tally.advanced,
+    admittedDuring: tally.admitted,
+    executedDuring: tally.executed,
+    refusedDuring: tally.refused,
+    refusedByReason: tally.refusedByReason,
+    stoppedDuring: tally.stopped,
+    unknownDuring: tally.unknown,
+    needsReconciliation: journal.operationCounts()['unknown'] ?? 0,
+    unreported: journal.head().seq - journal.ackedSeq(),
   };
+}
+
+type ListRequest = ListPage & { readonly list: RecoveryList };
+
+function readList(
+  journal: Journal,
+  found: OutageSpan | null,
+  { list, ...page }: ListRequest,
+): Listed<Operation | Refusal> {
+  const { recovery } = journal.reader;
+  const span = found ?? NO_SPAN;
+  switch (list) {
+    case 'accepted_before':
+      return recovery.acceptedBefore(span, page);
+    case 'continued':
+      return recovery.continued(span, page);
+    case 'stopped':
+      return recovery.stopped(span, page);
+    case 'refused':
+      return recovery.refused(span, page);
+    case 'needs_reconciliation':
+      return recovery.unknown(page);
+  }
+}
+
+function pageOf(journal: Journal, found: OutageSpan | null, request: ListRequest): RecoveryPage {
+  const { list } = request;
+  const { items, nextSeq } = readList(journal, found, request);
+  const outageId = found?.outage.outageId ?? null;
+  return {
+    list,
+    outageId,
+    count: countOf(journal, found, list),
+    nextCursor: nextSeq === null ? null : encodeListCursor({ list, outageId, seq: nextSeq }),
+    items: [...items],
+  } as RecoveryPage;
+}
+
+function countOf(journal: Journal, found: OutageSpan | null, list: RecoveryList): number {
+  if (list === 'needs_reconciliation') return journal.operationCounts()['unknown'] ?? 0;
+  const { tally = NO_TALLY } = found === null ? {} : withTally(journal, found);
+  switch (list) {
+    case 'accepted_before':
+      return tally.acceptedBefore;
+    case 'continued':
+      return tally.advanced + tally.admitted;
+    case 'stopped':
+      return tally.stopped;
+    case 'refused':
+      return tally.refusalRecords;
+  }
+}
+
+function firstPage<T extends Operation | Refusal>(page: RecoveryPage, nowMs: number) {
+  const { count, nextCursor } = page;
+  const items = page.items as T[];
+  const first = items[0];
+  const startedMs =
+    first === undefined ? null : 'admittedAtMs' in first ? first.admittedAtMs : first.atMs;
+  const oldestMs = startedMs === null ? null : Math.max(0, nowMs - startedMs);
+  return { count, oldestMs, items, truncated: nextCursor !== null, nextCursor };
 }
 
 function verdictOf(
-  outage: Outage | null,
-  left: { readonly unknown: number; readonly unended: number; readonly unreported: number },
+  journal: Journal,
+  found: OutageSpan | null,
+  tally: Recovery['tally'],
 ): Recovery['verdict'] {
-  if (outage?.toMs === null) return 'open';
-  if (left.unknown > 0) return 'needs_reconciliation';
-  if (outage === null) return 'no_outage';
-  return left.unended > 0 || left.unreported > 0 ? 'settling' : 'settled';
+  const { recovery } = journal.reader;
+  if (found?.outage.toMs === null) return 'open';
+  const isAnyUnknown = tally.needsReconciliation > 0;
+  if (found === null) return isAnyUnknown ? 'needs_reconciliation' : 'no_outage';
+  if (isAnyUnknown && recovery.hasUnknownSince(found)) return 'needs_reconciliation';
+  return tally.unreported > 0 || recovery.hasUnended(found) ? 'settling' : 'settled';
 }
 
 function summaryOf(

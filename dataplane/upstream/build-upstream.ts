@@ -34,7 +34,8 @@ import { LeaseTokens } from '../authority/lease-tokens.ts';
 import { PolicyKeeper } from '../authority/policy-keeper.ts';
 import type { JournalFeed } from '../journal/journal-feed.ts';
 import { limitedRules, longestDeadlineOf } from '../core/active-policy.ts';
-import { OutageTracker, type AuthorityAt, type OutageChange } from '../recovery/outage-tracker.ts';
+import type { AuthorityAt } from '../core/outage-interval.ts';
+import { OutageTracker, type OutageChange } from '../recovery/outage-tracker.ts';
 import { ApprovalInbox } from './approval-inbox.ts';
 import { BundlePoller } from './bundle-poller.ts';
 import { ControlLink } from './control-link.ts';
@@ -204,7 +205,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
       await policy.open();
       leases.open();
       allotments.open();
-      outages.open();
+      await outages.open();
     },
     status: () => synchronizer.status(),
     reportsStopped: () => reporter.stopped(),

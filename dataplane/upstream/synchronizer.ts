@@ -160,7 +160,7 @@ export class Synchronizer {
       leases.revoke();
       this.#options.allotments.revoke();
     } else {
-      await this.#options.outages.callFailed({ cause: result.cause, detail: result.detail });
+      await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });
     }
   }
 

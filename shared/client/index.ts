@@ -49,6 +49,8 @@ export type {
   Operation,
   OperationState,
   Outage,
+  OutageMoment,
+  OutageTally,
   Outcome,
   Refusal,
 } from '../wire/operation.ts';
@@ -59,9 +61,10 @@ export type {
   Fence,
   HeldLeaseView,
   OutageBudget,
-  Recovery,
   SidecarLeaseToken,
   SidecarStatus,
 } from '../wire/sidecar-api.ts';
+export { exportRecovery } from './recovery-export.ts';
+export type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.ts';
 export type { FencingToken, Register, RegisterSummary } from '../wire/register-api.ts';
 export type { Health } from '../wire/health.ts';

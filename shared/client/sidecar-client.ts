@@ -41,10 +41,10 @@ import type {
   Heartbeat,
   HeldLeaseView,
   OutageBudget,
-  Recovery,
   SidecarLeaseToken,
   SidecarStatus,
 } from '../wire/sidecar-api.ts';
+import type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.ts';
 import { ConfigClient } from './config-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { ProblemError } from './problem-error.ts';
@@ -356,7 +356,6 @@ export class SidecarClient {
     return this.#send('POST', `/v1/fences/${encodeURIComponent(resource)}:check`, { epoch });
   }
 
-  /** What became of the work over an outage: of the last one, or of the one named. */
   /** `register_not_found` where there is none. */
   register(key: string): Promise<Register> {
     return this.#get(registerPath(key));
@@ -386,8 +385,22 @@ export class SidecarClient {
     await this.#caller.call({ method: 'DELETE', path: registerPath(key), headers });
   }
 
+  /** What became of the work over an outage: of the last one, or of the one named. */
   recovery(options: { outageId?: string } = {}): Promise<Recovery> {
     return this.#get('/v1/recovery', { outage: options.outageId });
+  }
+
+  /** More of one of its lists. A page may be empty and the list go on: look at `nextCursor`. */
+  recoveryPage(
+    list: RecoveryList,
+    { outageId, ...page }: { outageId?: string; limit?: number; cursor?: string } = {},
+  ): Promise<RecoveryPage> {
+    return this.#get(`/v1/recovery/${list}`, { outage: outageId, ...page });
+  }
+
+  /** With its moments, and what happened in it (so far). */
+  outage(outageId: string): Promise<Outage> {
+    return this.#get(`/v1/outages/${encodeURIComponent(outageId)}`);
   }
 
   /** Newest first. */

@@ -282,6 +282,7 @@ export const EVENT_KINDS = [
   'register_written',
   'register_deleted',
   'outage_opened',
+  'outage_changed',
   'outage_closed',
   'policy_activated',
   'policy_rejected',
@@ -333,15 +334,63 @@ export const OUTAGE_CAUSES = [
   'bad_answer',
 ] as const;
 
+const authorityThen = {
+  policyRevision: nullable(count({ description: 'revision in force then: the last good one' })),
+  stalenessMs: nullable(count({ description: 'age of the authority then; null: not known' })),
+};
+
+export const OutageMomentSchema = Type.Object(
+  {
+    atMs: wallMs(),
+    kind: Type.Enum(['opened', 'cause_changed', 'revision_changed', 'restarted'], {
+      description: 'restarted: the sidecar, while the outage was open',
+    }),
+    cause: Type.Enum([...OUTAGE_CAUSES]),
+    detail: Type.String(),
+    ...authorityThen,
+    seq: Type.Optional(count({ description: 'the entry of the journal that says so' })),
+  },
+  { $id: 'OutageMoment' },
+);
+export type OutageMoment = Static<typeof OutageMomentSchema>;
+
+/** What happened between the entry that opened an outage and the one that closed it. */
+export const OutageTallySchema = Type.Object(
+  {
+    acceptedBefore: count({ description: 'operations accepted and unfinished when it began' }),
+    advanced: count({ description: 'of those, how many got on while it lasted' }),
+    admitted: count(),
+    executed: count({ description: 'operations that succeeded or failed' }),
+    stopped: count({ description: 'operations that were paused, cancelled or expired' }),
+    unknown: count({ description: 'operations whose outcome became unknown' }),
+    refused: count({ description: 'requests' }),
+    refusedByReason: Type.Record(Type.String(), count()),
+    refusalRecords: count({ description: 'one may stand for several requests (`count`)' }),
+  },
+  { $id: 'OutageTally' },
+);
+export type OutageTally = Static<typeof OutageTallySchema>;
+
+/** What is optional is not in records of earlier builds. */
 export const OutageSchema = Type.Object(
   {
     outageId: Type.String(),
     fromMs: wallMs(),
     toMs: nullable(wallMs()),
-    cause: Type.Enum([...OUTAGE_CAUSES]),
+    cause: Type.Enum([...OUTAGE_CAUSES], { description: 'how it began' }),
     detail: Type.String(),
-    policyRevision: nullable(count({ description: 'revision in use when it began' })),
-    stalenessMs: nullable(count({ description: 'age of the authority when it began' })),
+    ...authorityThen,
+    openedSeq: Type.Optional(
+      count({ description: 'the entry that opened it: what it did has later ones' }),
+    ),
+    closedSeq: Type.Optional(count({ description: 'the entry that closed it' })),
+    moments: Type.Optional(
+      Type.Array(OutageMomentSchema, { description: 'where something changed, in order' }),
+    ),
+    momentsOmitted: Type.Optional(
+      count({ description: 'others before the last, past the bound of what is kept' }),
+    ),
+    tally: Type.Optional(OutageTallySchema),
   },
   { $id: 'Outage' },
 );

@@ -10,7 +10,6 @@ import {
   OperationSchema,
   OperationStateSchema,
   OutageSchema,
-  RefusalSchema,
 } from './operation.ts';
 import { ProblemSchema } from './problem.ts';
 import { ResourceSchema } from './statements.ts';
@@ -248,48 +247,6 @@ export const LeaseActionQuerySchema = Type.Object(
   },
   closed,
 );
-
-const listing = <T extends Type.TSchema>(item: T) =>
-  Type.Object({
-    count: count(),
-    oldestMs: nullable(count({ description: 'age of the oldest, in ms' })),
-    items: Type.Array(item, { description: 'the first page, newest last' }),
-    truncated: Type.Boolean(),
-  });
-
-/** After an outage: four lists and one verdict. */
-export const RecoverySchema = Type.Object(
-  {
-    outage: nullable(OutageSchema),
-    verdict: Type.Enum(['no_outage', 'open', 'needs_reconciliation', 'settling', 'settled']),
-    summary: Type.String(),
-    tally: Type.Object({
-      acceptedBefore: count({
-        description: 'accepted before the outage and unfinished when it began',
-      }),
-      admittedDuring: count(),
-      executedDuring: count({
-        description: 'operations that reached an end during the outage',
-      }),
-      refusedDuring: count(),
-      refusedByReason: Type.Record(Type.String(), count()),
-      stoppedDuring: count({
-        description: 'paused, cancelled or expired during the outage',
-      }),
-      needsReconciliation: count(),
-      unreported: count({
-        description: 'journal entries that control has not acknowledged',
-      }),
-    }),
-    acceptedBefore: listing(OperationSchema),
-    continued: listing(OperationSchema),
-    stopped: listing(OperationSchema),
-    refused: listing(RefusalSchema),
-    needsReconciliation: listing(OperationSchema),
-  },
-  { $id: 'Recovery' },
-);
-export type Recovery = Static<typeof RecoverySchema>;
 
 export const OutageBudgetSchema = Type.Object(
   {

@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { DAY_MS, MINUTE_MS } from '../../shared/core/time.ts';
 import type { Outage } from '../../shared/wire/operation.ts';
+import { withMoment } from '../../dataplane/core/outage-interval.ts';
 import type { LifecycleEvent } from '../../dataplane/core/operation-record.ts';
 import type { RetentionLimits } from '../../dataplane/core/retention.ts';
 import { JournalEngine } from '../../dataplane/journal/journal-engine.ts';
@@ -89,7 +90,10 @@ export class AgedJournal {
   async outage(): Promise<void> {
     const open = this.journal.openOutage();
     const { wallMs } = this.clock.now();
-    if (open !== null) return this.journal.recordOutage('outage_closed', { ...open, toMs: wallMs });
+    if (open !== null) {
+      await this.journal.recordOutage('outage_closed', { ...open, toMs: wallMs });
+      return;
+    }
     this.#outages += 1;
     const outage: Outage = {
       outageId: `out_${this.#outages}`,
@@ -100,7 +104,17 @@ export class AgedJournal {
       policyRevision: 1,
       stalenessMs: 5,
     };
-    return this.journal.recordOutage('outage_opened', outage);
+    await this.journal.recordOutage('outage_opened', outage);
+  }
+
+  /** The one that is open goes on in another way; nothing where none is. */
+  async outageMoment(): Promise<void> {
+    const open = this.journal.openOutage();
+    if (open === null) return;
+    const atMs = this.clock.now().wallMs;
+    const at = { atMs, policyRevision: 1, stalenessMs: 5 };
+    const moment = { ...at, kind: 'cause_changed', cause: 'refused', detail: 'no' } as const;
+    await this.journal.recordOutage('outage_changed', withMoment(open, moment).outage);
   }
 
   /** Control holds all there is. */

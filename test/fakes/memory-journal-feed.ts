@@ -10,6 +10,7 @@ import {
   type Outage,
 } from '../../shared/wire/operation.ts';
 import type { Report } from '../../shared/wire/report-lines.ts';
+import type { OutageEventKind } from '../../dataplane/core/outage-interval.ts';
 import type { JournalFeed, JournalHead } from '../../dataplane/journal/journal-feed.ts';
 
 export class MemoryJournalFeed implements JournalFeed {
@@ -55,9 +56,10 @@ export class MemoryJournalFeed implements JournalFeed {
     else this.acknowledged = Math.max(this.acknowledged, seq);
   }
 
-  async recordOutage(kind: 'outage_opened' | 'outage_closed', outage: Outage): Promise<void> {
+  async recordOutage(kind: OutageEventKind, outage: Outage): Promise<Outage> {
     await this.#write(kind, { outage });
-    this.#openOutage = kind === 'outage_opened' ? outage : null;
+    this.#openOutage = kind === 'outage_closed' ? null : outage;
+    return outage;
   }
 
   async recordPolicy(

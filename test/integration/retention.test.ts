@@ -180,8 +180,14 @@ describe('I1, I8: what may go, and when', () => {
   });
 
   test('the outage that is open stays, and the newest; older ones go', async () => {
-    const ids = () => aged.journal.reader.outages(9).map(({ outageId }) => outageId);
-    for (let changes = 0; changes < 5; changes += 1) await aged.outage();
+    const newest = { beforeSeq: Number.MAX_SAFE_INTEGER, limit: 9 };
+    const ids = () =>
+      aged.journal.reader.recovery.outages(newest).map(({ outage }) => outage.outageId);
+    for (let changes = 0; changes < 5; changes += 1) {
+      await aged.outage();
+      await aged.outageMoment();
+      await aged.outageMoment();
+    }
     await goOn();
     clock.jump(8 * DAY_MS);
     await aged.prune();

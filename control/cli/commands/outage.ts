@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { ReportedOutage } from '../../../shared/wire/control-api.ts';
 import type { Operation, Outage, Refusal } from '../../../shared/wire/operation.ts';
-import type { OutageBudget, Recovery } from '../../../shared/wire/sidecar-api.ts';
+import type { Recovery } from '../../../shared/wire/recovery-api.ts';
+import type { OutageBudget } from '../../../shared/wire/sidecar-api.ts';
 import { collectPages, newestOnly, type CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
 import type { Column, View } from '../output.ts';

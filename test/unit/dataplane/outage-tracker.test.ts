@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { MOMENTS_MAX } from '../../../dataplane/core/outage-interval.ts';
 import { OutageTracker } from '../../../dataplane/recovery/outage-tracker.ts';
 import { UPSTREAM_METRICS } from '../../../dataplane/upstream/upstream-metrics.ts';
 import { createLogger } from '../../../shared/platform/logger.ts';
@@ -9,27 +10,35 @@ import { FakeRandom } from '../../fakes/fake-random.ts';
 
 const SILENCE = { cause: 'refused', detail: 'ECONNREFUSED' } as const;
 
+let revision = 3;
+let stored: Outage | null;
+
 let recorded: [string, Outage][];
 let release: (() => void)[];
 let tracker: OutageTracker;
 
-beforeEach(() => {
-  recorded = [];
-  release = [];
-  tracker = new OutageTracker({
+const open = (): OutageTracker =>
+  new OutageTracker({
     clock: new FakeClock(),
     random: new FakeRandom(1),
     logger: createLogger({ name: 'test', level: 'silent' }),
     metrics: createMetrics(UPSTREAM_METRICS),
     feed: {
-      openOutage: () => null,
+      openOutage: () => stored,
       recordOutage: (kind, outage) => {
         recorded.push([kind, outage]);
-        return new Promise((resolve) => release.push(resolve));
+        return new Promise((resolve) => release.push(() => resolve(outage)));
       },
     },
-    authority: () => ({ policyRevision: 3, stalenessMs: 40 }),
+    authority: () => ({ policyRevision: revision, stalenessMs: 40 }),
   });
+
+beforeEach(() => {
+  recorded = [];
+  release = [];
+  stored = null;
+  revision = 3;
+  tracker = open();
 });
 
 describe('the first call without an answer opens an outage', () => {
@@ -62,5 +71,63 @@ describe('the first call without an answer opens an outage', () => {
     expect(recorded.map(([kind]) => kind)).toEqual(['outage_opened', 'outage_closed']);
     expect(recorded[1]?.[1].outageId).toBe(recorded[0]?.[1].outageId);
     expect(tracker.current()).toBeNull();
+  });
+});
+
+describe('what changes while it lasts is a moment of it', () => {
+  /** Whatever is to be journaled is, at once. */
+  async function journaled(work: Promise<void>): Promise<void> {
+    for (let turns = 0; turns < 20; turns += 1) {
+      for (const go of release.splice(0)) go();
+      await Promise.resolve();
+    }
+    await work;
+  }
+  const kinds = () => recorded.map(([kind]) => kind);
+  const moments = () =>
+    tracker
+      .current()
+      ?.moments?.map(({ kind, cause, policyRevision }) => [kind, cause, policyRevision]);
+
+  test('how control is missed, and the revision in force, as syncs find them', async () => {
+    for (const cause of ['refused', 'refused', 'timeout', 'half_open'] as const)
+      await journaled(tracker.syncFailed({ cause, detail: cause }));
+    revision = 4;
+    await journaled(tracker.syncFailed({ cause: 'half_open', detail: 'again' }));
+    expect(moments()).toEqual([
+      ['opened', 'refused', 3],
+      ['cause_changed', 'timeout', 3],
+      ['cause_changed', 'half_open', 3],
+      ['revision_changed', 'half_open', 4],
+    ]);
+    expect(kinds()).toEqual(['outage_opened', ...Array(3).fill('outage_changed')]);
+    await journaled(tracker.syncSucceeded());
+    expect(recorded.at(-1)?.[1].moments).toHaveLength(4);
+  });
+
+  test('a fresh decision with a time-out of its own changes nothing', async () => {
+    await journaled(tracker.syncFailed(SILENCE));
+    await journaled(tracker.callFailed({ cause: 'timeout', detail: 'no answer' }));
+    expect(moments()).toHaveLength(1);
+    expect(kinds()).toEqual(['outage_opened']);
+  });
+
+  test('a restart of the sidecar, journaled before anything is asked', async () => {
+    await journaled(tracker.syncFailed(SILENCE));
+    stored = tracker.current();
+    tracker = open();
+    await journaled(tracker.open());
+    expect(moments()?.at(-1)).toEqual(['restarted', 'refused', 3]);
+    expect(kinds()).toEqual(['outage_opened', 'outage_changed']);
+  });
+
+  test('they are bounded: those past the bound are counted, and write nothing', async () => {
+    for (let turn = 0; turn < MOMENTS_MAX + 30; turn += 1)
+      await journaled(
+        tracker.syncFailed({ cause: turn % 2 === 0 ? 'refused' : 'timeout', detail: '' }),
+      );
+    expect(tracker.current()?.moments).toHaveLength(MOMENTS_MAX);
+    expect(tracker.current()?.momentsOmitted).toBe(30);
+    expect(recorded).toHaveLength(MOMENTS_MAX);
   });
 });

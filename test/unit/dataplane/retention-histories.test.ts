@@ -32,7 +32,9 @@ function everythingIn({ journal: { reader } }: AgedJournal): Everything {
   return {
     events: reader.keptAndLaterEvents(0, ALL),
     operations: reader.operations(filter).map(({ operation }) => operation),
-    outages: reader.outages(ALL).map(({ outageId }) => outageId),
+    outages: reader.recovery
+      .outages({ beforeSeq: Number.MAX_SAFE_INTEGER, limit: ALL })
+      .map(({ outage }) => outage.outageId),
     refusals: reader.refusals(ALL).map(({ refusalId }) => refusalId),
   };
 }
@@ -90,6 +92,7 @@ function nextAct(random: FakeRandom, keys: string[]): Act {
     },
     () => (journal) => journal.refuse(`ref_${keys.length}`),
     () => (journal) => journal.outage(),
+    () => (journal) => journal.outageMoment(),
     () => {
       const policyRevision = keys.length;
       return ({ journal }) => journal.recordPolicy('policy_activated', { policyRevision });

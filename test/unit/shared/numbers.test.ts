@@ -5,6 +5,7 @@ import * as controlApi from '../../../shared/wire/control-api.ts';
 import * as health from '../../../shared/wire/health.ts';
 import * as operation from '../../../shared/wire/operation.ts';
 import * as problem from '../../../shared/wire/problem.ts';
+import * as recoveryApi from '../../../shared/wire/recovery-api.ts';
 import * as sidecarApi from '../../../shared/wire/sidecar-api.ts';
 import * as statements from '../../../shared/wire/statements.ts';
 
@@ -19,7 +20,7 @@ function unbounded(value: unknown, path: string): string[] {
 }
 
 test('every integer on the wire has a least and a largest value', () => {
-  const modules = { controlApi, health, operation, problem, sidecarApi, statements };
+  const modules = { controlApi, health, operation, problem, recoveryApi, sidecarApi, statements };
   expect(unbounded(modules, '')).toEqual([]);
 });
 
