@@ -9,6 +9,7 @@ import { DAY_MS, DURATION_PATTERN, HOUR_MS } from '../shared/core/time.ts';
 import { LABEL_FORM, LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../shared/core/labels.ts';
 import type { Labels } from '../shared/wire/rollout.ts';
 import type { RetentionLimits } from './core/retention.ts';
+import { LOOPBACK_TARGETS, probeTargets, type ProbeTargets } from './recovery/probe-targets.ts';
 
 const SIZE_PATTERN = '^[0-9]{1,9}(B|KiB|MiB|GiB)$';
 const SIZE_UNITS_BYTES = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
@@ -112,6 +113,11 @@ export const SidecarConfigSchema = Type.Object(
       default: REGISTERS_MAX,
       description: 'registers that this host keeps at most, each up to 64 KiB',
     }),
+    probeTargets: Type.Array(Type.String({ minLength: 1, maxLength: 300 }), {
+      description:
+        'hosts, each with a port or without, that a rule may have asked what became of an operation',
+      default: [...LOOPBACK_TARGETS],
+    }),
     logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
       description: 'lines below it are not logged',
       default: 'info',
@@ -130,6 +136,7 @@ export type SidecarSettings = {
   readonly writeWaitMsMax: number;
   readonly retention: RetentionLimits;
   readonly registersMax: number;
+  readonly probeTargets: ProbeTargets;
   readonly listen: { readonly host: string; readonly port: number } | null;
   readonly labels: Labels;
 };
@@ -154,6 +161,7 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
       sizeBytesMax: config.maxJournalSize === 'off' ? null : sizeBytes(config.maxJournalSize),
     },
     registersMax: config.registersMax,
+    probeTargets: targetsOf(config.probeTargets, problems),
     listen: config.listen === 'off' ? null : parseListen(config.listen),
     labels: labelsOf(config.labels, problems),
   };
@@ -201,6 +209,15 @@ function retentionProblems(config: SidecarConfig, limits: RetentionLimits): stri
   if (limits.sizeBytesMax !== null && limits.sizeBytesMax < JOURNAL_BYTES_MIN)
     problems.push(`maxJournalSize ${config.maxJournalSize} is too small: at least 16MiB, or off`);
   return problems;
+}
+
+function targetsOf(texts: readonly string[], problems: string[]): ProbeTargets {
+  try {
+    return probeTargets(texts);
+  } catch (error) {
+    problems.push(`probeTargets: ${error instanceof Error ? error.message : String(error)}`);
+    return probeTargets([]);
+  }
 }
 
 const LABEL_KEY = new RegExp(LABEL_KEY_PATTERN);

@@ -18,6 +18,7 @@ import { createMetrics } from '../shared/platform/metrics.ts';
 import type { Random } from '../shared/platform/random.ts';
 import type { RunningDaemon } from '../shared/platform/shutdown.ts';
 import { systemLoopUse } from '../shared/platform/loop-use.ts';
+import type { ProbeCaller } from '../shared/platform/http-probe.ts';
 import { giveWay } from '../shared/platform/slices.ts';
 import { runTasks, type Task } from '../shared/platform/task-group.ts';
 import type { Transport } from '../shared/client/transport.ts';
@@ -44,6 +45,8 @@ import { Heartbeats } from './operations/heartbeats.ts';
 import { openLimits } from './operations/open-limits.ts';
 import { Registers } from './operations/registers.ts';
 import { Retention } from './operations/retention.ts';
+import { Reconciler } from './recovery/reconciler.ts';
+import { watchReconciliations } from './recovery/reconciliation-gauges.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
 
@@ -61,6 +64,7 @@ export type SidecarPorts = {
   readonly random: Random;
   readonly logger: Logger;
   readonly transport: Transport;
+  readonly probe: ProbeCaller;
   readonly compile: ExpressionCompiler;
   readonly readDiskSpace: ReadDiskSpace;
   readonly openJournal: (
@@ -106,7 +110,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     metrics,
   });
   let listeners: Listeners;
-  let parts: Parts & { custodian: Custodian };
+  let parts: BuiltParts;
   try {
     if (journal.quarantine === null) await upstream.open();
     else logger.error({ evidence: journal.quarantine }, 'the journal takes nothing');
@@ -127,7 +131,14 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   const retention = new Retention({ journal, limits, clock, logger, metrics });
   const tasks =
     journal.quarantine === null
-      ? [...upstream.tasks, parts.custodian.task(), disk.task(), retention.task(), drains.task()]
+      ? [
+          ...upstream.tasks,
+          parts.custodian.task(),
+          parts.reconciler.task(),
+          disk.task(),
+          retention.task(),
+          drains.task(),
+        ]
       : [journal.isReadOnly ? untilWritable(`${config.dataDir}/journal`, clock) : untilStopped];
   const running = runTasks([...tasks, view.healthTask], stop.signal);
   const done = Promise.race([running, journal.failed]).catch(async (error: unknown) => {
@@ -147,6 +158,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
       stop.abort();
       await running.catch(() => undefined);
       await ports.transport.close();
+      await ports.probe.close();
       await journal.close();
       logger.info('stopped');
     },
@@ -223,10 +235,12 @@ function openUpstream(ports: SidecarPorts, { settings, metrics, journal }: Opene
   });
 }
 
+type BuiltParts = Parts & { readonly custodian: Custodian; readonly reconciler: Reconciler };
+
 function buildParts(
-  { clock, random, logger }: SidecarPorts,
+  { clock, random, logger, probe }: SidecarPorts,
   opened: Opened & { readonly upstream: Upstream; readonly view: SidecarView },
-): Parts & { custodian: Custodian } {
+): BuiltParts {
   const { settings, metrics, journal, upstream, view } = opened;
   const { leases, outages } = upstream;
   const heartbeats = new Heartbeats();
@@ -274,8 +288,21 @@ function buildParts(
     onLimited: (limit) => metrics.add('holdfast_limit_refusals_total', limit),
   });
   const { controlLossAfterMs } = settings;
+  watchReconciliations(journal, metrics);
   return {
     admissions,
+    reconciler: new Reconciler({
+      journal,
+      executions,
+      admissions,
+      probe,
+      targets: settings.probeTargets,
+      clock,
+      random,
+      logger,
+      onReopened: (operation) => limits.reopened(operation),
+      onTry: (fact) => metrics.add('holdfast_reconciliation_attempts_total', fact),
+    }),
     decisions: new Decisions({
       policy: upstream.policy,
       leases,

@@ -6,6 +6,7 @@ import { compileCel } from '../shared/platform/cel.ts';
 import { SystemClock } from '../shared/platform/clock.ts';
 import { loadConfiguration } from '../shared/platform/configuration.ts';
 import { lockDirectory } from '../shared/platform/directory-lock.ts';
+import { HttpProbeCaller } from '../shared/platform/http-probe.ts';
 import { createLogger } from '../shared/platform/logger.ts';
 import { SystemRandom } from '../shared/platform/random.ts';
 import { StartError, runDaemon } from '../shared/platform/shutdown.ts';
@@ -49,6 +50,7 @@ function startDaemon(): Promise<void> {
         random: new SystemRandom(),
         logger: createLogger({ name: 'sidecar', level: config.logLevel }),
         transport: new UndiciTransport({ url: config.controlUrl }),
+        probe: new HttpProbeCaller(),
         compile: compileCel,
         readDiskSpace,
         openJournal,

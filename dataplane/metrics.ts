@@ -110,6 +110,21 @@ export const SIDECAR_METRICS = {
     help: 'Streams of config values that the sidecar ended, by reason',
     labels: ['reason'],
   },
+  holdfast_reconciliations_open: {
+    kind: 'gauge',
+    help: 'Operations with an unknown outcome, by what is done about it',
+    labels: ['strategy'],
+  },
+  holdfast_reconciliations_oldest_timestamp_seconds: {
+    kind: 'gauge',
+    help: 'When the oldest of them became unknown; absent where there is none',
+    labels: ['strategy'],
+  },
+  holdfast_reconciliation_attempts_total: {
+    kind: 'counter',
+    help: 'Tries to settle an unknown outcome, and what came of each',
+    labels: ['strategy', 'outcome'],
+  },
   holdfast_outage_budget_seconds: {
     kind: 'gauge',
     help: 'How long the rule keeps admitting if control is lost now',

@@ -5,8 +5,12 @@ export function encodeCursor(seq: number): string {
   return Buffer.from(`seq:${seq}`).toString('base64url');
 }
 
+/** Of a listing that goes down: without one it begins above all. */
 export function decodeCursor(cursor: string | undefined): number {
-  if (cursor === undefined) return Number.MAX_SAFE_INTEGER;
+  return cursor === undefined ? Number.MAX_SAFE_INTEGER : decodeSeq(cursor);
+}
+
+export function decodeSeq(cursor: string): number {
   const seq = Number(/^seq:([0-9]{1,16})$/.exec(Buffer.from(cursor, 'base64url').toString())?.[1]);
   if (Number.isSafeInteger(seq)) return seq;
   throw new HoldfastError(

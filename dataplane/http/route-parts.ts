@@ -15,12 +15,14 @@ import type { Decisions } from '../operations/decisions.ts';
 import type { Admissions } from '../operations/admissions.ts';
 import type { Executions } from '../operations/executions.ts';
 import type { Registers } from '../operations/registers.ts';
+import type { Reconciler } from '../recovery/reconciler.ts';
 
 export type Parts = {
   readonly admissions: Admissions;
   readonly decisions: Decisions;
   readonly executions: Executions;
   readonly registers: Registers;
+  readonly reconciler: Pick<Reconciler, 'probeNow'>;
   readonly journal: Journal;
   readonly leases: LeaseAuthority;
   readonly revisions: RevisionArchive;

@@ -40,6 +40,7 @@ import {
   RecoveryPageSchema,
   RecoverySchema,
 } from '../../shared/wire/recovery-api.ts';
+import { WorkItemSchema } from '../../shared/wire/reconciliation-api.ts';
 import { RegisterSchema, RegisterSummarySchema } from '../../shared/wire/register-api.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
@@ -53,6 +54,7 @@ import { requestCheck, type GuardOptions } from './guards.ts';
 import { installLimitRoutes } from './limit-routes.ts';
 import { installOperationRoutes } from './operation-routes.ts';
 import { installOutageRoutes } from './outage-routes.ts';
+import { installReconciliationRoutes } from './reconciliation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
 import { installRegisterRoutes } from './register-routes.ts';
 import type { Parts } from './route-parts.ts';
@@ -91,6 +93,7 @@ const SHARED_SCHEMAS = [
   RegisterSummarySchema,
   SidecarLeaseTokenSchema,
   SidecarStatusSchema,
+  WorkItemSchema,
 ];
 
 const BODY_BYTES_MAX = 64 * 1024;
@@ -143,6 +146,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installRegisterRoutes(routes, parts);
     installOutageRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);
+    installReconciliationRoutes(routes, parts);
     installLimitRoutes(routes, parts);
   });
   return app;

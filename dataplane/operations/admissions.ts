@@ -44,7 +44,12 @@ const AUTHORITY_RETRY_MS = 1_000;
 /** How long control's fresh answer holds for the one admission that it was asked for. */
 const FRESH_ANSWER_MS = 5_000;
 
-export type Caller = { readonly app: string; readonly idempotencyKey: string };
+export type Caller = {
+  readonly app: string;
+  readonly idempotencyKey: string;
+  /** The operation that what is asked for is to undo. */
+  readonly compensates?: string;
+};
 export type Admitted = { readonly operation: StoredOperation; readonly replayed: boolean };
 
 type LocalPlan = Exclude<Plan, { kind: 'ask_control' }>;

@@ -164,7 +164,9 @@ function declined(answer: JournalAnswer, what: string): Error {
   if (answer.type !== 'declined')
     return new Error(`the journal answered ${answer.type} about ${what}`);
   const retry =
-    answer.code === 'attempt_in_progress' || answer.code === 'operation_paused'
+    answer.code === 'attempt_in_progress' ||
+    answer.code === 'operation_paused' ||
+    answer.code === 'reconciliation_claimed'
       ? { retry_after_ms: CONFLICT_RETRY_MS }
       : {};
   return new HoldfastError(answer.code, answer.detail, retry);

@@ -153,6 +153,11 @@ export class LimitKeeper {
     this.#count(operation.rule, operation, -1);
   }
 
+  /** What had ended as unknown is to be run again. */
+  reopened(operation: Input & { readonly rule: string }): void {
+    this.#count(operation.rule, operation, 1);
+  }
+
   /** What an admission would meet now: it spends nothing. */
   preview(
     rule: string,

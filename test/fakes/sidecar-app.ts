@@ -23,17 +23,19 @@ import { Heartbeats } from '../../dataplane/operations/heartbeats.ts';
 import { NO_ALLOTMENTS, openLimits } from '../../dataplane/operations/open-limits.ts';
 import type { FleetBudgets } from '../../dataplane/operations/limit-keeper.ts';
 import { limitedRules } from '../../dataplane/core/active-policy.ts';
+import type { Health } from '../../shared/wire/health.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { OutageAuthority } from '../../dataplane/authority/authority-view.ts';
 import { tallyWork } from '../../dataplane/work-health.ts';
 import type { Upstream } from '../../dataplane/upstream/build-upstream.ts';
 import { FakeAuthority } from './fake-authority.ts';
+import { testReconcilers, type TestReconcilers } from './test-reconcilers.ts';
 
 export const APP_TOKEN = 'app-token-0123456789';
 export const OPERATOR_TOKEN = 'operator-token-0123456789';
 
-export type TestSidecar = {
+export type TestSidecar = TestReconcilers & {
   readonly app: App;
   readonly authority: FakeAuthority;
   readonly journal: Journal;
@@ -94,6 +96,16 @@ export async function openTestSidecar(
   const approvals = new Approvals({ journal, executions, ...granted, clock, random });
   const kept = { journal, executions, heartbeats, ...granted, clock, logger };
   const custodian = new Custodian({ ...kept, controlLossAfterMs: 1_000 });
+  const { limits } = limiting;
+  const reconcilers = testReconcilers({
+    journal,
+    executions,
+    admissions,
+    limits,
+    clock,
+    random,
+    logger,
+  });
   const status = (): SidecarStatus => statusOf(journal, authority);
   const parts: Parts = {
     admissions,
@@ -105,6 +117,7 @@ export async function openTestSidecar(
       onDecision: () => undefined,
     }),
     executions,
+    reconciler: reconcilers.reconciler,
     registers: new Registers({ journal, leases, registersMax: 3 }),
     journal,
     leases,
@@ -117,21 +130,7 @@ export async function openTestSidecar(
     version: VERSION,
     operations: OPERATIONS,
     budget: () => ({ atMs: 0, policyRevision: 1, stalenessMs: 0, items: [] }),
-    health: () =>
-      sidecarHealth({
-        status: status(),
-        work: tallyWork(journal, clock.now()),
-        expiredConfig: { count: 0, of: 0 },
-        revoked: authority.revocation?.reason ?? null,
-        staleRules: { bounded: 1, expired: 0 },
-        reportsStopped: null,
-        quarantine: journal.quarantine,
-        isReadOnly: journal.isReadOnly,
-        queueLength: 0,
-        writeWait: { ms: journal.expectedWaitMs(), isShedding: journal.isShedding() },
-        disk: { pressure: 'ample', detail: 'not watched here', sinceMs: null },
-        nowMs: clock.now().wallMs,
-      }),
+    health: () => healthOf({ journal, authority, clock }, status()),
     limits: () => limiting.limits.limits(limitedRules(authority.active)),
     status,
     onConfigStream: () => undefined,
@@ -152,10 +151,12 @@ export async function openTestSidecar(
     journal,
     custodian,
     approvals,
+    ...reconcilers,
     clock,
     rejected,
     async close() {
       await app.close();
+      await reconcilers.close();
       await journal.close();
       if (options.directory === undefined) rmSync(directory, { recursive: true });
     },
@@ -199,4 +200,24 @@ function statusOf(journal: Journal, authority: FakeAuthority): SidecarStatus {
       operations: { ...journal.operationCounts() },
     },
   };
+}
+
+function healthOf(
+  { journal, authority, clock }: Pick<TestSidecar, 'journal' | 'authority' | 'clock'>,
+  status: SidecarStatus,
+): Health {
+  return sidecarHealth({
+    status,
+    work: tallyWork(journal, clock.now()),
+    expiredConfig: { count: 0, of: 0 },
+    revoked: authority.revocation?.reason ?? null,
+    staleRules: { bounded: 1, expired: 0 },
+    reportsStopped: null,
+    quarantine: journal.quarantine,
+    isReadOnly: journal.isReadOnly,
+    queueLength: 0,
+    writeWait: { ms: journal.expectedWaitMs(), isShedding: journal.isShedding() },
+    disk: { pressure: 'ample', detail: 'not watched here', sinceMs: null },
+    nowMs: clock.now().wallMs,
+  });
 }
