@@ -297,7 +297,7 @@ export class RolloutDriver {
     this.#stored = rollout;
     this.#pick();
     if (action === null) return;
-    logger.info({ policyRevision, ...detail, actor }, action);
+    logger.info({ policyRevision, ...detail, actor, action }, 'the roll-out was changed');
     feed.wake();
   }
 

@@ -200,7 +200,8 @@ export class DiskWatch {
   #note(what: string, error: unknown): void {
     const why = error instanceof Error ? error.message : String(error);
     const trouble = `${what}: ${why}`;
-    if (trouble !== this.#said) this.#parts.logger.warn({ err: error }, trouble);
+    if (trouble !== this.#said)
+      this.#parts.logger.warn({ err: error, trouble }, 'the disk could not be looked after');
     this.#trouble = trouble;
     this.#said = trouble;
   }

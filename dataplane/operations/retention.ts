@@ -23,6 +23,10 @@ export type RetentionParts = {
   readonly metrics: SidecarMetrics;
 };
 
+const NOT_REMOVABLE =
+  'what is left may not be removed: it has not ended, its deadline has not passed, or control does ' +
+  'not hold it yet';
+
 export class Retention {
   readonly #parts: RetentionParts;
   #wasStuck = false;
@@ -71,9 +75,8 @@ export class Retention {
     if (!isStuckOverSize) return logger.info(facts, 'the journal is within its size again');
     const unreported = journal.head().seq - journal.ackedSeq();
     logger.warn(
-      { ...facts, unreported, retention: formatDurationMs(limits.retentionMs) },
-      'the journal is over maxJournalSize, and what is left may not be removed: it has not ended, ' +
-        'its deadline has not passed, or control does not hold it yet',
+      { ...facts, unreported, retention: formatDurationMs(limits.retentionMs), why: NOT_REMOVABLE },
+      'the journal is over maxJournalSize',
     );
   }
 }

@@ -1,23 +1,15 @@
 import { pino, type DestinationStream, type Logger as PinoLogger } from 'pino';
+import { LOG_EVENTS } from './log-events.ts';
+import { CENSORED, REDACTED_PATHS, censorCredentials } from './log-redaction.ts';
 
 export type Logger = PinoLogger;
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
-/** Never logged, wherever they stand. */
-const REDACTED = [
-  'token',
-  'joinToken',
-  'secret',
-  'privateKey',
-  '*.token',
-  '*.joinToken',
-  '*.secret',
-  '*.privateKey',
-  'req.headers.authorization',
-  'headers.authorization',
-];
+const EVENT_BY_MESSAGE: ReadonlyMap<unknown, string> = new Map(
+  Object.entries(LOG_EVENTS).map(([event, message]) => [message, event]),
+);
 
-/** JSON lines on standard output: constant `msg`, facts in fields, ISO time. */
+/** JSON lines on standard output: constant `msg` and its `event`, facts in fields, ISO time. */
 export function createLogger(options: {
   name: string;
   level: LogLevel;
@@ -29,9 +21,25 @@ export function createLogger(options: {
       level: options.level,
       timestamp: pino.stdTimeFunctions.isoTime,
       base: { daemon: options.name },
-      redact: { paths: REDACTED, censor: '[redacted]' },
+      redact: { paths: [...REDACTED_PATHS], censor: CENSORED },
       formatters: { level: (label) => ({ level: label }) },
+      hooks: { logMethod: withEvent, streamWrite: censorCredentials },
     },
     options.destination ?? pino.destination({ dest: 1, sync: true }),
   );
+}
+
+type Said = Parameters<
+  NonNullable<NonNullable<Parameters<typeof pino>[0]>['hooks']>['logMethod'] & {}
+>;
+
+/** The id of the sentence, as a field before the facts. */
+function withEvent(this: PinoLogger, ...[said, log]: Said): void {
+  const [first, second] = said as unknown[];
+  const hasFacts = typeof first === 'object' && first !== null && !(first instanceof Error);
+  const message = hasFacts ? second : first;
+  const event = EVENT_BY_MESSAGE.get(message);
+  if (event === undefined) log.apply(this, said);
+  else if (hasFacts) log.apply(this, [{ event, ...first }, String(message)]);
+  else log.apply(this, [{ event }, String(message)]);
 }

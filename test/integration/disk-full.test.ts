@@ -218,7 +218,7 @@ describe('the watch', () => {
     await nextLook();
     await nextLook();
     expect(watch.noRoom()).toContain('the free space cannot be read: EIO: statfs');
-    expect(logged.filter(({ msg }) => String(msg).includes('EIO'))).toHaveLength(1);
+    expect(logged.filter(({ trouble }) => String(trouble).includes('EIO'))).toHaveLength(1);
     disk.failure = null;
     disk.leaveFree(30 * MIB);
     await nextLook();
