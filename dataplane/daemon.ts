@@ -37,6 +37,7 @@ import { isReadOnly } from './journal/open-journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
 import { Admissions } from './operations/admissions.ts';
 import { Approvals } from './operations/approvals.ts';
+import { Claims, type ClaimsParts } from './operations/claims.ts';
 import { Decisions } from './operations/decisions.ts';
 import { Custodian } from './operations/custodian.ts';
 import { Drains } from './operations/drains.ts';
@@ -313,6 +314,7 @@ function buildParts(
       onDecision: (fact) => metrics.add('holdfast_decisions_total', fact),
     }),
     executions,
+    claims: openClaims({ journal, executions, leases, clock }, metrics),
     registers: new Registers({ journal, leases, registersMax: settings.registersMax }),
     custodian: new Custodian({
       journal,
@@ -349,6 +351,21 @@ function buildParts(
     onResponse: ({ seconds, ...labels }) =>
       metrics.observe('holdfast_http_request_duration_seconds', seconds, labels),
   };
+}
+
+function openClaims(
+  parts: Pick<ClaimsParts, 'journal' | 'executions' | 'leases' | 'clock'>,
+  metrics: SidecarMetrics,
+): Claims {
+  return new Claims({
+    ...parts,
+    pause: giveWay,
+    onClaim: (outcome, operations) => {
+      metrics.add('holdfast_claims_total', { outcome });
+      if (outcome === 'claimed') metrics.add('holdfast_claimed_operations_total', {}, operations);
+    },
+    onWaiting: (waiters) => metrics.set('holdfast_claims_waiting', waiters),
+  });
 }
 
 function listen(

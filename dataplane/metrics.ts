@@ -99,6 +99,16 @@ export const SIDECAR_METRICS = {
     help: 'Decisions asked for without an admission, by decision, reason and basis',
     labels: ['decision', 'reason', 'basis'],
   },
+  holdfast_claims_total: {
+    kind: 'counter',
+    help: 'Claims of workers that were answered, by what came of them: claimed, replayed, empty',
+    labels: ['outcome'],
+  },
+  holdfast_claimed_operations_total: {
+    kind: 'counter',
+    help: 'Operations that claims have taken, those that a key brought back left out',
+  },
+  holdfast_claims_waiting: { kind: 'gauge', help: 'Workers that wait for work' },
   holdfast_config_reads_total: {
     kind: 'counter',
     help: 'Reads of a config value by what was served: its value, its default, the last one, or none',

@@ -8,11 +8,11 @@ import {
   OutcomeRequestSchema,
   RESULT_BYTES_MAX,
   StartAttemptRequestSchema,
-  type Attempt,
   type EffectAnswer,
 } from '../../shared/wire/sidecar-api.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
+import { attemptOf, remainingMs } from './attempt-view.ts';
 import { scopeOf } from './guards.ts';
 import { readIdempotencyKey } from './idempotency-key.ts';
 import { operationParams } from './operation-routes.ts';
@@ -38,8 +38,6 @@ function installAttempts(app: App, { executions, leases, clock }: Parts): void {
     const leftMs = endsMs === undefined ? null : Math.max(0, endsMs - clock.now().bootMs);
     return { leaseDraining: endsMs !== undefined, leaseDrainRemainingMs: leftMs };
   };
-  const remainingMs = (operation: StoredOperation): number =>
-    Math.max(0, operation.deadlineAtMs - clock.now().wallMs);
 
   app.post(
     '/v1/operations/:id/attempts',
@@ -61,21 +59,7 @@ function installAttempts(app: App, { executions, leases, clock }: Parts): void {
         scopeOf(request),
         { supersede, key },
       );
-      const attempt: Attempt = {
-        operationId: operation.operationId,
-        attempt: operation.attempt,
-        deadlineAtMs: operation.deadlineAtMs,
-        remainingMs: remainingMs(operation),
-        heartbeatTimeoutMs: operation.heartbeatTimeoutMs,
-        leaseResource: operation.leaseResource,
-        leaseEpoch: operation.attemptLeaseEpoch,
-        leaseInGrace: operation.leaseInGrace,
-        checkpoint: operation.checkpoint,
-        effects: operation.effects,
-        policyRevision: operation.policyRevision,
-        rule: operation.rule,
-      };
-      return reply.code(changed ? 201 : 200).send(attempt);
+      return reply.code(changed ? 201 : 200).send(attemptOf(operation, clock.now()));
     },
   );
 
@@ -99,7 +83,13 @@ function installAttempts(app: App, { executions, leases, clock }: Parts): void {
         ...checkpoint,
       });
       const { operationId } = operation;
-      return { operationId, attempt, remainingMs: remainingMs(operation), ...drainOf(operation) };
+      return {
+        operationId,
+        attempt,
+        remainingMs: remainingMs(operation, clock.now()),
+        ...drainOf(operation),
+        leaseLost: executions.isLeaseLost(operation),
+      };
     },
   );
 

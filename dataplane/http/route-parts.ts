@@ -13,6 +13,7 @@ import type { LeaseTokens } from '../authority/lease-tokens.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Decisions } from '../operations/decisions.ts';
 import type { Admissions } from '../operations/admissions.ts';
+import type { Claims } from '../operations/claims.ts';
 import type { Executions } from '../operations/executions.ts';
 import type { Registers } from '../operations/registers.ts';
 import type { Reconciler } from '../recovery/reconciler.ts';
@@ -21,6 +22,7 @@ export type Parts = {
   readonly admissions: Admissions;
   readonly decisions: Decisions;
   readonly executions: Executions;
+  readonly claims: Claims;
   readonly registers: Registers;
   readonly reconciler: Pick<Reconciler, 'probeNow'>;
   readonly journal: Journal;

@@ -7,6 +7,7 @@ import { installOperationsRoutes } from '../../shared/platform/http/operations-r
 import type { App } from '../../shared/platform/http/app.ts';
 import { buildServer } from '../../shared/platform/http/server.ts';
 import { addSharedSchemas } from '../../shared/platform/http/shared-schemas.ts';
+import { ClaimAnswerSchema, ClaimedSchema } from '../../shared/wire/claim-api.ts';
 import { ConfigListSchema, ConfigValueSchema } from '../../shared/wire/config-value.ts';
 import { ApprovalVoteSchema, OperationApprovalSchema } from '../../shared/wire/approval.ts';
 import { HealthSchema } from '../../shared/wire/health.ts';
@@ -48,6 +49,7 @@ import { installBatchRoutes } from './batch-routes.ts';
 import { DecisionAnswerSchema } from '../../shared/wire/decision.ts';
 import { DECISION_TRACE_SCHEMAS } from '../../shared/wire/decision-trace.ts';
 import { installDecisionRoutes } from './decision-routes.ts';
+import { installClaimRoutes } from './claim-routes.ts';
 import { installConfigRoutes } from './config-routes.ts';
 import { quarantined } from '../journal/journal.ts';
 import { requestCheck, type GuardOptions } from './guards.ts';
@@ -66,6 +68,8 @@ const SHARED_SCHEMAS = [
   BatchItemSchema,
   BatchVerdictSchema,
   BatchVerdictsSchema,
+  ClaimAnswerSchema,
+  ClaimedSchema,
   ConfigListSchema,
   ConfigValueSchema,
   DecisionAnswerSchema,
@@ -140,6 +144,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installOperationRoutes(routes, parts);
     installBatchRoutes(routes, parts);
     installAttemptRoutes(routes, parts);
+    installClaimRoutes(routes, parts);
     installAuthorityRoutes(routes, parts);
     installConfigRoutes(routes, parts);
     installDecisionRoutes(routes, parts);

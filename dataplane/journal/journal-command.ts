@@ -2,6 +2,7 @@
  * What can be asked of the writer, and what it answers. All of it is plain data: it crosses a
  * thread.
  */
+import type { OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Outage, OutageTally, Refusal } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
@@ -29,6 +30,7 @@ export type JournalCommand = Context &
         readonly state: 'accepted' | 'awaiting_approval';
         readonly onControlLoss: string;
         readonly deadlineAtMs: number;
+        readonly action: string;
         readonly authorityEndsBootMs: number;
         /** The `Admission`: a text crosses a thread cheaply. */
         readonly admission: AdmissionText;
@@ -45,6 +47,19 @@ export type JournalCommand = Context &
         readonly operationId: string;
         readonly app: string | null;
         readonly event: LifecycleEvent;
+      }
+    /** Begins an attempt of each candidate that can still be taken, in their order, up to `limit`. */
+    | {
+        readonly type: 'claim';
+        readonly app: string;
+        readonly key: string;
+        /** Of what is asked for: the same key with another is refused. */
+        readonly fingerprint: string;
+        readonly limit: number;
+        readonly candidates: readonly {
+          readonly operationId: string;
+          readonly ownership: OwnershipVerdict | null;
+        }[];
       }
     | { readonly type: 'check_fence'; readonly resource: string; readonly epoch: number }
     | ({ readonly type: 'write_register' } & RegisterWrite)
@@ -74,6 +89,12 @@ export type JournalAnswer =
       readonly replayed: boolean;
       /** It had not ended before. */
       readonly ended: boolean;
+    }
+  /** Each with the attempt that the claim has begun; `replayed`: the key had claimed before. */
+  | {
+      readonly type: 'claimed';
+      readonly operations: readonly StoredOperation[];
+      readonly replayed: boolean;
     }
   | { readonly type: 'fence'; readonly accepted: boolean; readonly highestEpoch: number }
   /** `version` is the entry that wrote or deleted it. */

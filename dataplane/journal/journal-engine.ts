@@ -26,13 +26,10 @@ import type { AdmissionText } from '../core/admission-text.ts';
 import type { ChainPlace, JournalMemory } from '../core/journal-verdict.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import { ownedAsOf } from '../core/operation-steps.ts';
-import {
-  SETTLED_STATES,
-  hasEnded,
-  type LifecycleEvent,
-  type StoredOperation,
-} from '../core/operation-record.ts';
+import { SETTLED_STATES, hasEnded, type StoredOperation } from '../core/operation-record.ts';
 import { BodyEnds } from './body-ends.ts';
+import { ClaimTable } from './claim-table.ts';
+import { tooLate } from '../core/late-step.ts';
 import { decideRegisterWrite } from '../core/register.ts';
 import type { BatchAnswer, JournalAnswer, JournalCommand } from './journal-command.ts';
 import { FenceTable } from './fence-table.ts';
@@ -67,6 +64,7 @@ export class JournalEngine {
   readonly #keys: KeyIndex;
   readonly #ends: BodyEnds;
   readonly #registers: RegisterTable;
+  readonly #claims: ClaimTable;
   readonly #pruner: JournalPruner;
   readonly #quotas: QuotaLedger;
   readonly #outages: OutageLedger;
@@ -91,6 +89,7 @@ export class JournalEngine {
     this.#quotas = new QuotaLedger(this.#database);
     this.#outages = new OutageLedger(this.#database);
     this.#registers = new RegisterTable(this.#database);
+    this.#claims = new ClaimTable(this.#database);
     const last = this.#statements.lastEvent.get() as { seq: number; hash: string } | undefined;
     this.#seq = last?.seq ?? 0;
     this.#hash = last?.hash ?? FIRST_PREVIOUS_HASH;
@@ -242,6 +241,8 @@ export class JournalEngine {
       }
       case 'apply':
         return this.#applyEvent(command);
+      case 'claim':
+        return this.#claim(command);
       case 'check_fence':
         return this.#checkFence(command);
       case 'write_register':
@@ -316,6 +317,7 @@ export class JournalEngine {
       command.state,
       command.onControlLoss,
       command.deadlineAtMs,
+      command.action,
     );
     this.#keys.add(key, seq);
     this.#outages.noteAdmission(seq);
@@ -351,8 +353,12 @@ export class JournalEngine {
       };
     }
     const { operation } = found;
-    const stale = this.#staleOwner(operation, command.event) ?? this.#recheckOver(command.event);
-    if (stale !== null) return stale;
+    // At the last moment, as for an admission.
+    const late = tooLate(operation, command.event, {
+      bootMs: this.#clock.now().bootMs,
+      highestEpoch: (resource) => this.#fences.highest(resource),
+    });
+    if (late !== null) return { type: 'declined', code: late.code, detail: late.detail };
     const { leaseResource } = operation;
     const event = ownedAsOf(command.event, {
       bootMs: this.#clock.now().bootMs,
@@ -396,35 +402,17 @@ export class JournalEngine {
     };
   }
 
-  /** I4: control's word for an effect may have waited in the queue past the moment it was for. */
-  #recheckOver(event: LifecycleEvent): JournalAnswer | null {
-    if (event.kind !== 'begin_effect' || event.recheck === null) return null;
-    if (this.#clock.now().bootMs <= event.recheck.endsBootMs) return null;
-    const detail = `control's permit for effect ${event.name} got too old while it waited for the journal: begin it again`;
-    return { type: 'declined', code: 'control_unreachable', detail };
-  }
-
-  /** I6: a step of a guarded operation under an epoch below the highest seen here is refused. */
-  #staleOwner(operation: StoredOperation, event: LifecycleEvent): JournalAnswer | null {
-    if (
-      operation.leaseResource === null ||
-      (event.kind !== 'start_attempt' && event.kind !== 'begin_effect')
-    )
-      return null;
-    if (event.ownership?.owned !== true) return null;
-    const { epoch, endsBootMs } = event.ownership;
-    // At the last moment, as for an admission: it may have ended while this waited in the queue.
-    if (this.#clock.now().bootMs >= endsBootMs) {
-      const detail = `the lease of ${operation.leaseResource} ended while this waited for the journal`;
-      return { type: 'declined', code: 'lease_lost', detail };
-    }
-    const verdict = checkFence(this.#fences.highest(operation.leaseResource), epoch);
-    if (verdict.accepted) return null;
-    return {
-      type: 'declined',
-      code: 'stale_owner',
-      detail: `epoch ${epoch} for ${operation.leaseResource} is below ${verdict.highestEpoch}, the highest seen on this host`,
-    };
+  /** J2: what another claim of the same batch took is executing by then. */
+  #claim(command: JournalCommand & { type: 'claim' }): JournalAnswer {
+    const { app, key, now, outageId } = command;
+    const rest = { type: 'apply', app, now, outageId } as const;
+    return this.#claims.claim(command, {
+      find: (operationId) => this.#find(operationId)?.operation,
+      begin: ({ operationId, ownership }) => {
+        const event = { kind: 'start_attempt', supersede: false, key, ownership } as const;
+        return this.#applyEvent({ ...rest, operationId, event });
+      },
+    });
   }
 
   #checkFence(command: JournalCommand & { type: 'check_fence' }): JournalAnswer {

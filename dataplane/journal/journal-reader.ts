@@ -11,6 +11,7 @@ import type { Report } from '../../shared/wire/report-lines.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { QuotaNote, UnendedOperation } from '../core/quota-note.ts';
 import { WHOLE_BODY } from './body-ends.ts';
+import { ClaimQueries } from './claim-queries.ts';
 import type { JournalHead } from './journal-feed.ts';
 import { REGISTER_COLUMNS, registerOfRow } from './register-table.ts';
 import type { StoredRegister } from '../core/register.ts';
@@ -40,6 +41,7 @@ export class JournalReader {
   readonly recovery = new RecoveryReader((sql, named, ...values) =>
     this.#prepare(sql).all(named, ...values),
   );
+  #claims: ClaimQueries | null = null;
 
   constructor(path: string) {
     this.#database = openDatabase(path, { readOnly: true });
@@ -48,6 +50,12 @@ export class JournalReader {
 
   close(): void {
     this.#database.close();
+  }
+
+  /** Of a journal in service: one that is only looked at may have the schema of an earlier build. */
+  get claims(): ClaimQueries {
+    this.#claims ??= new ClaimQueries(this.#database);
+    return this.#claims;
   }
 
   newest(): JournalHead | null {

@@ -38,7 +38,8 @@ export function registerDigest(row: {
  * (`key-index.ts`). `kept_entries` and `kept_operations` are of the retention (`journal-pruner.ts`).
  * `quotas` are the windows that were counted last (`quota-ledger.ts`), `outage_tallies` what was
  * counted of each outage (`outage-ledger.ts`). The indexes on `record` have only what is unknown
- * (`reconciliation-reads.ts`).
+ * (`reconciliation-reads.ts`). `action` is what accepted work
+ * is claimed by; `claims` says what each claim took (`claim-table.ts`).
  */
 export const JOURNAL_MIGRATIONS: readonly Migration[] = [
   {
@@ -198,6 +199,26 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         tally TEXT NOT NULL
       ) STRICT, WITHOUT ROWID;
       CREATE INDEX events_of_stops ON events (seq) WHERE kind IN ('paused', 'cancelled', 'expired');
+    `,
+  },
+  {
+    version: 7,
+    name: 'claims',
+    sql: `
+      ALTER TABLE operations ADD COLUMN action TEXT;
+      UPDATE operations SET action =
+        (SELECT json_extract(admission, '$.action') FROM operation_records
+          WHERE operation_records.seq = operations.seq)
+        WHERE state IN ('accepted', 'executing', 'paused');
+      CREATE INDEX operations_claimable ON operations (app, action, deadline_at_ms) WHERE state = 'accepted';
+      CREATE TABLE claims (
+        claim INTEGER PRIMARY KEY AUTOINCREMENT,
+        app TEXT NOT NULL,
+        key TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        operation_ids TEXT NOT NULL,
+        UNIQUE (app, key)
+      ) STRICT;
     `,
   },
 ];

@@ -87,6 +87,7 @@ export class Journal implements JournalFeed {
   readonly #onBatch: (batch: { size: number; commitMs: number }) => void;
   readonly #listeners: (() => void)[] = [];
   #onEnd: (operation: StoredOperation) => void = () => undefined;
+  #onClaimable: (what: { app: string; action: string }) => void = () => undefined;
   /** As they were committed last: what is worked on now is asked for often. */
   readonly #hot = new LRUCache<string, StoredOperation>({ max: HOT_OPERATIONS_MAX });
   readonly #texts = new AdmissionTexts();
@@ -142,6 +143,11 @@ export class Journal implements JournalFeed {
     this.#onEnd = listener;
   }
 
+  /** Told of each operation that an attempt may begin of: it is accepted, for the first time or again. */
+  onClaimable(listener: (what: { app: string; action: string }) => void): void {
+    this.#onClaimable = listener;
+  }
+
   /** G5. */
   useIntake(intake: Intake): void {
     this.#intake = intake;
@@ -186,6 +192,7 @@ export class Journal implements JournalFeed {
       state: stateAtAdmission(admission),
       onControlLoss: admission.onControlLoss ?? UNSAID.onControlLoss,
       deadlineAtMs: admission.deadlineAtMs,
+      action: admission.action,
       authorityEndsBootMs,
       admission: this.#texts.textOf(admission),
       ...(quota === null ? {} : { quota }),
@@ -201,6 +208,7 @@ export class Journal implements JournalFeed {
     if (answer.recorded !== null)
       return { type: 'admitted', operation: answer.recorded, replayed: true };
     const entry = { operationId, atMs: now.wallMs, outageId };
+    this.#onClaimable(admission);
     return { type: 'admitted', operation: storedAsAdmitted(admission, entry), replayed: false };
   }
 
@@ -383,7 +391,10 @@ export class Journal implements JournalFeed {
         if (answer.type === 'applied') {
           this.#hot.set(answer.operation.operationId, answer.operation);
           if (answer.ended) this.#onEnd(answer.operation);
+          if (answer.operation.state === 'accepted') this.#onClaimable(answer.operation);
         }
+        if (answer.type === 'claimed')
+          for (const each of answer.operations) this.#hot.set(each.operationId, each);
         if (answer.type === 'pruned')
           for (const operationId of answer.operationIds) this.#hot.delete(operationId);
         resolve(answer);

@@ -21,6 +21,7 @@ type PackedAdmit = [
   outageId: string | null,
   noRoom: string | undefined,
   quota: Admit['quota'],
+  action: string,
   ownText: string,
   end: number,
   wallMs: number,
@@ -69,6 +70,7 @@ function packAdmit(command: Admit, placeOf: (text: string) => number): PackedAdm
     command.outageId,
     command.noRoom,
     command.quota,
+    command.action,
     admission.own,
     placeOf(admission.end),
     now.wallMs,
@@ -96,7 +98,7 @@ function unpackAdmit(packed: PackedAdmit, shared: readonly string[]): Admit {
     quota,
     ...last
   ] = rest;
-  const [own, end, wallMs, bootMs, bootId] = last;
+  const [action, own, end, wallMs, bootMs, bootId] = last;
   const command: Unpacked = {
     type: 'admit',
     operationId,
@@ -112,6 +114,7 @@ function unpackAdmit(packed: PackedAdmit, shared: readonly string[]): Admit {
     outageId,
     noRoom,
     quota,
+    action,
     admission: { own, end: shared[end] ?? '' },
     now: { wallMs, bootMs, bootId: shared[bootId] ?? '' },
   };

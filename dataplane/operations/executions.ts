@@ -141,6 +141,23 @@ export class Executions {
     return answer;
   }
 
+  /** As an attempt that begins now would have it; what is not held is asked for. */
+  ownershipOf(operation: StoredOperation): OwnershipVerdict | null {
+    return this.#ownership(operation, true);
+  }
+
+  /** Whether the lease under which its attempt began is gone, or another epoch of it is held. */
+  isLeaseLost(operation: StoredOperation): boolean {
+    const verdict = this.#ownership(operation, false);
+    if (verdict === null) return false;
+    return !verdict.owned || verdict.epoch !== operation.attemptLeaseEpoch;
+  }
+
+  /** Its worker is known to live now. */
+  follow(operation: StoredOperation): void {
+    this.#heartbeats.follow(operation, this.#clock.now().bootMs);
+  }
+
   #ownership(operation: StoredOperation, wanted: boolean): OwnershipVerdict | null {
     if (operation.leaseResource === null || operation.ownershipMode === null) return null;
     const verdict = ownershipAt(this.#leases.lease(operation.leaseResource), {
@@ -160,7 +177,7 @@ function notFound(operationId: string): HoldfastError {
   );
 }
 
-function declined(answer: JournalAnswer, what: string): Error {
+export function declined(answer: JournalAnswer, what: string): Error {
   if (answer.type !== 'declined')
     return new Error(`the journal answered ${answer.type} about ${what}`);
   const retry =

@@ -18,6 +18,7 @@ import { nearestWord } from '../core/nearest-word.ts';
 export const FAILPOINTS = {
   'admission.before_submit': 'an admission is decided, and the journal does not know of it',
   'admission.after_answer': 'the answer to an admission was handed to the operating system',
+  'claim.after_answer': 'the answer to a claim was handed to the operating system',
   'execution.before_submit':
     'a step of an operation was asked for; the journal does not know of it',
   'journal.before_begin': 'the writer has a batch, and its transaction has not begun',

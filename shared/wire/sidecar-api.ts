@@ -17,8 +17,7 @@ import { ResourceSchema } from './statements.ts';
 const closed = { additionalProperties: false } as const;
 const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-/** Every request over TCP carries it, so that no form of a web page and no plain proxy can. */
-export const REQUEST_HEADER = 'holdfast-request';
+export { REQUEST_HEADER } from './request-header.ts';
 export const IDEMPOTENCY_KEY_PATTERN = '^[\\x21-\\x7e]{1,200}$';
 
 export const RESULT_BYTES_MAX = 32 * 1024;
@@ -87,6 +86,9 @@ export const AttemptSchema = Type.Object(
     deadlineAtMs: wallMs(),
     remainingMs: leftMs(),
     heartbeatTimeoutMs: count(),
+    heartbeatIntervalMs: count({
+      description: 'say so often that the worker lives: two may be lost on the way',
+    }),
     leaseResource: nullable(Type.String()),
     leaseEpoch: nullable(epoch({ description: 'the fencing token to send to the target' })),
     leaseInGrace: Type.Boolean(),
@@ -115,6 +117,10 @@ export const HeartbeatSchema = Type.Object(
     leaseDrainRemainingMs: nullable(
       count({ description: 'until control gives the hand-over up, or takes the lease' }),
     ),
+    leaseLost: Type.Boolean({
+      description:
+        'the lease under which the attempt began is gone, or at another epoch: begin nothing more',
+    }),
   },
   { $id: 'Heartbeat' },
 );

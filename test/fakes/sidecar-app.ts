@@ -14,6 +14,7 @@ import { buildSidecarApp } from '../../dataplane/http/sidecar-app.ts';
 import type { Journal } from '../../dataplane/journal/journal.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
 import { Admissions } from '../../dataplane/operations/admissions.ts';
+import { Claims, type ClaimsParts } from '../../dataplane/operations/claims.ts';
 import { Decisions } from '../../dataplane/operations/decisions.ts';
 import { Approvals } from '../../dataplane/operations/approvals.ts';
 import { Custodian } from '../../dataplane/operations/custodian.ts';
@@ -41,6 +42,7 @@ export type TestSidecar = TestReconcilers & {
   readonly journal: Journal;
   readonly custodian: Custodian;
   readonly approvals: Approvals;
+  readonly claims: Claims;
   readonly clock: Clock;
   readonly rejected: string[];
   close(): Promise<void>;
@@ -70,8 +72,7 @@ export async function openTestSidecar(
   } = {},
 ): Promise<TestSidecar> {
   const directory = options.directory ?? mkdtempSync(`${tmpdir()}/sidecar-`);
-  const { fleet = NO_ALLOTMENTS } = options;
-  const clock = options.clock ?? new SystemClock();
+  const { fleet = NO_ALLOTMENTS, clock = new SystemClock() } = options;
   const random = new SystemRandom();
   const logger = createLogger({ name: 'test', level: 'silent' });
   const authority = new FakeAuthority();
@@ -106,6 +107,7 @@ export async function openTestSidecar(
     random,
     logger,
   });
+  const claims = claimsOver({ journal, executions, leases, clock });
   const status = (): SidecarStatus => statusOf(journal, authority);
   const parts: Parts = {
     admissions,
@@ -118,6 +120,7 @@ export async function openTestSidecar(
     }),
     executions,
     reconciler: reconcilers.reconciler,
+    claims,
     registers: new Registers({ journal, leases, registersMax: 3 }),
     journal,
     leases,
@@ -152,6 +155,7 @@ export async function openTestSidecar(
     custodian,
     approvals,
     ...reconcilers,
+    claims,
     clock,
     rejected,
     async close() {
@@ -161,6 +165,15 @@ export async function openTestSidecar(
       if (options.directory === undefined) rmSync(directory, { recursive: true });
     },
   };
+}
+
+function claimsOver(parts: Pick<ClaimsParts, 'journal' | 'executions' | 'leases' | 'clock'>) {
+  return new Claims({
+    ...parts,
+    pause: () => Promise.resolve(),
+    onClaim: () => undefined,
+    onWaiting: () => undefined,
+  });
 }
 
 /** What control has granted: as a test sets it by hand, or as the real upstream parts hold it. */

@@ -24,6 +24,7 @@ function admitOf(key: string, over: object = {}): JournalCommand {
     state: 'accepted',
     onControlLoss: 'pause',
     deadlineAtMs: admission.deadlineAtMs,
+    action: admission.action,
     authorityEndsBootMs,
     admission: texts.textOf(admission),
     now,
