@@ -140,7 +140,7 @@ function withCommands(detail: string): string {
     .replaceAll('GET /v1/config', '`holdfast config list`')
     .replaceAll('GET /v1/placement/groups', '`holdfast placement group list`')
     .replaceAll('GET /v1/leases', '`holdfast lease list --from control`')
-    .replaceAll('GET /v1/outages', '`holdfast outage list`')
+    .replaceAll('GET /v1/outages', '`holdfast outages`')
     .replaceAll('GET /v1/hosts', '`holdfast host list`');
 }
 

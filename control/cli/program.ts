@@ -19,6 +19,7 @@ import { addLimitsCommand } from './commands/limits.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addOperatorCommands } from './commands/operator.ts';
 import { addOutageCommands } from './commands/outage.ts';
+import { addRecoveryCommand } from './commands/recovery.ts';
 import { addPlacementCommands } from './commands/placement.ts';
 import { addPolicyCommands } from './commands/policy.ts';
 import { addRefusalCommands } from './commands/refusal.ts';
@@ -129,6 +130,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addPlacementCommands(program, context);
   addRegisterCommands(program, context);
   addOutageCommands(program, context);
+  addRecoveryCommand(program, context);
   addHostCommands(program, context);
   addFleetCommand(program, context);
   addJournalCommand(program);

@@ -20,6 +20,7 @@ import {
 import type { Journal } from '../journal/journal.ts';
 import type { Listed, ListPage, OutageSpan, Span } from '../journal/recovery-reader.ts';
 import { decodeListCursor, encodeListCursor } from './list-cursor.ts';
+import { shownEntry } from './shown-entry.ts';
 
 const FIRST_PAGE_ITEMS = 50;
 const EXPORT_PAGE_ITEMS = 100;
@@ -98,7 +99,8 @@ export async function* recoveryLines(
         afterSeq,
         limit,
       });
-      if (items.length > 0) yield recoveryPageLines({ list, items: [...items] } as RecoveryPage);
+      if (items.length > 0)
+        yield recoveryPageLines({ list, items: items.map(shownEntry) } as RecoveryPage);
       lines += items.length;
       afterSeq = nextSeq;
       await pause();

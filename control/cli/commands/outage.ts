@@ -1,21 +1,21 @@
 import type { Command } from 'commander';
 import type { ReportedOutage } from '../../../shared/wire/control-api.ts';
-import type { Operation, Outage, Refusal } from '../../../shared/wire/operation.ts';
-import type { Recovery } from '../../../shared/wire/recovery-api.ts';
+import type { Outage, OutageMoment } from '../../../shared/wire/operation.ts';
 import type { OutageBudget } from '../../../shared/wire/sidecar-api.ts';
 import { collectPages, newestOnly, type CommandContext } from '../command-context.ts';
 import type { DaemonName } from '../connections.ts';
 import type { Column, View } from '../output.ts';
 import { ageText, durationText, timeText } from '../time-text.ts';
-import { operationView } from './operation.ts';
 import { fromFlag, withPageFlags, type PageFlags } from './options.ts';
-import { refusalView } from './refusal.ts';
 
 export function addOutageCommands(program: Command, context: CommandContext): void {
   const outage = program
     .command('outage')
+    .alias('outages')
     .description('look at the times when control was out of reach');
-  withPageFlags(outage.command('list').description('list outages'))
+  withPageFlags(
+    outage.command('list', { isDefault: true }).description('list outages, newest first'),
+  )
     .addOption(fromFlag('sidecar'))
     .action(async (flags: PageFlags & { from: DaemonName }) => {
       const { output } = context;
@@ -32,15 +32,13 @@ export function addOutageCommands(program: Command, context: CommandContext): vo
         output.list(await newestOnly((limit) => context.sidecar.outages({ limit }), flags), view);
       }
     });
-  program
-    .command('recovery')
-    .description('say what became of the work over an outage, and what is left for a person')
-    .option('--outage <id>', 'which one; the last where it is not given')
-    .action(async (flags: { outage?: string }) => {
-      const recovery = await context.sidecar.recovery(
-        flags.outage === undefined ? {} : { outageId: flags.outage },
-      );
-      context.output.custom(recovery, () => printRecovery(context, recovery));
+  outage
+    .command('show <id>')
+    .description('print one outage: what changed while it lasted, and what happened in it')
+    .addHelpText('after', '\nWhat became of each operation: holdfast recovery --outage ID\n')
+    .action(async (id: string) => {
+      const shown = await context.sidecar.outage(id);
+      context.output.custom(shown, () => printOutage(context, shown));
     });
   program
     .command('outage-budget')
@@ -49,6 +47,52 @@ export function addOutageCommands(program: Command, context: CommandContext): vo
       const budget = await context.sidecar.outageBudget();
       context.output.custom(budget, () => printBudget(context, budget));
     });
+}
+
+function printOutage(context: CommandContext, outage: Outage): void {
+  const { output } = context;
+  const { outageId, fromMs, toMs, tally, moments = [], momentsOmitted } = outage;
+  const lasted = toMs === null ? `${context.age(fromMs)} so far` : ageText(toMs - fromMs);
+  output.fields([
+    ['outage', outageId],
+    ['from', timeText(fromMs)],
+    ['to', toMs === null ? 'open' : timeText(toMs)],
+    ['lasted', lasted],
+    ['cause', `${outage.cause}: ${outage.detail}`],
+    ['revision', String(outage.policyRevision ?? 'none')],
+    ['staleness', durationText(outage.stalenessMs)],
+    ...(tally === undefined
+      ? []
+      : ([
+          ['accepted before', acceptedText(tally.acceptedBefore, tally.advanced)],
+          ['admitted', String(tally.admitted)],
+          ['executed', String(tally.executed)],
+          ['stopped', String(tally.stopped)],
+          ['refused', refusedText(tally)],
+          ['became unknown', String(tally.unknown)],
+        ] as const)),
+  ]);
+  if (moments.length === 0) return;
+  output.line();
+  output.table(moments, [
+    { header: 'TIME', value: ({ atMs }: OutageMoment) => timeText(atMs) },
+    { header: 'WHAT', value: ({ kind }) => kind },
+    { header: 'CAUSE', value: ({ cause }) => cause },
+    { header: 'REVISION', value: ({ policyRevision }) => String(policyRevision ?? '') },
+    { header: 'STALENESS', value: ({ stalenessMs }) => durationText(stalenessMs) },
+    { header: 'DETAIL', value: ({ detail }) => detail },
+  ]);
+  if (momentsOmitted !== undefined) output.note(`${momentsOmitted} others before the last`);
+}
+
+/** How many were unfinished when it began, and what became of them. */
+export function acceptedText(accepted: number, advanced: number): string {
+  return accepted === 0 ? '0' : `${accepted}, of which ${advanced} got on`;
+}
+
+function refusedText({ refused, refusedByReason }: NonNullable<Outage['tally']>): string {
+  const reasons = Object.entries(refusedByReason).map(([reason, count]) => `${reason} ${count}`);
+  return reasons.length === 0 ? String(refused) : `${refused} (${reasons.join(', ')})`;
 }
 
 export function outageView(context: CommandContext): View<Outage> {
@@ -68,73 +112,6 @@ export function outageView(context: CommandContext): View<Outage> {
       { header: 'DETAIL', value: ({ detail }) => detail },
     ],
   };
-}
-
-const endText = ({ toMs }: Outage): string => (toMs === null ? 'now' : timeText(toMs));
-
-function printRecovery(context: CommandContext, recovery: Recovery): void {
-  const { output } = context;
-  const { outage, tally, verdict, summary } = recovery;
-  const reasons = Object.entries(tally.refusedByReason).map(
-    ([reason, count]) => `${reason} ${count}`,
-  );
-  const outageText =
-    outage === null
-      ? 'none'
-      : `${outage.outageId}, ${timeText(outage.fromMs)} to ${endText(outage)}`;
-  output.fields([
-    ['outage', outageText],
-    ['verdict', verdict],
-    ['summary', summary],
-    ['accepted before', String(tally.acceptedBefore)],
-    ['admitted during', String(tally.admittedDuring)],
-    ['ended during', String(tally.executedDuring)],
-    ['stopped during', String(tally.stoppedDuring)],
-    [
-      'refused during',
-      `${tally.refusedDuring}${reasons.length === 0 ? '' : ` (${reasons.join(', ')})`}`,
-    ],
-    ['to reconcile', String(tally.needsReconciliation)],
-    ['unreported', String(tally.unreported)],
-  ]);
-  const operations = operationView(context);
-  printListing(context, 'Needs reconciliation', recovery.needsReconciliation, operations);
-  printListing(
-    context,
-    'Accepted before, unfinished when it began',
-    recovery.acceptedBefore,
-    operations,
-  );
-  printListing(context, 'Went on during it', recovery.continued, operations);
-  printListing(context, 'Stopped', recovery.stopped, operations);
-  printListing(context, 'Refused', recovery.refused, refusalView(context));
-  if (recovery.needsReconciliation.count > 0) {
-    output.note(
-      'settle each with: holdfast op resolve ID --outcome succeeded|failed --reason TEXT',
-    );
-  }
-}
-
-type Listing<T> = {
-  readonly count: number;
-  readonly oldestMs: number | null;
-  readonly items: readonly T[];
-  readonly truncated: boolean;
-};
-
-function printListing<T extends Operation | Refusal>(
-  context: CommandContext,
-  title: string,
-  listing: Listing<T>,
-  view: View<T>,
-): void {
-  const { output } = context;
-  if (listing.count === 0) return;
-  const oldest = listing.oldestMs === null ? '' : `, the oldest ${ageText(listing.oldestMs)} old`;
-  output.line();
-  output.heading(`${title}: ${listing.count}${oldest}`);
-  output.table(listing.items, view.columns);
-  if (listing.truncated) output.note(`only ${listing.items.length} of ${listing.count} are shown`);
 }
 
 type BudgetLine = OutageBudget['items'][number];
