@@ -192,7 +192,7 @@ const operationOf = (key: string) => ({
   attributes: { amount: 20, currency: 'EUR' },
 });
 
-function admission(token: string, key: string): Buffer {
+export function admission(token: string, key: string): Buffer {
   return post('/v1/operations', token, JSON.stringify(operationOf(key)), {
     'Idempotency-Key': key,
     'Content-Type': 'application/json',

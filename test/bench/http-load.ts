@@ -12,6 +12,10 @@ export type LoadOptions = {
   readonly request: (index: number) => Buffer;
   /** Called with each answer's status and, where it is not the expected one, its text. */
   readonly expectedStatus: number;
+  /** So many, evenly, whatever the answers take: latency is then from when one was due. */
+  readonly perSecond?: number;
+  /** Ends the load before all requests are sent. */
+  readonly isOver?: () => boolean;
 };
 
 export type LoadResult = {
@@ -25,27 +29,33 @@ export type LoadResult = {
 };
 
 export async function load(options: LoadOptions): Promise<LoadResult> {
-  const latenciesMs = new Float64Array(options.requests);
+  const latencies: number[] = [];
   const unexpected: Record<string, number> = {};
+  const { isOver = () => false, perSecond } = options;
   let next = 0;
   const startedMs = performance.now();
   const connections = Array.from({ length: options.connections }, async () => {
     const connection = await Connection.open(options.port);
-    for (let index = next++; index < options.requests; index = next++) {
-      const sentMs = performance.now();
+    for (let index = next++; index < options.requests && !isOver(); index = next++) {
+      let sentMs = performance.now();
+      if (perSecond !== undefined) {
+        const dueMs = startedMs + (index * 1_000) / perSecond;
+        if (dueMs > sentMs) await new Promise((resolve) => setTimeout(resolve, dueMs - sentMs));
+        sentMs = dueMs;
+      }
       const status = await connection.exchange(options.request(index));
-      latenciesMs[index] = performance.now() - sentMs;
+      latencies.push(performance.now() - sentMs);
       if (status !== options.expectedStatus) unexpected[status] = (unexpected[status] ?? 0) + 1;
     }
     connection.close();
   });
   await Promise.all(connections);
   const seconds = (performance.now() - startedMs) / 1_000;
-  latenciesMs.sort();
+  const latenciesMs = Float64Array.from(latencies).toSorted();
   return {
-    requests: options.requests,
+    requests: latencies.length,
     seconds,
-    perSecond: options.requests / seconds,
+    perSecond: latencies.length / seconds,
     p50Ms: percentile(latenciesMs, 0.5),
     p99Ms: percentile(latenciesMs, 0.99),
     unexpected,

@@ -4,8 +4,11 @@ import { benchActivate } from './activate.ts';
 import { benchAdmit } from './admit.ts';
 import { benchDecide, type DecideFigures } from './decide.ts';
 import { decideTable } from './decide-table.ts';
+import { benchDrain } from './drain.ts';
 import { benchGrowth } from './growth.ts';
+import { benchIdle } from './idle.ts';
 import { benchLeases } from './leases.ts';
+import { benchOutage } from './outage.ts';
 import { benchPublish } from './publish.ts';
 
 const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections N] [--json]
@@ -19,6 +22,10 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
            costs [--rules 10,100,1000,10000] [--no-rivals]; installs the two once, into a cache
   activate a revision put in force by the sidecar: time, and longest delay of its event loop
            [--rules 1000,10000]
+  outage   admission with control up, killed, a black hole, hanging, and answering 500, in turns
+  drain    a backlog of reports going up, and the admissions meanwhile [--events 1000000] [--load 0.25]
+  idle     the sidecar's own processor time when nothing is asked of it, in the same states of control
+           [--seconds 30]
   publish  a publication of 1,000 rules with and without the replay of 10,000 decisions
 `;
 
@@ -29,6 +36,9 @@ const { values, positionals } = parseArgs({
     requests: { type: 'string', default: '20000' },
     connections: { type: 'string', default: '64' },
     sizes: { type: 'string', default: '10000,1000000,5000000' },
+    seconds: { type: 'string', default: '30' },
+    events: { type: 'string', default: '1000000' },
+    load: { type: 'string', default: '0.25' },
     sidecars: { type: 'string', default: '10000' },
     rules: { type: 'string', default: '10,100,1000,10000' },
     'no-rivals': { type: 'boolean', default: false },
@@ -58,6 +68,17 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
       say,
     }),
   activate: () => benchActivate({ rules: numbers(values.rules), rounds, say }),
+  outage: () => benchOutage({ rounds, requests, connections, say }),
+  idle: () => benchIdle({ seconds: Number(values.seconds), say }),
+  drain: () =>
+    benchDrain({
+      events: Number(values.events),
+      loadPart: Number(values.load),
+      rounds,
+      requests,
+      connections,
+      say,
+    }),
   publish: () => benchPublish({ rules: 1_000, decisions: 10_000, rounds, say }),
 };
 
@@ -68,6 +89,8 @@ const isWrong = [
   requests,
   connections,
   Number(values.sidecars),
+  Number(values.events),
+  Number(values.seconds),
   ...numbers(values.sizes),
   ...numbers(values.rules),
 ]
