@@ -30,6 +30,7 @@ import { HostSync } from './hosts/host-sync.ts';
 import { ReconnectGate } from './hosts/reconnect-gate.ts';
 import { describeFleetHealth } from './http/fleet-health-routes.ts';
 import { describeHealth } from './http/health-routes.ts';
+import { SilenceWatch } from './hosts/silence-watch.ts';
 import { buildApp } from './http/app.ts';
 import type { RouteAccess } from './http/access.ts';
 import { AssignmentTable } from './leases/assignment-table.ts';
@@ -48,6 +49,7 @@ import { ProposalDesk } from './policy/proposal-desk.ts';
 import { PublicationDesk } from './policy/publication-desk.ts';
 import { PublicationReporter } from './policy/publication-reporter.ts';
 import { RolloutDriver } from './policy/rollout-driver.ts';
+import { ParkedEvents } from './reports/parked-events.ts';
 import { ReportIntake } from './reports/report-intake.ts';
 import { openSigningKeys, type SigningKeys } from './signing-keys.ts';
 import type { ControlStore } from './store/control-store.ts';
@@ -128,7 +130,8 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     floors,
   };
   const shells = await buildShells(base, store, start);
-  const { feed, driver, placement, watch } = shells;
+  const { feed, driver, placement, watch, silences } = shells;
+  await silences.open(start.run);
   const appPorts = {
     ...base,
     ...shells,
@@ -149,6 +152,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
         await describeHealth(appPorts);
         await describeFleetHealth(appPorts);
       });
+      silences.start();
       await app.listen({
         ...config.listen,
         backlog: LISTEN_BACKLOG,
@@ -164,6 +168,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
       await app.close();
       await placement.stop();
       await watch.stop();
+      await silences.stop();
       await store.close();
       ended.resolve();
     },
@@ -185,6 +190,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
   const driver = new RolloutDriver({ ...base, store, publisher, book, feed });
   const reporter = new PublicationReporter({ store: store.reports, clock });
   const publications = new PublicationDesk({ ...base, store, publisher, reporter, driver, feed });
+  const silences = new SilenceWatch({ ...base, store: store.outages });
   const allotter = new Allotter({
     ...base,
     store: store.allotments,
@@ -197,6 +203,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     lessor,
     leaseDesk,
     placement,
+    silences,
     placementDesk: new PlacementDesk({ store, placement, clock, book }),
     allotter,
     publisher,
@@ -209,8 +216,19 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     authenticator: new HostAuthenticator({ ...base, store: store.hosts }),
     desk: new EnrolmentDesk({ ...base, store: store.hosts }),
     reconnects: new ReconnectGate(base),
-    sync: new HostSync({ ...base, store, lessor, allotter, driver, book, healthBook, placement }),
+    sync: new HostSync({
+      ...base,
+      store,
+      lessor,
+      allotter,
+      driver,
+      book,
+      healthBook,
+      placement,
+      silences,
+    }),
     intake: new ReportIntake({ ...base, store }),
+    parked: new ParkedEvents({ clock, store: store.parked }),
   };
 }
 

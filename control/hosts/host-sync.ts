@@ -24,6 +24,7 @@ import type { HostBook } from '../policy/host-book.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ControlStore, HostRecord, SyncedHost } from '../store/control-store.ts';
 import type { HealthBook } from './health-book.ts';
+import type { SilenceWatch } from './silence-watch.ts';
 import type { HostCaller } from './host-authenticator.ts';
 
 type Ports = {
@@ -33,6 +34,7 @@ type Ports = {
   readonly book: HostBook;
   readonly healthBook: HealthBook;
   readonly placement: Placement;
+  readonly silences: Pick<SilenceWatch, 'heard'>;
   readonly allotter: Allotter;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
@@ -71,6 +73,7 @@ export class HostSync {
       this.#ports.healthBook.note(host.hostId, request.health, this.#ports.clock.now());
       driver.noteSync(facts);
       placement.heard(host.hostId);
+      this.#ports.silences.heard(host.hostId);
       const allotments = await this.#allot(caller, request, isOfThisRun);
       const answer: SyncAnswer = {
         nonce: claims.nonce,

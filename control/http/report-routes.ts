@@ -5,20 +5,27 @@ import {
   ReportedOperationDetailSchema,
   ReportedOperationSchema,
   ReportedOperationsQuerySchema,
-  ReportedOutageSchema,
   ReportedRefusalSchema,
+  RereadAnswerSchema,
   UnreadableEventSchema,
   type ReportedOperation,
 } from '../../shared/wire/control-api.ts';
 import type { ProjectedOperation } from '../core/operation-projection.ts';
+import type { ParkedEvents } from '../reports/parked-events.ts';
+import { HoldfastError } from '../../shared/wire/problem.ts';
+import { actorOf } from './access.ts';
 import type { Page, ReportStore } from '../store/control-store.ts';
 import { PROBLEMS, notFound, pageOf, pageRequest } from './route-schemas.ts';
 
 const viewer = { access: { kind: 'operator', role: 'viewer' } } as const;
 const EVENTS_SHOWN_MAX = 1_000;
 
-export function installReportRoutes(app: App, ports: { store: ReportStore }): void {
+export function installReportRoutes(
+  app: App,
+  ports: { store: ReportStore; parked: ParkedEvents },
+): void {
   const { store } = ports;
+  installReread(app, ports.parked);
   app.get(
     '/v1/operations',
     {
@@ -67,18 +74,6 @@ export function installReportRoutes(app: App, ports: { store: ReportStore }): vo
     async (request) => shown(await store.listRefusals(pageRequest(request.query)), (item) => item),
   );
   app.get(
-    '/v1/outages',
-    {
-      config: viewer,
-      schema: {
-        summary: 'Outages as hosts have reported them, newest first',
-        querystring: PageQuerySchema,
-        response: { 200: pageOf(ReportedOutageSchema), ...PROBLEMS },
-      },
-    },
-    async (request) => shown(await store.listOutages(pageRequest(request.query)), (item) => item),
-  );
-  app.get(
     '/v1/unreadable-events',
     {
       config: viewer,
@@ -90,6 +85,37 @@ export function installReportRoutes(app: App, ports: { store: ReportStore }): vo
     },
     async (request) =>
       shown(await store.listUnreadable(pageRequest(request.query)), (item) => item),
+  );
+}
+
+const PLACE = /^[0-9]{1,15}$/;
+
+function installReread(app: App, parked: ParkedEvents): void {
+  app.post(
+    '/v1/unreadable-events::reread',
+    {
+      config: { access: { kind: 'operator', role: 'operator' } },
+      schema: {
+        summary: 'Read again what could not be read, as after an upgrade; at most 10,000 at once',
+        querystring: Type.Object(
+          { cursor: PageQuerySchema.properties.cursor },
+          { additionalProperties: false },
+        ),
+        response: { 200: RereadAnswerSchema, ...PROBLEMS },
+      },
+    },
+    async (request) => {
+      const { cursor = '0' } = request.query;
+      if (!PLACE.test(cursor))
+        throw new HoldfastError('invalid_request', 'the cursor is not one that this gave', {
+          errors: [{ path: 'query:cursor', message: 'is not a cursor of this' }],
+        });
+      const { nextPlace, ...counts } = await parked.readAgain(
+        Number(cursor),
+        actorOf(request.caller),
+      );
+      return { ...counts, nextCursor: nextPlace === null ? null : String(nextPlace) };
+    },
   );
 }
 

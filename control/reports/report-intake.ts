@@ -20,6 +20,7 @@ import {
   type EventSource,
   type ProjectedOperation,
 } from '../core/operation-projection.ts';
+import { OutageTallies } from '../core/outage-tally.ts';
 import { checkContinuity, type ReportPosition } from '../core/report-continuity.ts';
 import type { HostCaller } from '../hosts/host-authenticator.ts';
 import type { ControlMetrics } from '../metrics.ts';
@@ -198,7 +199,7 @@ function* firstForged(events: readonly ReportedEvent[]): Steps<number | null> {
   return null;
 }
 
-type Projection = Pick<ReportWrite, 'events' | 'operations' | 'refusals' | 'outages'>;
+type Projection = Pick<ReportWrite, 'events' | 'operations' | 'refusals' | 'outages' | 'tallies'>;
 
 /** `known` are the operations that the events are about, as they are stored. */
 function* projectSteps(
@@ -209,6 +210,7 @@ function* projectSteps(
   const changed = new Map<string, ProjectedOperation>();
   const refusals: Refusal[] = [];
   const outages: Outage[] = [];
+  const tallies = new OutageTallies();
   const events: StoredEvent[] = [];
   for (const [index, event] of reported.entries()) {
     if (index % EVENTS_BETWEEN_PAUSES === 0) yield;
@@ -221,13 +223,16 @@ function* projectSteps(
     const projected = projectEvent(operation, reading.event, source);
     const problem = projected.kind === 'unreadable' ? projected.problem : null;
     events.push({ event, problem });
+    if (problem === null)
+      tallies.count(event, projected.kind === 'refusal' ? projected.refusal.count : 1);
     if (projected.kind === 'operation') {
       known.set(projected.operation.operationId, projected.operation);
       changed.set(projected.operation.operationId, projected.operation);
     } else if (projected.kind === 'refusal') refusals.push(projected.refusal);
     else if (projected.kind === 'outage') outages.push(projected.outage);
   }
-  return { events, operations: [...changed.values()], refusals, outages };
+  const operations = [...changed.values()];
+  return { events, operations, refusals, outages, tallies: tallies.all };
 }
 
 function lossEntry(

@@ -15,7 +15,6 @@ import type {
   Host,
   Operator,
   PolicyRevision,
-  ReportedOutage,
   ReportedRefusal,
   UnreadableEvent,
 } from '../../shared/wire/control-api.ts';
@@ -31,6 +30,9 @@ import type { Budget, BudgetState } from '../core/allotments.ts';
 import type { LeaseRecord, Lessor } from '../core/lease-transition.ts';
 import type { ProjectedOperation } from '../core/operation-projection.ts';
 import type { ReportPosition } from '../core/report-continuity.ts';
+import type { OutageTally } from '../core/outage-tally.ts';
+import type { OutageStore } from './outage-store.ts';
+import type { ParkedStore } from './parked-store.ts';
 
 export type AuditDraft = Pick<AuditEntry, 'atMs' | 'actor' | 'action' | 'target' | 'detail'>;
 
@@ -289,6 +291,8 @@ export type ReportWrite = {
   readonly operations: readonly ProjectedOperation[];
   readonly refusals: readonly Refusal[];
   readonly outages: readonly Outage[];
+  /** By outage: what these events add to it. */
+  readonly tallies: ReadonlyMap<string, OutageTally>;
   readonly audit: readonly AuditDraft[];
 };
 
@@ -311,7 +315,6 @@ export interface ReportStore {
   listOperations(filter: OperationFilter, page: PageRequest): Promise<Page<ProjectedOperation>>;
   eventsOf(operationId: string, limit: number): Promise<readonly JournalEvent[]>;
   listRefusals(page: PageRequest): Promise<Page<ReportedRefusal>>;
-  listOutages(page: PageRequest): Promise<Page<ReportedOutage>>;
   listUnreadable(page: PageRequest): Promise<Page<UnreadableEvent>>;
   countByState(): Promise<Readonly<Record<string, number>>>;
   countUnreadable(): Promise<number>;
@@ -364,6 +367,8 @@ export interface ControlStore {
   readonly placement: PlacementStore;
   readonly allotments: AllotmentStore;
   readonly reports: ReportStore;
+  readonly outages: OutageStore;
+  readonly parked: ParkedStore;
   readonly operators: OperatorStore;
   readonly audit: AuditStore;
   readonly rollouts: RolloutStore;

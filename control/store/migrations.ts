@@ -218,4 +218,32 @@ CREATE TABLE allotments (
 ) STRICT;
 `,
   },
+  {
+    version: 7,
+    name: 'outages as control has seen them, and what hosts did in theirs',
+    sql: `
+CREATE TABLE control_runs (
+  run INTEGER PRIMARY KEY,
+  started_at_ms INTEGER NOT NULL,
+  alive_at_ms INTEGER NOT NULL,
+  ended_at_ms INTEGER
+) STRICT;
+
+CREATE TABLE own_outages (
+  outage_id TEXT PRIMARY KEY,
+  host_id TEXT REFERENCES hosts (host_id),
+  from_ms INTEGER NOT NULL,
+  to_ms INTEGER,
+  detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX own_outages_open ON own_outages (host_id) WHERE to_ms IS NULL;
+
+CREATE TABLE outage_tallies (
+  outage_id TEXT NOT NULL,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  tally TEXT NOT NULL,
+  PRIMARY KEY (outage_id, host_id)
+) STRICT, WITHOUT ROWID;
+`,
+  },
 ];

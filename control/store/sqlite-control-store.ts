@@ -8,6 +8,8 @@ import { SqliteConnection, textOf } from './sqlite-connection.ts';
 import { sqliteHostStore } from './sqlite-hosts.ts';
 import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
 import { sqliteAuditStore, sqliteOperatorStore } from './sqlite-operators.ts';
+import { sqliteOutageStore } from './sqlite-outages.ts';
+import { sqliteParkedStore } from './sqlite-parked.ts';
 import { sqlitePlacementStore } from './sqlite-placement.ts';
 import { sqlitePolicyStore } from './sqlite-policy.ts';
 import { sqliteProposalStore } from './sqlite-proposals.ts';
@@ -31,6 +33,8 @@ export function openSqliteControlStore(path: string, pace: CommitPace = SYSTEM_P
     placement: sqlitePlacementStore(connection),
     allotments: sqliteAllotmentStore(connection),
     reports: sqliteReportStore(connection),
+    outages: sqliteOutageStore(connection),
+    parked: sqliteParkedStore(connection),
     operators: sqliteOperatorStore(connection),
     audit: sqliteAuditStore(connection),
     rollouts: sqliteRolloutStore(connection),

@@ -1,7 +1,8 @@
-import type {
-  ReportedOutage,
-  ReportedRefusal,
-  UnreadableEvent,
+import {
+  UNREADABLE_TEXT_MAX,
+  type ReportedOutage,
+  type ReportedRefusal,
+  type UnreadableEvent,
 } from '../../shared/wire/control-api.ts';
 import type { JournalEvent } from '../../shared/wire/operation.ts';
 import type { ProjectedOperation } from '../core/operation-projection.ts';
@@ -14,6 +15,7 @@ import {
   type Row,
   type SqliteConnection,
 } from './sqlite-connection.ts';
+import { addToTallies } from './sqlite-outages.ts';
 import { listDecisions, listUnfinished } from './sqlite-decisions.ts';
 
 export function sqliteReportStore(connection: SqliteConnection): ReportStore {
@@ -50,10 +52,7 @@ export function sqliteReportStore(connection: SqliteConnection): ReportStore {
           )
           .map(readEvent),
       ),
-    listRefusals: (page) =>
-      connection.read(() => listRecords<ReportedRefusal>(connection, 'refusal', page)),
-    listOutages: (page) =>
-      connection.read(() => listRecords<ReportedOutage>(connection, 'outage', page)),
+    listRefusals: (page) => connection.read(() => listRefusals(connection, page)),
     listUnreadable: (page) => connection.read(() => listUnreadable(connection, page)),
     countByState: () =>
       connection.read(() => {
@@ -108,28 +107,37 @@ function appendReport(connection: SqliteConnection, write: ReportWrite): void {
       problem,
     ]);
   }
-  for (const operation of write.operations) {
-    connection.change(
-      `INSERT INTO operations VALUES (?, ?, ?, ?) ON CONFLICT (operation_id)
-       DO UPDATE SET state = excluded.state, record = excluded.record`,
-      [operation.operationId, operation.hostId, operation.state, JSON.stringify(operation)],
-    );
-  }
-  for (const refusal of write.refusals) {
-    connection.change('INSERT INTO refusals VALUES (?, ?, ?) ON CONFLICT DO NOTHING', [
-      refusal.refusalId,
-      hostId,
-      JSON.stringify({ ...refusal, hostId }),
-    ]);
-  }
-  for (const outage of write.outages) {
-    connection.change(
-      `INSERT INTO outages VALUES (?, ?, ?) ON CONFLICT (outage_id, host_id)
-       DO UPDATE SET record = excluded.record`,
-      [outage.outageId, hostId, JSON.stringify({ ...outage, hostId })],
-    );
-  }
+  for (const operation of write.operations) putOperation(connection, operation);
+  for (const refusal of write.refusals) putRefusal(connection, { ...refusal, hostId });
+  for (const outage of write.outages) putOutage(connection, { ...outage, hostId });
+  addToTallies(connection, hostId, write.tallies);
   connection.appendAudit(write.audit);
+}
+
+export function putOperation(connection: SqliteConnection, operation: ProjectedOperation): void {
+  const { operationId, hostId, state } = operation;
+  connection.change(
+    `INSERT INTO operations VALUES (?, ?, ?, ?) ON CONFLICT (operation_id)
+     DO UPDATE SET state = excluded.state, record = excluded.record`,
+    [operationId, hostId, state, JSON.stringify(operation)],
+  );
+}
+
+export function putRefusal(connection: SqliteConnection, refusal: ReportedRefusal): void {
+  const { refusalId, hostId } = refusal;
+  connection.change('INSERT INTO refusals VALUES (?, ?, ?) ON CONFLICT DO NOTHING', [
+    refusalId,
+    hostId,
+    JSON.stringify(refusal),
+  ]);
+}
+
+export function putOutage(connection: SqliteConnection, outage: ReportedOutage): void {
+  connection.change(
+    `INSERT INTO outages VALUES (?, ?, ?) ON CONFLICT (outage_id, host_id)
+     DO UPDATE SET record = excluded.record`,
+    [outage.outageId, outage.hostId, JSON.stringify(outage)],
+  );
 }
 
 /**
@@ -162,24 +170,19 @@ function listOperations(connection: SqliteConnection, filter: OperationFilter, p
 /** Sorts after every id. */
 const AFTER_ALL = '\u{10ffff}';
 
-function listRecords<T>(
-  connection: SqliteConnection,
-  noun: 'refusal' | 'outage',
-  page: PageRequest,
-) {
-  const id = `${noun}_id`;
+function listRefusals(connection: SqliteConnection, page: PageRequest) {
   return toPage(
     page,
     (limit, after) => {
       const [lastId = AFTER_ALL, lastHost = AFTER_ALL] = after?.split(' ') ?? [];
       return connection.all(
-        `SELECT * FROM ${noun}s WHERE (${id}, host_id) < (?, ?)
-         ORDER BY ${id} DESC, host_id DESC LIMIT ?`,
+        `SELECT * FROM refusals WHERE (refusal_id, host_id) < (?, ?)
+         ORDER BY refusal_id DESC, host_id DESC LIMIT ?`,
         [lastId, lastHost, limit],
       );
     },
-    (row) => readRecord<T>(row),
-    (row) => `${textOf(row, id)} ${textOf(row, 'host_id')}`,
+    (row) => readRecord<ReportedRefusal>(row),
+    (row) => `${textOf(row, 'refusal_id')} ${textOf(row, 'host_id')}`,
   );
 }
 
@@ -201,6 +204,7 @@ function listUnreadable(connection: SqliteConnection, page: PageRequest) {
       atMs: numberOf(row, 'at_ms'),
       receivedAtMs: numberOf(row, 'received_at_ms'),
       problem: textOf(row, 'problem'),
+      bodyText: textOf(row, 'body').slice(0, UNREADABLE_TEXT_MAX),
     }),
     (row) => String(numberOf(row, 'place')),
   );

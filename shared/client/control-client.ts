@@ -21,9 +21,12 @@ import type {
   ReportedOperationDetail,
   ReportedOutage,
   ReportedRefusal,
+  RereadAnswer,
   RevokeRequest,
   TransferRequest,
+  UnreadableEvent,
 } from '../wire/control-api.ts';
+import type { FleetOutage, FleetOutageDetail, FleetOutagesQuery } from '../wire/fleet-outages.ts';
 import type { Allotment } from '../wire/allotments.ts';
 import type { PolicyDecision } from '../wire/decision.ts';
 import type { DecisionInput } from '../wire/policy-document.ts';
@@ -279,8 +282,33 @@ export class ControlClient {
     return this.#get('/v1/refusals', query);
   }
 
+  /** As hosts have reported them. */
   outages(query: PageQuery = {}): Promise<Page<ReportedOutage>> {
-    return this.#get('/v1/outages', query);
+    return this.#get('/v1/outages', { ...query, seenBy: 'host' });
+  }
+
+  /** Also those that control has seen by itself. */
+  fleetOutages(query: FleetOutagesQuery = {}): Promise<Page<FleetOutage>> {
+    const { open, ...rest } = query;
+    return this.#get('/v1/outages', {
+      ...rest,
+      ...(open === undefined ? {} : { open: `${open}` }),
+    });
+  }
+
+  fleetOutage(outageId: string, hostId?: string): Promise<FleetOutageDetail> {
+    const query = hostId === undefined ? {} : { host: hostId };
+    return this.#get(`/v1/outages/${encodeURIComponent(outageId)}`, query);
+  }
+
+  unreadableEvents(query: PageQuery = {}): Promise<Page<UnreadableEvent>> {
+    return this.#get('/v1/unreadable-events', query);
+  }
+
+  /** Go on with `nextCursor` until it is `null`. */
+  rereadEvents(cursor?: string): Promise<RereadAnswer> {
+    const query = cursor === undefined ? '' : `?cursor=${encodeURIComponent(cursor)}`;
+    return this.#caller.body({ method: 'POST', path: `/v1/unreadable-events:reread${query}` });
   }
 
   audit(query: PageQuery = {}): Promise<Page<AuditEntry>> {

@@ -297,6 +297,8 @@ export const ReportedOperationDetailSchema = Type.Object(
 );
 export type ReportedOperationDetail = Static<typeof ReportedOperationDetailSchema>;
 
+export const UNREADABLE_TEXT_MAX = 1_000;
+
 /**
  * An event that control stored as it came and could not read: the rest of the stream went on
  * without it.
@@ -311,10 +313,23 @@ export const UnreadableEventSchema = Type.Object(
     atMs: wallMs(),
     receivedAtMs: wallMs(),
     problem: Type.String(),
+    bodyText: Type.String({
+      description: `its body as it came, the first ${UNREADABLE_TEXT_MAX} characters; all of it is kept`,
+    }),
   },
   { $id: 'UnreadableEvent' },
 );
 export type UnreadableEvent = Static<typeof UnreadableEventSchema>;
+
+export const RereadAnswerSchema = Type.Object(
+  {
+    read: count({ description: 'events that are part of what they are about now' }),
+    left: count({ description: 'events that still cannot be read' }),
+    nextCursor: nullable(Type.String({ description: 'there are more: ask again with it' })),
+  },
+  { $id: 'RereadAnswer' },
+);
+export type RereadAnswer = Static<typeof RereadAnswerSchema>;
 
 export const REPORT_EVENTS_MAX = 500;
 export const REPORT_BYTES_MAX = 8 * 1024 * 1024;

@@ -400,6 +400,7 @@ function reportsAndOperators(at: Subject): void {
       operations: [],
       refusals: [],
       outages: [],
+      tallies: new Map(),
       audit: [],
     };
     expect(await at.store.reports.append(write)).toBe('ok');

@@ -193,6 +193,7 @@ export class SigningHost {
     kind: string,
     body: Record<string, unknown>,
     operationId: string | null = null,
+    outageId: string | null = null,
   ): JournalEvent {
     const previousHash = this.#journal.at(-1)?.hash ?? FIRST_PREVIOUS_HASH;
     const content = {
@@ -200,7 +201,7 @@ export class SigningHost {
       atMs: this.#world.clock.now().wallMs,
       kind: kind as JournalEvent['kind'],
       operationId,
-      outageId: null,
+      outageId,
       body,
     };
     const event = { ...content, previousHash, hash: eventHash(previousHash, content) };

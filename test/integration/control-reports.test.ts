@@ -305,7 +305,9 @@ describe('I12: reports', () => {
     host.record('outage_closed', { outage: { ...outage, toMs: 9 } });
     host.record('policy_activated', { policyRevision: 2 });
     await host.reported(host.journal());
-    expect(await shown('/v1/outages')).toEqual([{ ...outage, toMs: 9, hostId: host.id }]);
+    expect(await shown('/v1/outages?seenBy=host')).toEqual([
+      { ...outage, toMs: 9, seenBy: 'host', hostId: host.id, hostName: host.name },
+    ]);
     expect(await shown('/v1/refusals')).toMatchObject([
       { refusalId: 'ref_1', hostId: host.id, reason: 'denied' },
     ]);

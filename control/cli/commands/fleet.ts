@@ -2,14 +2,17 @@ import type { Command } from 'commander';
 import type { FleetHost } from '../../../shared/wire/rollout.ts';
 import { collectPages, type CommandContext } from '../command-context.ts';
 import type { View } from '../output.ts';
+import { addFleetOutageCommands } from './fleet-outages.ts';
+import { addUnreadableCommands } from './fleet-unreadable.ts';
 import { withPageFlags, type PageFlags } from './options.ts';
 
 export function addFleetCommand(program: Command, context: CommandContext): void {
-  withPageFlags(
-    program
-      .command('fleet')
-      .description('list which host runs which revision, and why it does not run its target'),
-  ).action(async (flags: PageFlags) => {
+  const fleet = program
+    .command('fleet')
+    .description('list which host runs which revision, and why it does not run its target');
+  addFleetOutageCommands(fleet, context);
+  addUnreadableCommands(fleet, context);
+  withPageFlags(fleet).action(async (flags: PageFlags) => {
     const { output, control } = context;
     output.list(await collectPages((query) => control.fleet(query), flags), fleetView(context));
   });

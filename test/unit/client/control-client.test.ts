@@ -84,7 +84,11 @@ describe('paths', () => {
     ],
     ['operation', (c) => c.operation('op_1'), 'GET /v1/operations/op_1'],
     ['refusals', (c) => c.refusals(), 'GET /v1/refusals'],
-    ['outages', (c) => c.outages(), 'GET /v1/outages'],
+    ['outages', (c) => c.outages(), 'GET /v1/outages?seenBy=host'],
+    ['unreadableEvents', (c) => c.unreadableEvents(), 'GET /v1/unreadable-events'],
+    ['rereadEvents', (c) => c.rereadEvents('7'), 'POST /v1/unreadable-events:reread?cursor=7'],
+    ['fleetOutages', (c) => c.fleetOutages({ open: true }), 'GET /v1/outages?open=true'],
+    ['fleetOutage', (c) => c.fleetOutage('out_1'), 'GET /v1/outages/out_1'],
     ['audit', (c) => c.audit(), 'GET /v1/audit'],
     ['operators', (c) => c.operators(), 'GET /v1/operators'],
     [
