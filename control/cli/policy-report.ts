@@ -127,7 +127,17 @@ function impactText(impact: Impact): string {
   return `${countsText(impact)}${not}${isAll ? '' : '; older ones were not looked at'}`;
 }
 
-function operationsText({ unfinished, refused, notReplayable }: AffectedOperations): string {
+function operationsText(operations: AffectedOperations): string {
+  const { unfinished, refused, notReplayable, byOnRevoke, isAll } = operations;
   const not = notReplayable > 0 ? `; of ${notReplayable} it is not known` : '';
-  return `${refused} of ${unfinished} would be refused by the new document${not}`;
+  const rest = isAll ? '' : '; older ones were not looked at';
+  const said = [
+    [byOnRevoke?.abort ?? 0, 'abort'],
+    [byOnRevoke?.pause ?? 0, 'pause'],
+    [byOnRevoke?.finish ?? 0, 'finish'],
+  ] as const;
+  const does = said.filter(([held]) => held > 0).map(([held, what]) => `${held} ${what}`);
+  // To publish it withdraws nothing: that is what would come of it if their authority were revoked.
+  const onRevoke = does.length === 0 ? '' : ` (revoked, their rules say: ${does.join(', ')})`;
+  return `${refused} of ${unfinished} would be refused by the new document${onRevoke}${not}${rest}`;
 }

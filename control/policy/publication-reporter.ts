@@ -3,13 +3,14 @@
  * accepted work the new document would refuse. It reads and decides in slices, so that syncs and
  * renewals do not wait for it.
  */
+import { UNSAID } from '../../shared/core/admission.ts';
 import {
   DecisionComparison,
   testSamples,
   type ComparedDecisions,
 } from '../../shared/core/decision-comparison.ts';
 import { comparePolicies, mayLoosen } from '../../shared/core/policy-comparison.ts';
-import { decide, ruleTerms, type CompiledPolicy } from '../../shared/core/policy.ts';
+import { decide, type CompiledPolicy, type OnRevoke } from '../../shared/core/policy.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
 import type {
@@ -63,7 +64,7 @@ export class PublicationReporter {
     const loosening = await this.#loosening(before, after, pacer);
     const isAsked = decisions > 0;
     const impact = isAsked ? await this.#impact(before, after, pacer, decisions) : null;
-    const operations = isAsked ? await this.#operations(before, after, pacer) : null;
+    const operations = isAsked ? await this.#operations(after, pacer) : null;
     if (impact !== null && impact.compared === 0) {
       warnings.push('no recent decisions could be replayed: nothing shows what it would change');
     }
@@ -129,10 +130,9 @@ export class PublicationReporter {
   }
 
   /** Accepted work goes on under what it was accepted with; its rule says what a withdrawal does. */
-  async #operations(before: Compared, after: Compared, pacer: Pacer): Promise<AffectedOperations> {
-    const rules = new Map(before.document.rules.map((rule) => [rule.name, rule]));
-    const { defaults } = before.document;
-    const examples: AffectedOperation[] = [];
+  async #operations(after: Compared, pacer: Pacer): Promise<AffectedOperations> {
+    const examples = { abort: [], pause: [], finish: [] } as Record<OnRevoke, AffectedOperation[]>;
+    const byOnRevoke = { abort: 0, pause: 0, finish: 0 };
     let [unfinished, refused, notReplayable, isAll] = [0, 0, 0, true];
     const take = ({ operation, body }: UnfinishedOperation): void => {
       unfinished += 1;
@@ -144,17 +144,19 @@ export class PublicationReporter {
       const { decision, reason, message } = decide(after.compiled, input);
       if (decision === 'permit') return;
       refused += 1;
-      if (examples.length >= EXAMPLES_MAX) return;
-      const rule = rules.get(operation.rule);
+      // As it was written into the operation: a later revision of the rule changes nothing of it.
+      const onRevoke = (body?.['onRevoke'] as OnRevoke | undefined) ?? UNSAID.onRevoke;
+      byOnRevoke[onRevoke] += 1;
+      if (examples[onRevoke].length >= EXAMPLES_MAX) return;
       const { operationId, hostId, action, principal, state } = operation;
-      examples.push({
+      examples[onRevoke].push({
         operationId,
         hostId,
         action,
         principal,
         state,
         rule: operation.rule,
-        onRevoke: rule === undefined ? null : ruleTerms(rule, defaults).onRevoke,
+        onRevoke,
         reason,
         message,
       });
@@ -179,7 +181,8 @@ export class PublicationReporter {
         }
       }
     }
-    return { unfinished, refused, notReplayable, isAll, examples };
+    const listed = [...examples.abort, ...examples.pause, ...examples.finish];
+    return { unfinished, refused, notReplayable, isAll, byOnRevoke, examples: listed };
   }
 
   #comparison(before: Compared, after: Compared): DecisionComparison {

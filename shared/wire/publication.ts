@@ -86,7 +86,7 @@ const AffectedOperationSchema = Type.Object(
     rule: Type.String({ description: 'under which it was accepted' }),
     onRevoke: nullable(
       Type.Enum(['abort', 'finish', 'pause'], {
-        description: 'what that rule says; null where the revision in force has no such rule',
+        description: 'what that rule said of it when it was accepted',
       }),
     ),
     reason: Type.String(),
@@ -102,7 +102,15 @@ export const AffectedOperationsSchema = Type.Object(
     refused: count({ description: 'those of them that the new document would refuse' }),
     notReplayable: count(),
     isAll: Type.Boolean(),
-    examples: Type.Array(AffectedOperationSchema, { description: 'at most 20' }),
+    byOnRevoke: Type.Optional(
+      Type.Object(
+        { abort: count(), pause: count(), finish: count() },
+        { description: 'those that it would refuse, by what their rules say' },
+      ),
+    ),
+    examples: Type.Array(AffectedOperationSchema, {
+      description: 'at most 20 of each `onRevoke`; those to abort first',
+    }),
   },
   { $id: 'AffectedOperations' },
 );

@@ -121,7 +121,7 @@ describe('the report of a publication', () => {
   });
 
   test('of a tighter one says which accepted work it would refuse, and what its rule says', async () => {
-    const operationId = admitted(host, 400);
+    const operationId = admitted(host, 400, { onRevoke: 'pause' });
     admitted(host, 10);
     const ended = admitted(host, 450);
     host.record('cancelled', { state: 'cancelled', reason: null, attempt: 0 }, ended);
@@ -134,6 +134,7 @@ describe('the report of a publication', () => {
       refused: 1,
       notReplayable: 0,
       isAll: true,
+      byOnRevoke: { abort: 0, pause: 1, finish: 0 },
       examples: [
         {
           operationId,
