@@ -41,6 +41,7 @@ import { Lessor } from './leases/lessor.ts';
 import { Placement } from './leases/placement.ts';
 import { PlacementDesk } from './leases/placement-desk.ts';
 import { CONTROL_METRICS, type ControlMetrics } from './metrics.ts';
+import { NoticeBoard } from './notices/notice-board.ts';
 import { OperatorRegistry } from './operators/operator-registry.ts';
 import { BundleFeed } from './policy/bundle-feed.ts';
 import { HostBook } from './policy/host-book.ts';
@@ -50,7 +51,13 @@ import { PublicationDesk } from './policy/publication-desk.ts';
 import { PublicationReporter } from './policy/publication-reporter.ts';
 import { RolloutDriver } from './policy/rollout-driver.ts';
 import { ParkedEvents } from './reports/parked-events.ts';
+import { StagingLog } from './policy/staging-log.ts';
+import { AnchorKeeper } from './reports/anchor-keeper.ts';
+import { ControlTime } from './reports/control-time.ts';
+import { DivergenceDesk } from './reports/divergence-desk.ts';
+import { DivergenceFinder } from './reports/divergence-finder.ts';
 import { ReportIntake } from './reports/report-intake.ts';
+import { StopOrders } from './reports/stop-orders.ts';
 import { openSigningKeys, type SigningKeys } from './signing-keys.ts';
 import type { ControlStore } from './store/control-store.ts';
 import { openFloorFile, type FloorStore } from './store/floor-file.ts';
@@ -73,6 +80,8 @@ export type Control = {
   readonly app: App;
   readonly controlId: string;
   readonly routes: readonly RouteAccess[];
+  /** Revocations, stops and holds, as what was decided is held against them. */
+  readonly notices: NoticeBoard;
   /** Serves on the configured address; answers with the one that it got. */
   listen(): Promise<string>;
   /** Resolves when `stop` is done; rejects when the store fails (D2). */
@@ -130,7 +139,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     floors,
   };
   const shells = await buildShells(base, store, start);
-  const { feed, driver, placement, watch, silences } = shells;
+  const { feed, driver, placement, watch, silences, finder, notices } = shells;
   await silences.open(start.run);
   const appPorts = {
     ...base,
@@ -142,8 +151,11 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
   };
   const { app, routes } = await buildApp(appPorts);
   await driver.open();
+  // What was left over a restart.
+  finder.wake();
   return {
     app,
+    notices,
     controlId,
     routes,
     async listen() {
@@ -166,6 +178,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
       feed.close();
       driver.close();
       await app.close();
+      await finder.close();
       await placement.stop();
       await watch.stop();
       await silences.stop();
@@ -183,11 +196,13 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
   const lessor = new Lessor({ ...base, store: store.leases, assignments }, start);
   const leaseDesk = new LeaseDesk({ ...base, store, lessor, assignments });
   const placement = new Placement({ ...base, store, lessor, leaseDesk, assignments }, start);
-  const publisher = new PolicyPublisher({ ...base, store, lessor });
+  const time = await ControlTime.open({ store: store.timeline, clock });
+  const publisher = new PolicyPublisher({ ...base, store, lessor, time });
   const book = new HostBook();
   await book.open(store, clock.now());
   const healthBook = new HealthBook();
-  const driver = new RolloutDriver({ ...base, store, publisher, book, feed });
+  const stagings = await StagingLog.open({ ...base, store: store.timeline, time });
+  const driver = new RolloutDriver({ ...base, store, publisher, book, feed, time, stagings });
   const reporter = new PublicationReporter({ store: store.reports, clock });
   const publications = new PublicationDesk({ ...base, store, publisher, reporter, driver, feed });
   const silences = new SilenceWatch({ ...base, store: store.outages });
@@ -198,7 +213,9 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     policy: async () => publisher.compiled(await store.policy.currentNumber()),
     hosts: start.hosts,
   });
+  const reevaluating = await buildReevaluation({ ...base, store, publisher, time });
   return {
+    ...reevaluating,
     feed,
     lessor,
     leaseDesk,
@@ -218,6 +235,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     reconnects: new ReconnectGate(base),
     sync: new HostSync({
       ...base,
+      ...reevaluating,
       store,
       lessor,
       allotter,
@@ -226,9 +244,32 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
       healthBook,
       placement,
       silences,
+      time,
     }),
-    intake: new ReportIntake({ ...base, store }),
     parked: new ParkedEvents({ clock, store: store.parked }),
+    intake: new ReportIntake({ ...base, store, finder: reevaluating.finder }),
+  };
+}
+
+/** What makes decisions of hosts again under what was in force. */
+async function buildReevaluation(
+  ports: Base & {
+    readonly store: ControlStore;
+    readonly publisher: PolicyPublisher;
+    readonly time: ControlTime;
+  },
+) {
+  const { store } = ports;
+  const { timeline, divergences } = store;
+  const notices = await NoticeBoard.open({ ...ports, timeline, divergences });
+  const finder = new DivergenceFinder({ ...ports, notices });
+  const stops = await StopOrders.open(store);
+  return {
+    notices,
+    finder,
+    stops,
+    anchors: new AnchorKeeper({ ...ports, store: timeline }),
+    divergences: new DivergenceDesk({ ...ports, finder, stops }),
   };
 }
 

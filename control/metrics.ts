@@ -147,6 +147,25 @@ export const CONTROL_METRICS = {
     help: 'Operations as last reported, by state',
     labels: ['state'],
   },
+  holdfast_control_divergences_total: {
+    kind: 'counter',
+    help: 'Decisions of hosts that what was in force would have made otherwise, by kind',
+    labels: ['kind'],
+  },
+  holdfast_control_divergences: {
+    kind: 'gauge',
+    help: 'Divergences, by whether a person has settled them, and how',
+    labels: ['state'],
+  },
+  holdfast_control_reevaluations_total: {
+    kind: 'counter',
+    help: 'Reported decisions that were made again, by outcome',
+    labels: ['outcome'],
+  },
+  holdfast_control_reevaluation_behind_events: {
+    kind: 'gauge',
+    help: 'Reported events that are still to be looked at for divergence',
+  },
   holdfast_control_events_unreported: {
     kind: 'gauge',
     help: 'Journal events that hosts say they have and control has not got',

@@ -117,6 +117,8 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     else logger.error({ evidence: journal.quarantine }, 'the journal takes nothing');
     journal.useOutages(() => upstream.outages.current()?.outageId ?? null);
     parts = buildParts(ports, { settings, metrics, journal, upstream, view });
+    const { custodian } = parts;
+    upstream.onStop((operationIds) => custodian.stop(operationIds));
     listeners = await listen(config, { settings, metrics, parts, tokens });
   } catch (error) {
     await journal.close();

@@ -10,6 +10,7 @@ import { addAuditCommands } from './commands/audit.ts';
 import { addCompletionCommands } from './commands/completion.ts';
 import { addConfigCommands } from './commands/config.ts';
 import { addDevCommand } from './commands/dev.ts';
+import { addDivergenceCommands } from './commands/divergence.ts';
 import { addFleetCommand } from './commands/fleet.ts';
 import { addHealthCommands } from './commands/health.ts';
 import { addHostCommands } from './commands/host.ts';
@@ -131,6 +132,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addRegisterCommands(program, context);
   addOutageCommands(program, context);
   addRecoveryCommand(program, context);
+  addDivergenceCommands(program, context);
   addHostCommands(program, context);
   addFleetCommand(program, context);
   addJournalCommand(program);

@@ -25,6 +25,9 @@ import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ControlStore, HostRecord, SyncedHost } from '../store/control-store.ts';
 import type { HealthBook } from './health-book.ts';
 import type { SilenceWatch } from './silence-watch.ts';
+import type { AnchorKeeper } from '../reports/anchor-keeper.ts';
+import type { ControlTime } from '../reports/control-time.ts';
+import type { StopOrders } from '../reports/stop-orders.ts';
 import type { HostCaller } from './host-authenticator.ts';
 
 type Ports = {
@@ -36,6 +39,9 @@ type Ports = {
   readonly placement: Placement;
   readonly silences: Pick<SilenceWatch, 'heard'>;
   readonly allotter: Allotter;
+  readonly time: ControlTime;
+  readonly anchors: AnchorKeeper;
+  readonly stops: StopOrders;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
   readonly signer: Signer;
@@ -56,6 +62,7 @@ export class HostSync {
   async sync(caller: HostCaller, request: SyncRequest): Promise<string> {
     const { lessor, placement, signer, controlId, config, metrics, driver, book } = this.#ports;
     const { host, claims } = caller;
+    const heardMs = this.#ports.time.nowMs();
     try {
       const target = await driver.target(host.hostId);
       const known = book.facts(host.hostId);
@@ -69,12 +76,14 @@ export class HostSync {
         isNews: isNews(host, state) || isOtherThan(known, facts),
         isOfThisRun,
       });
+      this.#ports.anchors.note(host, request, heardMs);
       book.note(host, facts, this.#ports.clock.now());
       this.#ports.healthBook.note(host.hostId, request.health, this.#ports.clock.now());
       driver.noteSync(facts);
       placement.heard(host.hostId);
       this.#ports.silences.heard(host.hostId);
       const allotments = await this.#allot(caller, request, isOfThisRun);
+      const stop = await this.#ports.stops.forHost(host.hostId);
       const answer: SyncAnswer = {
         nonce: claims.nonce,
         hostId: host.hostId,
@@ -88,6 +97,7 @@ export class HostSync {
         ...(leases.drain === undefined || leases.drain.length === 0 ? {} : { drain: leases.drain }),
         ...(allotments === undefined ? {} : { allotments }),
         ...(await this.#tokens(caller, request, leases.leases)),
+        ...(stop.length === 0 ? {} : { stop: [...stop] }),
         drift: config.drift,
         asksHealth: true,
         ackedSeq: host.ackedSeq,

@@ -48,6 +48,9 @@ import { installReconnectGate } from './reconnect-hooks.ts';
 import { installAllotmentRoutes } from './allotment-routes.ts';
 import { installReportRoutes } from './report-routes.ts';
 import { installFleetRoutes, installRolloutRoutes } from './rollout-routes.ts';
+import type { DivergenceDesk } from '../reports/divergence-desk.ts';
+import type { DivergenceFinder } from '../reports/divergence-finder.ts';
+import { installDivergenceRoutes } from './divergence-routes.ts';
 
 export type AppPorts = {
   readonly config: ControlConfig;
@@ -77,6 +80,8 @@ export type AppPorts = {
   readonly feed: BundleFeed;
   readonly intake: ReportIntake;
   readonly parked: ParkedEvents;
+  readonly divergences: DivergenceDesk;
+  readonly finder: DivergenceFinder;
   readonly version: string;
   readonly trustKeys: readonly PublicKey[];
   readonly storeFailure: () => string | null;
@@ -127,6 +132,7 @@ export async function buildApp(
     installExchangeRoutes(scope, ports);
     installReportRoutes(scope, { store: store.reports, parked: ports.parked });
     installOutageRoutes(scope, { store: store.outages, hosts: store.hosts });
+    installDivergenceRoutes(scope, ports);
     installLeaseRoutes(scope, ports);
     installPlacementRoutes(scope, ports);
     installAllotmentRoutes(scope, { allotter: ports.allotter, hosts: store.hosts });

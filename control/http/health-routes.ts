@@ -23,6 +23,7 @@ import type { Placement } from '../leases/placement.ts';
 import type { ControlMetrics } from '../metrics.ts';
 import type { BundleFeed } from '../policy/bundle-feed.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
+import type { DivergenceFinder } from '../reports/divergence-finder.ts';
 import type { ControlStore } from '../store/control-store.ts';
 import { PROBLEMS } from './route-schemas.ts';
 
@@ -32,6 +33,7 @@ export type HealthPorts = {
   readonly placement: Placement;
   readonly feed: BundleFeed;
   readonly driver: RolloutDriver;
+  readonly finder: DivergenceFinder;
   readonly config: ControlConfig;
   readonly clock: Clock;
   readonly metrics: Metrics<ControlMetrics>;
@@ -152,6 +154,12 @@ async function collectMetrics(ports: HealthPorts): Promise<void> {
   metrics.set('holdfast_control_proposals_open', openProposals);
   metrics.set('holdfast_control_recovering', lessor.recovery.isOver ? 0 : 1);
   metrics.set('holdfast_control_highest_epoch', (await store.state()).highestEpoch);
+  const { behindEvents } = await ports.finder.progress();
+  metrics.set('holdfast_control_reevaluation_behind_events', behindEvents);
+  metrics.reset('holdfast_control_divergences');
+  for (const [state, held] of Object.entries(await store.divergences.countByState())) {
+    metrics.set('holdfast_control_divergences', held, { state });
+  }
   metrics.reset('holdfast_control_operations');
   for (const [state, held] of Object.entries(await store.reports.countByState())) {
     metrics.set('holdfast_control_operations', held, { state });

@@ -25,6 +25,8 @@ import { STATEMENT_TYPES, type Bundle, type PublicKey } from '../../shared/wire/
 import { decidePublication, type Precondition } from '../core/publication.ts';
 import type { FloorKeeper } from '../leases/floor-keeper.ts';
 import type { Lessor } from '../leases/lessor.ts';
+import type { InForceCause } from '../core/authority-timeline.ts';
+import type { ControlTime } from '../reports/control-time.ts';
 import type { ControlStore, PublicationWrites, StoredRevision } from '../store/control-store.ts';
 
 /** A document that has passed every gate, and what publishing it would do now. */
@@ -69,6 +71,7 @@ type Ports = {
   readonly trustKeys: readonly PublicKey[];
   readonly controlId: string;
   readonly floors: FloorKeeper;
+  readonly time: ControlTime;
   readonly lessor: Pick<Lessor, 'publicationWaitMs'>;
   readonly logger: Logger;
 };
@@ -144,11 +147,15 @@ export class PolicyPublisher {
       target: `policy/${policyRevision}`,
       detail: { policyDigest, follows, comment, rules: revision.rules, ...signed.detail },
     };
+    const besides = signed.besides?.(revision) ?? {};
+    const isStaged = besides.rollout?.record.policyRevision === policyRevision;
+    const cause = CAUSES[audit.action] ?? 'published';
+    const inForce = { atMs: this.#ports.time.nowMs(), hostId: null, policyRevision, cause };
     const outcome = await store.policy.append(
       { ...revision, policy: document, bundle },
       follows,
       audit,
-      signed.besides?.(revision),
+      isStaged ? besides : { ...besides, inForce: [inForce] },
     );
     if (outcome === 'conflict') {
       const replaced: Precondition =
@@ -214,6 +221,11 @@ export class PolicyPublisher {
     return stored === null ? null : { policyRevision, compiled: compileStored(stored) };
   }
 }
+
+const CAUSES: Readonly<Record<string, InForceCause>> = {
+  'policy.rolled_back': 'rolled_back',
+  'policy.returned': 'returned',
+};
 
 /** The one in force, and the one that is rolled out. */
 const KEPT = 2;

@@ -30,11 +30,13 @@ import {
   type Progress,
 } from '../core/rollout.ts';
 import type { ControlMetrics } from '../metrics.ts';
+import type { ControlTime } from '../reports/control-time.ts';
 import type { ControlStore, RolloutWrite } from '../store/control-store.ts';
 import type { BundleFeed } from './bundle-feed.ts';
 import type { HostBook } from './host-book.ts';
 import type { PolicyPublisher } from './policy-publisher.ts';
 import { describeWait } from './rollout-texts.ts';
+import type { StagingLog } from './staging-log.ts';
 
 const LOOK_INTERVAL_MS = 1_000;
 /** How often the time that was counted is stored: what was not is counted again after a restart. */
@@ -48,6 +50,8 @@ type Ports = {
   readonly publisher: PolicyPublisher;
   readonly book: HostBook;
   readonly feed: BundleFeed;
+  readonly time: ControlTime;
+  readonly stagings: StagingLog;
   readonly clock: Clock;
   readonly config: ControlConfig;
   readonly metrics: Metrics<ControlMetrics>;
@@ -100,7 +104,10 @@ export class RolloutDriver {
     const rollout = this.underWay;
     // Not published yet, or followed by another already.
     if (rollout === null || newest !== rollout.policyRevision) return newest;
-    const facts = this.#ports.book.facts(hostId);
+    return this.#targetOf(rollout, hostId, this.#ports.book.facts(hostId));
+  }
+
+  #targetOf(rollout: Rollout, hostId: string, facts: HostFacts | null): number {
     return targetRevision(rollout, {
       isPicked: this.#picked.has(hostId),
       highWaterRevision: facts?.highWaterRevision ?? 0,
@@ -287,7 +294,12 @@ export class RolloutDriver {
     const entry = { atMs: clock.now().wallMs, actor, target, detail };
     const written = { record: rollout, replaces: this.#stored };
     const audit = action === null ? [] : [{ ...entry, action }];
-    if ((await store.rollouts.write(written, audit)) === 'conflict') {
+    const atMs = this.#ports.time.nowMs();
+    const inForce =
+      state === 'completed'
+        ? [{ atMs, hostId: null, policyRevision, cause: 'completed' as const }]
+        : [];
+    if ((await store.rollouts.write(written, audit, inForce)) === 'conflict') {
       // Another control took a step: go on from there.
       this.#rollout = await store.rollouts.newest();
       this.#stored = this.#rollout;
@@ -349,6 +361,7 @@ export class RolloutDriver {
     const rollout = this.underWay;
     if (rollout === null) {
       this.#picked = new Set();
+      this.#ports.stagings.forget();
       return;
     }
     const now = clock.now();
@@ -358,6 +371,10 @@ export class RolloutDriver {
         : [],
     );
     this.#picked = pickHosts(stagesSoFar(rollout), candidates);
+    const targets = [...book.hosts()].filter(
+      ([hostId, { facts }]) => this.#targetOf(rollout, hostId, facts) === rollout.policyRevision,
+    );
+    this.#ports.stagings.note(rollout, new Set(targets.map(([hostId]) => hostId)));
   }
 
   #schedule(): void {

@@ -31,6 +31,7 @@ import type {
   ReportWrite,
   StoredEvent,
 } from '../store/control-store.ts';
+import type { DivergenceFinder } from './divergence-finder.ts';
 import { readEvent, storable, type ReportedEvent } from './event-reader.ts';
 
 type Ports = {
@@ -39,6 +40,8 @@ type Ports = {
   readonly signer: Signer;
   readonly metrics: Metrics<ControlMetrics>;
   readonly logger: Logger;
+  /** There are new events. */
+  readonly finder: Pick<DivergenceFinder, 'wake'>;
 };
 
 const TRIES_MAX = 4;
@@ -135,6 +138,7 @@ export class ReportIntake {
       audit: lossEntry(host, continuity.lost, receivedAtMs),
     });
     if (outcome === 'conflict') return null;
+    this.#ports.finder.wake();
     const unreadable = projection.events.filter(({ problem }) => problem !== null);
     metrics.add(
       'holdfast_control_report_events_total',

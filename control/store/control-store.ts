@@ -27,12 +27,14 @@ import type { HostSettingsView, PlacementGroup } from '../../shared/wire/placeme
 import type { PublicKey } from '../../shared/wire/statements.ts';
 import type { HostFacts } from '../core/host-facts.ts';
 import type { Budget, BudgetState } from '../core/allotments.ts';
+import type { InForce } from '../core/authority-timeline.ts';
 import type { LeaseRecord, Lessor } from '../core/lease-transition.ts';
 import type { ProjectedOperation } from '../core/operation-projection.ts';
 import type { ReportPosition } from '../core/report-continuity.ts';
 import type { OutageTally } from '../core/outage-tally.ts';
 import type { OutageStore } from './outage-store.ts';
 import type { ParkedStore } from './parked-store.ts';
+import type { DivergenceStore, TimelineStore } from './divergence-store.ts';
 
 export type AuditDraft = Pick<AuditEntry, 'atMs' | 'actor' | 'action' | 'target' | 'detail'>;
 
@@ -90,12 +92,18 @@ export type ProposalWrite = {
 export type PublicationWrites = {
   readonly rollout?: RolloutWrite | undefined;
   readonly proposal?: ProposalWrite | undefined;
+  /** What it puts in force, where that is not staged. */
+  readonly inForce?: readonly InForce[] | undefined;
 };
 
 export interface RolloutStore {
   /** The newest; `null` where there never was one. */
   newest(): Promise<Rollout | null>;
-  write(write: RolloutWrite, audit: readonly AuditDraft[]): Promise<WriteOutcome>;
+  write(
+    write: RolloutWrite,
+    audit: readonly AuditDraft[],
+    inForce?: readonly InForce[],
+  ): Promise<WriteOutcome>;
   /** Of every host that has said something about itself. */
   facts(): Promise<ReadonlyMap<string, HostFacts>>;
 }
@@ -373,6 +381,8 @@ export interface ControlStore {
   readonly audit: AuditStore;
   readonly rollouts: RolloutStore;
   readonly proposals: ProposalStore;
+  readonly timeline: TimelineStore;
+  readonly divergences: DivergenceStore;
   state(): Promise<StoredState>;
   /**
    * Begins a run; from now on writes of any other run are refused (S2). The id is kept from the

@@ -246,4 +246,74 @@ CREATE TABLE outage_tallies (
 ) STRICT, WITHOUT ROWID;
 `,
   },
+  {
+    version: 8,
+    name: 'the timeline of what was in force, and divergences from it',
+    // What was published before is known by the wall clock; what was reported before has no anchors
+    // and is not looked at.
+    sql: `
+CREATE TABLE time_scales (
+  from_ms INTEGER PRIMARY KEY,
+  boot_id TEXT NOT NULL,
+  boot_ms INTEGER NOT NULL,
+  last_before_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE in_force (
+  place INTEGER PRIMARY KEY,
+  at_ms INTEGER NOT NULL,
+  host_id TEXT,
+  policy_revision INTEGER NOT NULL,
+  cause TEXT NOT NULL
+) STRICT;
+CREATE INDEX in_force_by_host ON in_force (host_id, place);
+INSERT INTO in_force (at_ms, host_id, policy_revision, cause)
+  SELECT published_at_ms, NULL, policy_revision, 'published' FROM policy_revisions
+  WHERE policy_revision NOT IN (
+    SELECT policy_revision FROM rollouts WHERE json_extract(record, '$.state') <> 'completed')
+  ORDER BY policy_revision;
+
+CREATE TABLE authority_notices (
+  notice_id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  from_ms INTEGER NOT NULL,
+  until_ms INTEGER
+) STRICT;
+
+CREATE TABLE sync_anchors (
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  host_epoch INTEGER NOT NULL,
+  heard_ms INTEGER NOT NULL,
+  transit_ms_max INTEGER,
+  seq INTEGER NOT NULL,
+  boot_id TEXT,
+  boot_ms INTEGER,
+  PRIMARY KEY (host_id, host_epoch, heard_ms)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sync_anchors_by_time ON sync_anchors (heard_ms);
+
+CREATE TABLE reevaluation (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  place INTEGER NOT NULL
+) STRICT;
+INSERT INTO reevaluation SELECT 1, ifnull(max(rowid), 0) FROM events;
+CREATE TABLE reevaluation_marks (at_ms INTEGER PRIMARY KEY, place INTEGER NOT NULL) STRICT;
+
+CREATE TABLE divergences (
+  place INTEGER PRIMARY KEY,
+  divergence_id TEXT NOT NULL UNIQUE,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  outage_id TEXT,
+  state TEXT NOT NULL,
+  stop TEXT,
+  record TEXT NOT NULL
+) STRICT;
+CREATE INDEX divergences_by_state ON divergences (state, place);
+CREATE INDEX divergences_by_host ON divergences (host_id, place);
+CREATE INDEX divergences_by_outage ON divergences (outage_id, place) WHERE outage_id IS NOT NULL;
+CREATE INDEX divergences_to_stop ON divergences (place) WHERE stop = 'pending';
+`,
+  },
 ];

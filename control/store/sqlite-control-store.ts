@@ -5,6 +5,7 @@ import type { ControlStore, Run } from './control-store.ts';
 import { CONTROL_MIGRATIONS } from './migrations.ts';
 import { sqliteAllotmentStore } from './sqlite-allotments.ts';
 import { SqliteConnection, textOf } from './sqlite-connection.ts';
+import { sqliteDivergenceStore } from './sqlite-divergences.ts';
 import { sqliteHostStore } from './sqlite-hosts.ts';
 import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
 import { sqliteAuditStore, sqliteOperatorStore } from './sqlite-operators.ts';
@@ -15,6 +16,7 @@ import { sqlitePolicyStore } from './sqlite-policy.ts';
 import { sqliteProposalStore } from './sqlite-proposals.ts';
 import { sqliteReportStore } from './sqlite-reports.ts';
 import { sqliteRolloutStore } from './sqlite-rollouts.ts';
+import { sqliteTimelineStore } from './sqlite-timeline.ts';
 
 /** Throws `StoreError` where the file cannot be used, each with its reason. */
 export function openSqliteControlStore(path: string, pace: CommitPace = SYSTEM_PACE): ControlStore {
@@ -39,6 +41,8 @@ export function openSqliteControlStore(path: string, pace: CommitPace = SYSTEM_P
     audit: sqliteAuditStore(connection),
     rollouts: sqliteRolloutStore(connection),
     proposals: sqliteProposalStore(connection),
+    timeline: sqliteTimelineStore(connection),
+    divergences: sqliteDivergenceStore(connection),
     state: () =>
       connection.read(() => {
         const row = connection.get('SELECT control_id, run FROM control_state');

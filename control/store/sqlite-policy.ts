@@ -11,6 +11,7 @@ import {
 } from './sqlite-connection.ts';
 import { writeProposal } from './sqlite-proposals.ts';
 import { writeRollout } from './sqlite-rollouts.ts';
+import { writeInForce } from './sqlite-timeline.ts';
 
 const SUMMARY = 'policy_revision, policy_digest, published_at_ms, published_by, comment, rules';
 
@@ -64,6 +65,7 @@ export function sqlitePolicyStore(connection: SqliteConnection): PolicyStore {
         ]);
         if (besides.rollout !== undefined) writeRollout(connection, besides.rollout);
         if (besides.proposal !== undefined) writeProposal(connection, besides.proposal);
+        writeInForce(connection, besides.inForce ?? []);
         connection.appendAudit([audit]);
       }),
   };

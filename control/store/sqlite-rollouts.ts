@@ -3,6 +3,7 @@ import type { Rollout } from '../../shared/wire/rollout.ts';
 import type { HostFacts } from '../core/host-facts.ts';
 import type { RolloutStore, RolloutWrite } from './control-store.ts';
 import { textOf, type Row, type SqliteConnection } from './sqlite-connection.ts';
+import { writeInForce } from './sqlite-timeline.ts';
 
 export function sqliteRolloutStore(connection: SqliteConnection): RolloutStore {
   return {
@@ -13,9 +14,10 @@ export function sqliteRolloutStore(connection: SqliteConnection): RolloutStore {
         );
         return row === undefined ? null : readRollout(row);
       }),
-    write: (write, audit) =>
+    write: (write, audit, inForce = []) =>
       connection.write(() => {
         writeRollout(connection, write);
+        writeInForce(connection, inForce);
         connection.appendAudit(audit);
       }),
     facts: () =>

@@ -273,6 +273,7 @@ export class Admissions {
       leaseEpoch: null,
       outageId: outages.current()?.outageId ?? null,
       atMs: now.wallMs,
+      atBoot: { bootId: now.bootId, bootMs: now.bootMs },
       ...(refused.limit === undefined ? {} : { limit: refused.limit.state }),
     };
     const refusalId = await this.#recordRefusal(refusal, refused);

@@ -42,6 +42,8 @@ export class Custodian {
   #deadlinesSeen: DeadlineCursor = FIRST_DEADLINE;
   #revokedSeenSeq = 0;
   readonly #approvals: ApprovalWatch;
+  /** That control wants stopped; it says them again until it has their ends. */
+  #toStop: readonly string[] = [];
 
   constructor(parts: CustodianParts) {
     this.#parts = parts;
@@ -59,6 +61,11 @@ export class Custodian {
         }
       },
     };
+  }
+
+  /** With the next round, as `onRevoke` of each says. */
+  stop(operationIds: readonly string[]): void {
+    this.#toStop = operationIds.slice(0, ROUND_OPERATIONS_MAX);
   }
 
   async round(): Promise<void> {
@@ -80,6 +87,9 @@ export class Custodian {
     for (const { operationId } of overdue) proposals.push([operationId, { kind: 'pass_deadline' }]);
     for (const { operationId, attempt } of heartbeats.missed(now.bootMs, ROUND_OPERATIONS_MAX))
       proposals.push([operationId, { kind: 'lose_worker', attempt }]);
+    for (const operationId of this.#toStop)
+      proposals.push([operationId, { kind: 'revoke_authority' }]);
+    this.#toStop = [];
     const outOfReachMs = outages.outOfReachMs(now);
     if (policy.revoked() !== null) {
       for (const operationId of this.#underRevokedAuthority())

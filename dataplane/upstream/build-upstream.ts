@@ -98,6 +98,8 @@ export type Upstream = {
   noteDecision(fact: DecidedFact): void;
   /** What this host says of its work with each sync that control asks for it. */
   useHealth(read: () => HostHealth): void;
+  /** Told of operations that a person has revoked, with each answer that names them. */
+  onStop(listener: (operationIds: readonly string[]) => void): void;
   /** `null` until the host is enrolled. */
   identity(): EnrolledHost | null;
 };
@@ -115,6 +117,10 @@ function authorityOf(policy: PolicyKeeper): (now: Instant) => AuthorityAt {
     policyRevision: policy.activePolicy()?.policyRevision ?? null,
     stalenessMs: policy.stalenessMs(now),
   });
+}
+
+function selfReport({ labels = {} }: UpstreamConfig, random: Random): SelfReport {
+  return new SelfReport({ labels, processId: randomText(random, PROCESS_ID_BYTES) });
 }
 
 export function buildUpstream(options: UpstreamOptions): Upstream {
@@ -147,12 +153,10 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const reporter = new Reporter({ ...exchange, pause, loopUse, askPosition: kick });
   const { bundleWaitMs: waitMs } = config;
   const poller = new BundlePoller({ link, policy, reach, clock, random, waitMs, onOutcome: kick });
-  const self = new SelfReport({
-    labels: config.labels ?? {},
-    processId: randomText(random, PROCESS_ID_BYTES),
-  });
+  const self = selfReport(config, random);
   const enrolment = { ...base, identity, link, hostName, controlUrl, joinToken };
   let token: JoinToken | null = null;
+  let stop: (operationIds: readonly string[]) => void = () => {};
   const synchronizer = new Synchronizer({
     ...exchange,
     policy,
@@ -168,6 +172,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
       if (token !== null) await enrol(enrolment, token, hooks);
     },
     onPosition: (position) => reporter.notePosition(position),
+    onStop: (operationIds) => stop(operationIds),
     onAnswer: () => poller.noteAnswer(),
   });
   leases.onKick(kick);
@@ -211,6 +216,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     reportsStopped: () => reporter.stopped(),
     noteDecision: (fact) => self.note(fact),
     useHealth: (read) => self.useHealth(read),
+    onStop: (listener) => void (stop = listener),
     identity: () => identity.enrolled,
   };
 }

@@ -86,6 +86,8 @@ export type SynchronizerOptions = {
   }) => Promise<void>;
   /** The report position of an answer, with the moment the question was sent. */
   readonly onPosition: (position: { ackedSeq: number; sentBootMs: number }) => Promise<void>;
+  /** Operations that a person has revoked. */
+  readonly onStop: (operationIds: readonly string[]) => void;
   /** After each answer; the newest revision may be another. */
   readonly onAnswer: () => void;
 };
@@ -99,6 +101,8 @@ export class Synchronizer {
   #runId: string | undefined;
   /** Z6: since when nothing else was said; `null` where something else was said last. */
   #overloadedSince: Instant | null = null;
+  /** By which control knows how long that request can have been under way. */
+  #answered: { readonly bootMs: number; readonly tookMs: number } | null = null;
 
   constructor(options: SynchronizerOptions) {
     this.#options = options;
@@ -139,7 +143,11 @@ export class Synchronizer {
     const startedAt = clock.now();
     const asked = leases.request();
     const leaseEndsMs = leases.firstEndMs();
-    const result = await link.sync(this.#request(asked), { leaseEndsMs, signal });
+    const result = await link.sync(this.#request(asked, startedAt), { leaseEndsMs, signal });
+    if (result.kind === 'answer') {
+      const tookMs = clock.now().bootMs - startedAt.bootMs;
+      this.#answered = { bootMs: startedAt.bootMs, tookMs };
+    }
     if (signal.aborted && result.kind !== 'answer') return;
     this.#retryAfterMs = result.kind === 'unreachable' ? result.retryAfterMs : null;
     this.#count(result);
@@ -195,12 +203,13 @@ export class Synchronizer {
     metrics.set('holdfast_last_sync_success_timestamp_seconds', Math.floor(sentAt.wallMs / 1_000));
     reach.set(true);
     this.#options.approvals.noteAnswer(answer.approvals);
+    if (answer.stop !== undefined) this.#options.onStop(answer.stop);
     this.#options.onAnswer();
     if (answer.runId !== this.#runId) this.kick();
     this.#runId = answer.runId;
   }
 
-  #request(asked: LeaseRequest): SyncRequest {
+  #request(asked: LeaseRequest, { bootId, bootMs }: Instant): SyncRequest {
     const { policy, leases, leaseTokens, feed, self } = this.#options;
     const tokens = leaseTokens.wanted();
     const { seq, hash } = feed.head();
@@ -210,9 +219,12 @@ export class Synchronizer {
       sidecarVersion: VERSION,
       policyRevision: policy.activePolicy()?.policyRevision ?? null,
       policyRejected: policy.rejectedPolicy(),
-      ...(this.#runId === undefined ? {} : { runId: this.#runId }),
       labels: self.labels,
       processId: self.processId,
+      // An older control knows neither.
+      ...(this.#runId === undefined
+        ? {}
+        : { runId: this.#runId, clock: { bootId, bootMs, answered: this.#answered } }),
       activationDeaths: policy.activationDeaths(),
       decisions: self.tallies(),
       highWater: { policyRevision: policy.highWaterRevision(), epoch: leases.highestEpoch() },

@@ -35,6 +35,7 @@ import type { Health } from '../wire/health.ts';
 import type { OperationState } from '../wire/operation.ts';
 import type { Proposal, ProposalDetail, RolloutMode } from '../wire/publication.ts';
 import type { FleetHost, RolloutStatus } from '../wire/rollout.ts';
+import { DivergenceClient } from './divergence-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { PlacementClient } from './placement-client.ts';
 import type { Page } from './sidecar-client.ts';
@@ -94,10 +95,12 @@ export function openControl(address: ControlAddress): ControlClient {
 export class ControlClient {
   readonly #caller: JsonCaller;
   readonly placement: PlacementClient;
+  readonly divergences: DivergenceClient;
 
   constructor(options: ControlClientOptions) {
     this.#caller = new JsonCaller({ ...options, headers: {} });
     this.placement = new PlacementClient(this.#caller);
+    this.divergences = new DivergenceClient(this.#caller);
   }
 
   /** The policy in force. `not_found` where none was ever published. */

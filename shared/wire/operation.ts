@@ -235,6 +235,12 @@ export const RefusalSchema = Type.Object(
     leaseEpoch: nullable(epoch()),
     outageId: nullable(Type.String()),
     atMs: wallMs(),
+    atBoot: Type.Optional(
+      Type.Object(
+        { bootId: Type.String(), bootMs: Type.Number() },
+        { description: 'the same moment on the boot clock of the host' },
+      ),
+    ),
     limit: Type.Optional({
       ...LimitStateSchema,
       description: 'the limit that refused it, as it was then',

@@ -106,6 +106,7 @@ export const ERRORS = {
   // Control.
   precondition_required: row(428, 'If-Match is required: read the current revision first'),
   recovering: row(503, 'What was given before a restored copy is not known yet', true),
+  divergence_settled: row(409, 'The divergence was settled otherwise'),
   revision_conflict: row(412, 'The policy was changed by somebody else'),
   policy_invalid: row(422, 'The policy does not validate'),
   rollout_in_progress: row(409, 'Another revision is being rolled out'),

@@ -48,6 +48,25 @@ export const hostSelfReport = {
       ),
     ),
   ),
+  clock: Type.Optional(
+    Type.Object(
+      {
+        bootId: Type.String({ minLength: 1, maxLength: 100 }),
+        bootMs: count({ description: 'boot clock of the host, when this request was built' }),
+        answered: nullable(
+          Type.Object(
+            { bootMs: count(), tookMs: count() },
+            {
+              ...closed,
+              description:
+                'the last request of this process that was answered, and from its building to its answer',
+            },
+          ),
+        ),
+      },
+      { ...closed, description: 'by which control places what this host decides' },
+    ),
+  ),
   decisions: Type.Optional(
     Type.Array(TallySchema, {
       maxItems: TALLIES_MAX,

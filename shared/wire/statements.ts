@@ -231,6 +231,11 @@ export const SyncAnswerSchema = Type.Object({
       description: 'a `LeaseToken` for each that was asked for and granted or renewed',
     }),
   ),
+  stop: Type.Optional(
+    Type.Array(Type.String({ maxLength: 100 }), {
+      description: 'operations that a person has revoked: each goes as its `onRevoke` says',
+    }),
+  ),
   drift: Type.Number({ description: 'declared clock rate bound, as 0.01' }),
   asksHealth: Type.Optional(
     Type.Boolean({ description: 'the next sync is to say how the host is' }),

@@ -41,7 +41,20 @@ export async function overhearControl(controlUrl: string): Promise<OverheardCont
     await closed.promise;
   };
   const { port } = server.address() as AddressInfo;
-  const overheard = { url: `http://127.0.0.1:${port}`, told, isCut: false, close };
+  let isCut = false;
+  const overheard = {
+    url: `http://127.0.0.1:${port}`,
+    told,
+    get isCut() {
+      return isCut;
+    },
+    set isCut(now) {
+      isCut = now;
+      // A long poll that is open would still bring what comes.
+      if (now) server.closeAllConnections();
+    },
+    close,
+  };
   return overheard;
 }
 
