@@ -168,6 +168,10 @@ const HINTS: Readonly<Record<string, string>> = {
   operation_not_found:
     '`holdfast op list` lists what this sidecar has; `--from control` asks for all hosts',
   operation_not_unknown: '`holdfast op show ID` shows how it ended',
+  reconciliation_claimed: '`holdfast reconcile show ID` shows who holds it, and until when',
+  probe_undeclared:
+    '`holdfast reconcile show ID` shows what its rule says; settle it with `holdfast reconcile resolve ID`',
+  probe_not_allowed: 'the operator of the sidecar allows it with --probe-targets HOST:PORT',
   control_unreachable:
     '`holdfast outage-budget` shows what goes on without control, and for how long',
   policy_absent: 'publish one with `holdfast policy apply FILE`',

@@ -23,6 +23,7 @@ import { addOutageCommands } from './commands/outage.ts';
 import { addRecoveryCommand } from './commands/recovery.ts';
 import { addPlacementCommands } from './commands/placement.ts';
 import { addPolicyCommands } from './commands/policy.ts';
+import { addReconcileCommands } from './commands/reconcile.ts';
 import { addRefusalCommands } from './commands/refusal.ts';
 import { addRegisterCommands } from './commands/register.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -43,7 +44,7 @@ Exit codes:
 Examples:
   holdfast dev                          start control and a sidecar here, to try it out
   holdfast status                       what runs, what does not, since when
-  holdfast op list --state unknown      what a person has to look at
+  holdfast reconcile list               what nobody knows yet, and what is tried
   holdfast policy apply policy.yaml     publish a policy`;
 
 /** Resolves with the exit code; never rejects. */
@@ -125,6 +126,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addPolicyCommands(program, context);
   addConfigCommands(program, context);
   addOperationCommands(program, context);
+  addReconcileCommands(program, context);
   addRefusalCommands(program, context);
   addLeaseCommands(program, context);
   addLimitsCommand(program, context);

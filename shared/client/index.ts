@@ -19,6 +19,9 @@ export type {
 } from './sidecar-client.ts';
 export { ConfigClient } from './config-client.ts';
 export type { ConfigChange, ConfigWatchOptions } from './config-client.ts';
+export { ReconciliationClient } from './reconciliation-client.ts';
+export type { ReconciliationQuery, Settlement } from './reconciliation-client.ts';
+export type { WorkItem } from '../wire/reconciliation-api.ts';
 export type { DecisionAnswer, PolicyDecision } from '../wire/decision.ts';
 export type { LimitState } from '../wire/limits.ts';
 export type { DecisionTrace } from '../wire/decision-trace.ts';

@@ -48,6 +48,7 @@ import type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.
 import { ConfigClient } from './config-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { ProblemError } from './problem-error.ts';
+import { ReconciliationClient } from './reconciliation-client.ts';
 import { UndiciTransport, UnreachableError, type Transport } from './transport.ts';
 
 export type SidecarClientOptions = {
@@ -140,6 +141,7 @@ export function openSidecar(address: SidecarAddress): SidecarClient {
 
 export class SidecarClient {
   readonly config: ConfigClient;
+  readonly reconciliations: ReconciliationClient;
   readonly #caller: JsonCaller;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -155,6 +157,8 @@ export class SidecarClient {
     });
     const { clock, random } = options;
     this.config = new ConfigClient({ caller: this.#caller, clock, random });
+    const { timeoutMs } = options;
+    this.reconciliations = new ReconciliationClient({ caller: this.#caller, timeoutMs });
   }
 
   /**

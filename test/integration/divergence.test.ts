@@ -12,6 +12,7 @@ import { claimPort } from '../../control/cli/dev/free-port.ts';
 import { SidecarConfigSchema } from '../../dataplane/config.ts';
 import { startSidecar, type Sidecar } from '../../dataplane/daemon.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
+import { HttpProbeCaller } from '../../shared/platform/http-probe.ts';
 import { readDiskSpace } from '../../dataplane/journal/disk-space.ts';
 import { UndiciTransport } from '../../shared/client/transport.ts';
 import { HOUR_MS, MINUTE_MS } from '../../shared/core/time.ts';
@@ -79,7 +80,7 @@ async function start(): Promise<void> {
     compile: compileCel,
     readDiskSpace,
     openJournal,
-    probe: () => Promise.reject(new Error('nothing is to be probed here')),
+    probe: new HttpProbeCaller(),
   });
   sidecar.done.catch(() => {});
 }

@@ -167,7 +167,7 @@ function printRecovery(context: CommandContext, recovery: Recovery): void {
     output.note('the retention has taken part of it since: what is gone is counted, not listed');
   if (recovery.needsReconciliation.count > 0) {
     output.note(
-      'settle each with: holdfast op resolve ID --outcome succeeded|failed --reason TEXT',
+      'see what is tried with: holdfast reconcile list; settle with: holdfast reconcile resolve ID',
     );
   }
 }
