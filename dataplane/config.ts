@@ -7,6 +7,7 @@ import { ConfigurationError, durationMs } from '../shared/platform/configuration
 import { parseListen } from '../shared/platform/http/server.ts';
 import { DAY_MS, DURATION_PATTERN, HOUR_MS } from '../shared/core/time.ts';
 import { LABEL_FORM, LABEL_KEY_PATTERN, LABEL_VALUE_PATTERN } from '../shared/core/labels.ts';
+import { RESUME_RATE_MAX } from '../shared/wire/resume-api.ts';
 import type { Labels } from '../shared/wire/rollout.ts';
 import type { RetentionLimits } from './core/retention.ts';
 import { LOOPBACK_TARGETS, probeTargets, type ProbeTargets } from './recovery/probe-targets.ts';
@@ -87,6 +88,12 @@ export const SidecarConfigSchema = Type.Object(
       'how long control must be out of reach before onControlLoss takes hold',
       '10s',
     ),
+    resumeRate: Type.Integer({
+      minimum: 1,
+      maximum: RESUME_RATE_MAX,
+      default: 40,
+      description: 'paused operations that go on in a second once control is back',
+    }),
     ballast: Type.String({
       pattern: SIZE_PATTERN,
       description:
@@ -132,6 +139,7 @@ export type SidecarSettings = {
   readonly requestTimeoutMs: number;
   readonly freshTimeoutMs: number;
   readonly controlLossAfterMs: number;
+  readonly resumeRate: number;
   readonly ballastBytes: number;
   readonly writeWaitMsMax: number;
   readonly retention: RetentionLimits;
@@ -154,6 +162,7 @@ export function sidecarSettings(config: SidecarConfig): SidecarSettings {
     requestTimeoutMs: durationMs(config.requestTimeout),
     freshTimeoutMs: durationMs(config.freshTimeout),
     controlLossAfterMs: durationMs(config.controlLossAfter),
+    resumeRate: config.resumeRate,
     ballastBytes: sizeBytes(config.ballast),
     writeWaitMsMax: durationMs(config.writeWaitMax),
     retention: {

@@ -45,9 +45,11 @@ import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
 import { openLimits } from './operations/open-limits.ts';
 import { Registers } from './operations/registers.ts';
+import { Resume } from './operations/resume.ts';
 import { Retention } from './operations/retention.ts';
 import { Reconciler } from './recovery/reconciler.ts';
 import { watchReconciliations } from './recovery/reconciliation-gauges.ts';
+import { showResume } from './resume-metrics.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
 
@@ -292,6 +294,10 @@ function buildParts(
   });
   const { controlLossAfterMs } = settings;
   watchReconciliations(journal, metrics);
+  const resume = buildResume(
+    { clock, logger },
+    { settings, metrics, journal, upstream, executions },
+  );
   return {
     admissions,
     reconciler: new Reconciler({
@@ -317,11 +323,13 @@ function buildParts(
     }),
     executions,
     claims: openClaims({ journal, executions, leases, clock }, metrics),
+    resume,
     registers: new Registers({ journal, leases, registersMax: settings.registersMax }),
     custodian: new Custodian({
       journal,
       executions,
       heartbeats,
+      resume,
       outages,
       policy: upstream.policy,
       clock,
@@ -368,6 +376,27 @@ function openClaims(
     },
     onWaiting: (waiters) => metrics.set('holdfast_claims_waiting', waiters),
   });
+}
+
+function buildResume(
+  { clock, logger }: Pick<SidecarPorts, 'clock' | 'logger'>,
+  opened: Opened & { readonly upstream: Upstream; readonly executions: Executions },
+): Resume {
+  const { settings, metrics, journal, upstream, executions } = opened;
+  const { policy, fresh } = upstream;
+  const resume = new Resume({
+    journal,
+    executions,
+    policy,
+    fresh,
+    clock,
+    logger,
+    ratePerSecond: settings.resumeRate,
+    pause: giveWay,
+    onResumed: (as) => metrics.add('holdfast_resumed_total', { as }),
+  });
+  metrics.beforeScrape(() => showResume(metrics, resume.status()));
+  return resume;
 }
 
 function listen(

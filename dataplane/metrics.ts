@@ -135,6 +135,24 @@ export const SIDECAR_METRICS = {
     help: 'Tries to settle an unknown outcome, and what came of each',
     labels: ['strategy', 'outcome'],
   },
+  holdfast_resumed_total: {
+    kind: 'counter',
+    help: 'Paused operations that went on, or that the policy in force refused, after control came back',
+    labels: ['as'],
+  },
+  holdfast_resume_operations: {
+    kind: 'gauge',
+    help: 'Paused operations by what was found when they were decided again',
+    labels: ['verdict'],
+  },
+  holdfast_resume_stopped: {
+    kind: 'gauge',
+    help: '1 while an operator has stopped the resumption of paused work, else 0',
+  },
+  holdfast_resume_rate: {
+    kind: 'gauge',
+    help: 'Paused operations that go on in a second once control is back',
+  },
   holdfast_outage_budget_seconds: {
     kind: 'gauge',
     help: 'How long the rule keeps admitting if control is lost now',

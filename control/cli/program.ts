@@ -26,6 +26,7 @@ import { addPolicyCommands } from './commands/policy.ts';
 import { addReconcileCommands } from './commands/reconcile.ts';
 import { addRefusalCommands } from './commands/refusal.ts';
 import { addRegisterCommands } from './commands/register.ts';
+import { addResumeCommands } from './commands/resume.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addVersionCommand } from './commands/version.ts';
 import { EXIT, ProgramEnded, failureOf, type ExitCode } from './failures.ts';
@@ -135,6 +136,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addOutageCommands(program, context);
   addRecoveryCommand(program, context);
   addDivergenceCommands(program, context);
+  addResumeCommands(program, context);
   addHostCommands(program, context);
   addFleetCommand(program, context);
   addJournalCommand(program);

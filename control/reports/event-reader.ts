@@ -121,6 +121,7 @@ export function readEvent(event: ReportedEvent): Reading {
     case 'register_deleted':
     case 'policy_activated':
     case 'policy_rejected':
+    case 'resume_ordered':
       return { ok: true, event: { seq, atMs, type: 'other' } };
     default:
       if (operationId === null) return { ok: false, problem: `${kind} names no operation` };

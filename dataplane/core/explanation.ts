@@ -71,7 +71,7 @@ function explainEvent(event: JournalEvent, operation: StoredOperation): string[]
       return [
         event.body['reason'] === 'authority_regained'
           ? `${after} it was released, because control gave authority again.`
-          : `${after} it was released, because control was back.`,
+          : `${after} it was released, because control was back${byWhom(event)}.`,
       ];
     default:
       return approvalStory(event, after);
@@ -101,4 +101,10 @@ function explainEnd(operation: StoredOperation): string {
 function waitsFor({ approval, reason }: StoredOperation): string {
   const away = reason === 'control_lost' ? ' Control is out of reach: nobody can give it now.' : '';
   return `It waits for ${approval?.required} of role:${approval?.role}: holdfast approval show ${approval?.requestId}.${away}`;
+}
+
+/** Where a person released it. */
+function byWhom({ body }: JournalEvent): string {
+  const { by, why } = (body['resume'] ?? {}) as { by?: string; why?: string };
+  return by === undefined ? '' : `, by ${by}: ${why}`;
 }

@@ -75,12 +75,34 @@ export function revokeAuthority(operation: StoredOperation, now: Instant): Lifec
   return moved(operation, { state: 'cancelled', reason: 'authority_revoked' }, 'cancelled', now);
 }
 
-export function regainControl(operation: StoredOperation, now: Instant): LifecycleResult {
+/** O12. */
+export function regainControl(
+  operation: StoredOperation,
+  { basis }: LifecycleEvent & { kind: 'regain_control' },
+  now: Instant,
+): LifecycleResult {
   if (operation.state === 'awaiting_approval') return waitWithControl(operation, now);
   if (operation.state !== 'paused') return unchanged(operation);
   const reason =
     operation.reason === 'authority_revoked' ? 'authority_regained' : 'control_regained';
-  return moved(operation, { state: 'accepted', reason }, 'resumed', now);
+  const facts = basis === undefined ? {} : { resume: basis };
+  return moved(operation, { state: 'accepted', reason }, 'resumed', now, facts);
+}
+
+/** O12. */
+export function refuseResume(
+  operation: StoredOperation,
+  { refusal }: LifecycleEvent & { kind: 'refuse_resume' },
+  now: Instant,
+): LifecycleResult {
+  if (operation.state !== 'paused') return unchanged(operation);
+  // It may have been paused while a worker was at steps that its rule does not declare.
+  const isUndeclared = operation.attempt > 0 && Object.keys(operation.effectTerms).length === 0;
+  if (isUndeclared || mayHaveActed(operation))
+    return becomesUnknown(operation, 'resume_refused', now, { refusal });
+  return moved(operation, { state: 'cancelled', reason: 'resume_refused' }, 'cancelled', now, {
+    refusal,
+  });
 }
 
 export function passDeadline(operation: StoredOperation, now: Instant): LifecycleResult {
@@ -148,7 +170,12 @@ function mayHaveActed(operation: StoredOperation): boolean {
   return operation.state === 'executing' && Object.keys(operation.effectTerms).length === 0;
 }
 
-function becomesUnknown(operation: StoredOperation, reason: string, now: Instant): LifecycleResult {
+function becomesUnknown(
+  operation: StoredOperation,
+  reason: string,
+  now: Instant,
+  facts: Readonly<Record<string, unknown>> = {},
+): LifecycleResult {
   const outcome = {
     outcome: 'unknown' as const,
     provenance: 'observed' as const,
@@ -163,6 +190,6 @@ function becomesUnknown(operation: StoredOperation, reason: string, now: Instant
     { state: 'unknown', reason, outcome, effects: markUnknown(operation, now) },
     'unknown',
     now,
-    { outcome },
+    { outcome, ...facts },
   );
 }

@@ -24,6 +24,8 @@
  *     (I9). While somebody holds the claim nobody else settles it; what a worker or a try that was
  *     under way reports is a fact all the same (O3).
  * O11 What waits for an approval is not begun, by no event but control's word (`operation-approval.ts`).
+ * O12 What was paused goes on, or is refused, by a decision made again under the policy in force when
+ *     control is back; the entry says which (I3). It leaves `paused` once.
  */
 import { assertNever } from '../../shared/core/assert.ts';
 import type { Instant } from '../../shared/core/time.ts';
@@ -34,6 +36,7 @@ import {
   loseControl,
   loseWorker,
   passDeadline,
+  refuseResume,
   regainControl,
   resolve,
   revokeAuthority,
@@ -107,6 +110,7 @@ export const TRANSITIONS: Readonly<
     cancel: ['cancelled'],
     revoke_authority: ['cancelled', 'unknown'],
     regain_control: ['accepted'],
+    refuse_resume: ['cancelled', 'unknown'],
     pass_deadline: ['expired', 'unknown'],
   },
   succeeded: { settle_effect: ['succeeded'] },
@@ -158,7 +162,9 @@ export function applyLifecycleEvent(
     case 'revoke_authority':
       return revokeAuthority(operation, now);
     case 'regain_control':
-      return regainControl(operation, now);
+      return regainControl(operation, event, now);
+    case 'refuse_resume':
+      return refuseResume(operation, event, now);
     case 'pass_deadline':
       return passDeadline(operation, now);
     case 'resolve':

@@ -52,6 +52,24 @@ export type EffectRefusal = {
   readonly rule: string | null;
 };
 
+/** On what a paused operation goes on, and who released it where a person did. */
+export type ResumeBasis = {
+  readonly basis: 'fresh' | 'cached';
+  readonly policyRevision: number;
+  readonly rule: string;
+  readonly stalenessMs: number;
+  readonly by?: string;
+  readonly why?: string;
+};
+
+/** Why the policy in force does not let a paused operation go on. */
+export type ResumeRefusal = {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly policyRevision: number | null;
+  readonly rule: string | null;
+};
+
 export type LifecycleEvent =
   | {
       readonly kind: 'start_attempt';
@@ -104,7 +122,9 @@ export type LifecycleEvent =
   | { readonly kind: 'lose_worker'; readonly attempt: number }
   | { readonly kind: 'lose_control' }
   | { readonly kind: 'revoke_authority' }
-  | { readonly kind: 'regain_control' }
+  /** `basis`: what lets it go on, decided again. */
+  | { readonly kind: 'regain_control'; readonly basis?: ResumeBasis }
+  | { readonly kind: 'refuse_resume'; readonly refusal: ResumeRefusal }
   | { readonly kind: 'pass_deadline' }
   | ({
       readonly kind: 'resolve';

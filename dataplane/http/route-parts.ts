@@ -17,6 +17,7 @@ import type { Claims } from '../operations/claims.ts';
 import type { Executions } from '../operations/executions.ts';
 import type { Registers } from '../operations/registers.ts';
 import type { Reconciler } from '../recovery/reconciler.ts';
+import type { Resume } from '../operations/resume.ts';
 
 export type Parts = {
   readonly admissions: Admissions;
@@ -25,6 +26,7 @@ export type Parts = {
   readonly claims: Claims;
   readonly registers: Registers;
   readonly reconciler: Pick<Reconciler, 'probeNow'>;
+  readonly resume: Resume;
   readonly journal: Journal;
   readonly leases: LeaseAuthority;
   readonly revisions: RevisionArchive;

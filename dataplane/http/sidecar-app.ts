@@ -43,6 +43,7 @@ import {
 } from '../../shared/wire/recovery-api.ts';
 import { WorkItemSchema } from '../../shared/wire/reconciliation-api.ts';
 import { RegisterSchema, RegisterSummarySchema } from '../../shared/wire/register-api.ts';
+import { ResumeOrderSchema, ResumeSchema } from '../../shared/wire/resume-api.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
 import { installAuthorityRoutes } from './authority-routes.ts';
 import { installBatchRoutes } from './batch-routes.ts';
@@ -59,6 +60,7 @@ import { installOutageRoutes } from './outage-routes.ts';
 import { installReconciliationRoutes } from './reconciliation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
 import { installRegisterRoutes } from './register-routes.ts';
+import { installResumeRoutes } from './resume-routes.ts';
 import type { Parts } from './route-parts.ts';
 
 const SHARED_SCHEMAS = [
@@ -95,6 +97,8 @@ const SHARED_SCHEMAS = [
   RefusalSchema,
   RegisterSchema,
   RegisterSummarySchema,
+  ResumeOrderSchema,
+  ResumeSchema,
   SidecarLeaseTokenSchema,
   SidecarStatusSchema,
   WorkItemSchema,
@@ -152,6 +156,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installOutageRoutes(routes, parts);
     installRecoveryRoutes(routes, parts);
     installReconciliationRoutes(routes, parts);
+    installResumeRoutes(routes, parts);
     installLimitRoutes(routes, parts);
   });
   return app;

@@ -6,6 +6,7 @@ import type { OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Outage, OutageTally, Refusal } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
+import type { ResumeOrder } from '../../shared/wire/resume-api.ts';
 import type { AdmissionText } from '../core/admission-text.ts';
 import type { OutageEventKind } from '../core/outage-interval.ts';
 import type { RetentionLimits } from '../core/retention.ts';
@@ -72,6 +73,12 @@ export type JournalCommand = Context &
         readonly type: 'record_policy';
         readonly kind: 'policy_activated' | 'policy_rejected';
         readonly fact: Readonly<Record<string, unknown>>;
+      }
+    /** Kept besides, for the next start. */
+    | {
+        readonly type: 'order_resume';
+        readonly kind: 'resume_ordered';
+        readonly fact: ResumeOrder;
       }
     | { readonly type: 'acknowledge'; readonly seq: number }
     /** One step of it. */

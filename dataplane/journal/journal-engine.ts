@@ -38,7 +38,7 @@ import type { JournalFiles } from './journal-files.ts';
 import { JournalPruner } from './journal-pruner.ts';
 import { OutageLedger } from './outage-ledger.ts';
 import { QuotaLedger } from './quota-ledger.ts';
-import { JOURNAL_MIGRATIONS, recordDigest } from './journal-schema.ts';
+import { JOURNAL_MIGRATIONS, RESUME_ORDER_FACT, recordDigest } from './journal-schema.ts';
 import { KeyIndex, keyHash } from './key-index.ts';
 import { prepareStatements, type Statements } from './journal-statements.ts';
 import { operationOfRow } from './operation-rows.ts';
@@ -249,6 +249,10 @@ export class JournalEngine {
         return this.#writeRegister(command);
       case 'record_outage':
         return { type: 'outage_recorded', outage: this.#recordOutage(command) };
+      case 'order_resume':
+        this.#append(command.kind, null, JSON.stringify(command.fact), command);
+        this.#statements.setFact.run(RESUME_ORDER_FACT, JSON.stringify(command.fact));
+        return { type: 'recorded' };
       case 'record_policy':
         this.#append(command.kind, null, JSON.stringify(command.fact), command);
         return { type: 'recorded' };

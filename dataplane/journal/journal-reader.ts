@@ -5,6 +5,7 @@
  */
 import type { JournalEvent, OperationState, Refusal } from '../../shared/wire/operation.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
+import type { ResumeOrder } from '../../shared/wire/resume-api.ts';
 import { openDatabase, type Database } from '../../shared/platform/sqlite.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Report } from '../../shared/wire/report-lines.ts';
@@ -13,6 +14,7 @@ import type { QuotaNote, UnendedOperation } from '../core/quota-note.ts';
 import { WHOLE_BODY } from './body-ends.ts';
 import { ClaimQueries } from './claim-queries.ts';
 import type { JournalHead } from './journal-feed.ts';
+import { RESUME_ORDER_FACT } from './journal-schema.ts';
 import { REGISTER_COLUMNS, registerOfRow } from './register-table.ts';
 import type { StoredRegister } from '../core/register.ts';
 import { OPERATION_COLUMNS, operationOfRow } from './operation-rows.ts';
@@ -259,6 +261,32 @@ export class JournalReader {
 
   withState(state: OperationState, limit: number): StoredOperation[] {
     return this.#operations('WHERE state = ? ORDER BY seq LIMIT ?', state, limit);
+  }
+
+  /** Paused operations in the order of their deadlines; `after` continues a listing. */
+  pausedByDeadline(
+    after: DeadlineCursor,
+    limit: number,
+  ): { cursor: DeadlineCursor; operation: StoredOperation }[] {
+    const rows = this.#all(
+      `SELECT seq, deadline_at_ms FROM operations INDEXED BY operations_paused_by_deadline
+       WHERE state = 'paused' AND (deadline_at_ms, seq) > (?, ?)
+       ORDER BY deadline_at_ms, seq LIMIT ?`,
+      after.deadlineAtMs,
+      after.seq,
+      limit,
+    );
+    return rows.flatMap((row) => {
+      const cursor = { deadlineAtMs: Number(row['deadline_at_ms']), seq: Number(row['seq']) };
+      const [operation] = this.#operations('WHERE seq = ?', cursor.seq);
+      return operation === undefined ? [] : [{ cursor, operation }];
+    });
+  }
+
+  /** What operators ordered last about them; `null` where nobody has. */
+  resumeOrder(): ResumeOrder | null {
+    const row = this.#all('SELECT value FROM facts WHERE name = ?', RESUME_ORDER_FACT)[0];
+    return row === undefined ? null : (JSON.parse(String(row['value'])) as ResumeOrder);
   }
 
   refusals(limit: number): Refusal[] {

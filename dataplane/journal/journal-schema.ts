@@ -27,6 +27,9 @@ export function registerDigest(row: {
   return sha256Hex([app, key, resource, epoch, version, value].join('\n'));
 }
 
+/** The newest order about the resumption of paused work. */
+export const RESUME_ORDER_FACT = 'resume_order';
+
 /**
  * Append-only: a migration that has shipped is never edited.
  *
@@ -219,6 +222,13 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         operation_ids TEXT NOT NULL,
         UNIQUE (app, key)
       ) STRICT;
+    `,
+  },
+  {
+    version: 8,
+    name: 'paused by deadline',
+    sql: `
+      CREATE INDEX operations_paused_by_deadline ON operations (deadline_at_ms, seq) WHERE state = 'paused';
     `,
   },
 ];

@@ -14,17 +14,16 @@ import type { Journal } from '../journal/journal.ts';
 import { ApprovalWatch } from './approval-watch.ts';
 import type { Applied, Executions } from './executions.ts';
 import type { Heartbeats } from './heartbeats.ts';
+import type { Resume } from './resume.ts';
 
 const ROUND_INTERVAL_MS = 250;
 const ROUND_OPERATIONS_MAX = 200;
-
-/** Paused work comes back at 10 a round: 40 operations a second. */
-const RESUMED_PER_ROUND_MAX = 10;
 
 export type CustodianParts = {
   readonly journal: Journal;
   readonly executions: Executions;
   readonly heartbeats: Heartbeats;
+  readonly resume: Pick<Resume, 'round' | 'lost'>;
   readonly outages: OutageAuthority;
   readonly policy: Pick<PolicyAuthority, 'revoked'>;
   readonly clock: Clock;
@@ -44,6 +43,7 @@ export class Custodian {
   readonly #approvals: ApprovalWatch;
   /** That control wants stopped; it says them again until it has their ends. */
   #toStop: readonly string[] = [];
+  #revokedSinceBootMs: number | null = null;
 
   constructor(parts: CustodianParts) {
     this.#parts = parts;
@@ -94,10 +94,7 @@ export class Custodian {
     if (policy.revoked() !== null) {
       for (const operationId of this.#underRevokedAuthority())
         proposals.push([operationId, { kind: 'revoke_authority' }]);
-    } else if (outOfReachMs === null) {
-      for (const { operationId } of journal.reader.withState('paused', RESUMED_PER_ROUND_MAX))
-        proposals.push([operationId, { kind: 'regain_control' }]);
-    } else if (outOfReachMs >= this.#parts.controlLossAfterMs) {
+    } else if (outOfReachMs !== null && outOfReachMs >= this.#parts.controlLossAfterMs) {
       for (const operationId of journal.reader.stoppedByControlLoss(ROUND_OPERATIONS_MAX))
         proposals.push([operationId, { kind: 'lose_control' }]);
     }
@@ -105,6 +102,18 @@ export class Custodian {
     const isInReach = outOfReachMs === null;
     proposals.push(...this.#approvals.proposals({ now, isControlLost, isInReach }));
     await Promise.all(proposals.map(([operationId, event]) => this.#propose(operationId, event)));
+    await this.#resumePaused(now.bootMs, outOfReachMs);
+  }
+
+  async #resumePaused(bootMs: number, outOfReachMs: number | null): Promise<void> {
+    const { resume, policy } = this.#parts;
+    const revoked = policy.revoked();
+    if (revoked === null) this.#revokedSinceBootMs = null;
+    else this.#revokedSinceBootMs ??= bootMs;
+    if (revoked !== null)
+      resume.lost(this.#revokedSinceBootMs ?? bootMs, `authority is withdrawn: ${revoked.reason}`);
+    else if (outOfReachMs !== null) resume.lost(bootMs - outOfReachMs);
+    else await resume.round();
   }
 
   /** The next of what has not ended: what is to finish all the same must not hold up the rest. */

@@ -47,6 +47,7 @@ import type {
 import type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.ts';
 import { ConfigClient } from './config-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
+import { ResumeClient } from './resume-client.ts';
 import { ProblemError } from './problem-error.ts';
 import { ReconciliationClient } from './reconciliation-client.ts';
 import { UndiciTransport, UnreachableError, type Transport } from './transport.ts';
@@ -142,6 +143,7 @@ export function openSidecar(address: SidecarAddress): SidecarClient {
 export class SidecarClient {
   readonly config: ConfigClient;
   readonly reconciliations: ReconciliationClient;
+  readonly resume: ResumeClient;
   readonly #caller: JsonCaller;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -156,6 +158,7 @@ export class SidecarClient {
       timeoutMs: options.timeoutMs,
     });
     const { clock, random } = options;
+    this.resume = new ResumeClient(this.#caller);
     this.config = new ConfigClient({ caller: this.#caller, clock, random });
     const { timeoutMs } = options;
     this.reconciliations = new ReconciliationClient({ caller: this.#caller, timeoutMs });

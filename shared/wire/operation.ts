@@ -292,6 +292,7 @@ export const EVENT_KINDS = [
   'outage_closed',
   'policy_activated',
   'policy_rejected',
+  'resume_ordered',
 ] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 

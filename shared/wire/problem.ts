@@ -74,6 +74,8 @@ export const ERRORS = {
   reconciliation_claimed: row(409, 'Somebody else works on this operation', true),
   probe_undeclared: row(409, 'The rule of this operation declares no probe'),
   probe_not_allowed: row(403, 'This sidecar may not ask that address what happened'),
+  operation_not_paused: row(409, 'Only a paused operation can be released'),
+  resume_refused: row(409, 'The policy in force does not let the paused operation go on'),
   lease_lost: row(409, 'The lease under which the attempt ran is gone'),
   effect_in_progress: row(409, 'The effect has been begun and not reported', true),
   effect_unknown: row(409, 'An earlier attempt began the effect and its outcome is not known'),

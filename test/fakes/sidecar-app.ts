@@ -19,6 +19,7 @@ import { Decisions } from '../../dataplane/operations/decisions.ts';
 import { Approvals } from '../../dataplane/operations/approvals.ts';
 import { Custodian } from '../../dataplane/operations/custodian.ts';
 import { Executions } from '../../dataplane/operations/executions.ts';
+import { Resume, type ResumeParts } from '../../dataplane/operations/resume.ts';
 import { Registers } from '../../dataplane/operations/registers.ts';
 import { Heartbeats } from '../../dataplane/operations/heartbeats.ts';
 import { NO_ALLOTMENTS, openLimits } from '../../dataplane/operations/open-limits.ts';
@@ -69,6 +70,7 @@ export async function openTestSidecar(
     /** Kept after the end; default: one of its own. */
     directory?: string;
     logger?: Logger;
+    resumeRate?: number;
   } = {},
 ): Promise<TestSidecar> {
   const directory = options.directory ?? mkdtempSync(`${tmpdir()}/sidecar-`);
@@ -95,7 +97,8 @@ export async function openTestSidecar(
     onLimited: () => undefined,
   });
   const approvals = new Approvals({ journal, executions, ...granted, clock, random });
-  const kept = { journal, executions, heartbeats, ...granted, clock, logger };
+  const resume = testResume({ journal, executions, ...granted, clock, logger }, options.resumeRate);
+  const kept = { journal, executions, heartbeats, resume, ...granted, clock, logger };
   const custodian = new Custodian({ ...kept, controlLossAfterMs: 1_000 });
   const { limits } = limiting;
   const reconcilers = testReconcilers({
@@ -121,6 +124,7 @@ export async function openTestSidecar(
     executions,
     reconciler: reconcilers.reconciler,
     claims,
+    resume,
     registers: new Registers({ journal, leases, registersMax: 3 }),
     journal,
     leases,
@@ -135,7 +139,7 @@ export async function openTestSidecar(
     budget: () => ({ atMs: 0, policyRevision: 1, stalenessMs: 0, items: [] }),
     health: () => healthOf({ journal, authority, clock }, status()),
     limits: () => limiting.limits.limits(limitedRules(authority.active)),
-    status,
+    status: () => statusOf(journal, authority),
     onConfigStream: () => undefined,
     onResponse: () => undefined,
   };
@@ -184,6 +188,14 @@ export type Granted = Pick<Upstream, 'policy' | 'revisions' | 'leases' | 'fresh'
 function grantedBy(authority: FakeAuthority): Granted {
   const { leases, outages } = authority;
   return { policy: authority, revisions: authority, leases, fresh: authority, outages };
+}
+
+function testResume(
+  parts: Pick<ResumeParts, 'journal' | 'executions' | 'policy' | 'fresh' | 'clock' | 'logger'>,
+  ratePerSecond = 40,
+): Resume {
+  const pause = (): Promise<void> => Promise.resolve();
+  return new Resume({ ...parts, ratePerSecond, pause, onResumed: () => undefined });
 }
 
 function statusOf(journal: Journal, authority: FakeAuthority): SidecarStatus {

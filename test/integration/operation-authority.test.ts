@@ -242,6 +242,7 @@ describe('I8: authority withdrawn: accepted work goes as its onRevoke said at ad
     await sidecar.custodian.round();
     expect(await see(id)).toMatchObject({ state: 'paused' });
     sidecar.authority.revocation = null;
+    sidecar.authority.staleness = 0;
     await sidecar.custodian.round();
     expect(await see(id)).toMatchObject({ state: 'accepted', reason: 'authority_regained' });
     const { summary } = await explain(id);

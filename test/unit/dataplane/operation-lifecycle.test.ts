@@ -72,6 +72,10 @@ describe('the transition table', () => {
     { kind: 'revoke_authority' },
     { kind: 'regain_control' },
     {
+      kind: 'refuse_resume',
+      refusal: { code: 'denied', message: 'no', policyRevision: 2, rule: 'r' },
+    },
+    {
       kind: 'refuse_effect',
       attempt: 1,
       name: 'charge',

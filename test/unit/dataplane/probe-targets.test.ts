@@ -62,6 +62,7 @@ test.each(['http://a.test', 'a.test/path', '*.test', 'user@a.test', 'a.test:9999
       writeWaitMax: '2s',
       retention: '7d',
       maxJournalSize: 'off',
+      resumeRate: 50,
       registersMax: 10,
       probeTargets: [target],
       logLevel: 'silent' as const,
