@@ -106,6 +106,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   const upstream = openUpstream(ports, { settings, metrics, journal });
   const view = new SidecarView({
     hostName: ports.hostName,
+    controlLossAfterMs: settings.controlLossAfterMs,
     clock,
     journal,
     disk,

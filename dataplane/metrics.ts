@@ -155,7 +155,7 @@ export const SIDECAR_METRICS = {
   },
   holdfast_outage_budget_seconds: {
     kind: 'gauge',
-    help: 'How long the rule keeps admitting if control is lost now',
-    labels: ['rule'],
+    help: 'How long the action keeps being admitted if control is lost now; 100 actions by name',
+    labels: ['action'],
   },
 } as const satisfies MetricTable;

@@ -11,7 +11,13 @@ import type { HostHealth } from '../shared/wire/fleet-health.ts';
 import type { Health } from '../shared/wire/health.ts';
 import type { OutageBudget, SidecarStatus } from '../shared/wire/sidecar-api.ts';
 import { DISK_PRESSURES } from './core/disk-pressure.ts';
-import { outageBudget } from './core/outage-budget.ts';
+import {
+  actionBudgets,
+  configBudgets,
+  labelledBudgets,
+  ruleBudgets,
+  type BudgetAt,
+} from './core/outage-budget.ts';
 import { sidecarHealth } from './health.ts';
 import type { DiskWatch } from './journal/disk-watch.ts';
 import type { Journal } from './journal/journal.ts';
@@ -32,6 +38,7 @@ export type SidecarMetrics = Metrics<typeof SIDECAR_METRICS>;
 
 export class SidecarView {
   readonly #hostName: string;
+  readonly #controlLossAfterMs: number;
   readonly #clock: Clock;
   readonly #journal: Journal;
   readonly #disk: DiskWatch;
@@ -43,6 +50,7 @@ export class SidecarView {
 
   constructor(parts: {
     hostName: string;
+    controlLossAfterMs: number;
     clock: Clock;
     journal: Journal;
     disk: DiskWatch;
@@ -51,6 +59,7 @@ export class SidecarView {
     reconciling?: Reconciling;
   }) {
     this.#hostName = parts.hostName;
+    this.#controlLossAfterMs = parts.controlLossAfterMs;
     this.#clock = parts.clock;
     this.#journal = parts.journal;
     this.#disk = parts.disk;
@@ -207,19 +216,24 @@ export class SidecarView {
     const now = this.#clock.now();
     const active = this.#upstream.policy.activePolicy();
     const stalenessMs = this.#upstream.policy.stalenessMs(now);
-    // What control has withdrawn admits nothing, however fresh it was.
-    const isRevoked = this.#upstream.policy.revoked() !== null;
-    const held = this.#upstream.leases
-      .statuses()
-      .flatMap(({ lease }) => (lease === null ? [] : [lease]));
+    const at: BudgetAt = {
+      now,
+      stalenessMs,
+      isRevoked: this.#upstream.policy.revoked() !== null,
+      held: this.#upstream.leases
+        .statuses()
+        .flatMap(({ lease }) => (lease === null ? [] : [lease])),
+      parts: ({ name, terms: { limits } }) =>
+        limits === null ? [] : this.#upstream.allotments.partsOf(name, limits),
+      controlLossAfterMs: this.#controlLossAfterMs,
+    };
     return {
       atMs: now.wallMs,
       policyRevision: active?.policyRevision ?? null,
       stalenessMs,
-      items:
-        active === null
-          ? []
-          : outageBudget(active.compiled, held, isRevoked ? null : stalenessMs, now),
+      items: active === null ? [] : ruleBudgets(active.compiled, at),
+      actions: active === null ? [] : actionBudgets(active.compiled, at),
+      config: active === null ? [] : configBudgets(active.document, at),
     };
   }
 
@@ -236,8 +250,8 @@ export class SidecarView {
     metrics.set('holdfast_journal_write_wait_seconds', this.#journal.expectedWaitMs() / 1_000);
     this.#scrapeDisk();
     metrics.reset('holdfast_outage_budget_seconds');
-    for (const { rule, admissionMs } of this.budget().items) {
-      metrics.set('holdfast_outage_budget_seconds', admissionMs / 1_000, { rule });
+    for (const { action, admissionMs } of labelledBudgets(this.budget().actions)) {
+      metrics.set('holdfast_outage_budget_seconds', admissionMs / 1_000, { action });
     }
   }
 

@@ -15,8 +15,10 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import { AllotmentGrantSchema, type AllotmentRequest } from '../../shared/wire/allotments.ts';
 import { LIMIT_KINDS, type LimitKind } from '../../shared/core/limit-kinds.ts';
+import type { LimitTerms } from '../../shared/core/policy.ts';
 import type { SyncAnswer } from '../../shared/wire/statements.ts';
 import { AllotmentBook, type Share, type UsageOf } from '../core/allotment-book.ts';
+import type { HeldPart } from '../core/outage-budget.ts';
 import { absentBudget, type LimitBudget, type LimitSubject } from '../core/limits.ts';
 import { CLOCK_DIVERGENCE_MS_MAX } from './lease-keeper.ts';
 import { StateFile } from './state-file.ts';
@@ -119,6 +121,27 @@ export class AllotmentKeeper {
       endsBootMs,
     };
     return { budget, sinceBootMs: rate?.sinceBootMs ?? now.bootMs };
+  }
+
+  /** Of the parts that are in time and not used up, by key: what a loss of control would end. */
+  partsOf(rule: string, terms: LimitTerms): HeldPart[] {
+    const now = this.#look();
+    const keys = new Set(this.#book.keysOf(rule, terms.per));
+    return [...keys].flatMap((key) => {
+      const subject = { rule, terms, key };
+      const { budget } = this.budget(subject);
+      if (budget.absent.length > 0 || this.#isUsedUp(subject, budget)) return [];
+      const ends = LIMIT_KINDS.flatMap((kind) => {
+        const endsBootMs = budget.endsBootMs[kind];
+        return endsBootMs === null || endsBootMs <= now.bootMs ? [] : [{ key, kind, endsBootMs }];
+      });
+      return ends.toSorted((a, b) => a.endsBootMs - b.endsBootMs).slice(0, 1);
+    });
+  }
+
+  #isUsedUp(subject: LimitSubject, { quota }: LimitBudget): boolean {
+    if (quota === null || quota.window === null) return false;
+    return this.#usage.usedOf(subject, quota.window.number) >= quota.count;
   }
 
   note(subject: LimitSubject, admitted: boolean, now: Instant): void {

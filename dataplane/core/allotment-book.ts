@@ -97,6 +97,11 @@ export class AllotmentBook {
     return now.bootMs < share.endsBootMs ? share : null;
   }
 
+  keysOf(rule: string, per: string): string[] {
+    const shares = [...this.#shares.values()];
+    return shares.filter((share) => share.rule === rule && share.per === per).map(({ key }) => key);
+  }
+
   /** `true` where control should be asked soon: it does not know of it yet. */
   note(subject: LimitSubject, admitted: boolean, now: Instant): boolean {
     let isNews = false;

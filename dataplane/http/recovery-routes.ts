@@ -30,7 +30,8 @@ export function installRecoveryRoutes(app: App, { journal, budget, health, statu
     '/v1/outage-budget',
     {
       schema: {
-        summary: 'How long each rule keeps admitting if control is lost now',
+        summary:
+          'How long each action keeps being admitted if control is lost now, and what ends it',
         response: { 200: Type.Ref('OutageBudget'), ...problems(401) },
       },
     },

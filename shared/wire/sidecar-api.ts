@@ -254,6 +254,18 @@ export const LeaseActionQuerySchema = Type.Object(
   closed,
 );
 
+/** What ends the admission of an action once control is lost. */
+const BudgetEndSchema = Type.Enum([
+  'revoked',
+  'freshness',
+  'approval',
+  'max_staleness',
+  'allotment',
+  'quota_window',
+  'lease',
+  'policy_absent',
+]);
+
 export const OutageBudgetSchema = Type.Object(
   {
     atMs: wallMs(),
@@ -266,8 +278,31 @@ export const OutageBudgetSchema = Type.Object(
         admissionMs: leftMs({
           description: 'how long from now new work is admitted if control is lost this instant',
         }),
-        limitedBy: Type.Enum(['freshness', 'max_staleness', 'lease', 'policy_absent']),
+        limitedBy: BudgetEndSchema,
         onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
+      }),
+    ),
+    actions: Type.Array(
+      Type.Object({
+        action: Type.String({ description: 'an action, or a pattern of actions, of the policy' }),
+        rule: Type.String({ description: 'the rule that ends first, of those that may decide it' }),
+        admissionMs: leftMs({
+          description: 'until the first part of what is admitted now is refused',
+        }),
+        endedBy: BudgetEndSchema,
+        detail: Type.String(),
+        onControlLoss: Type.Enum(['finish', 'pause', 'abort']),
+        finishMs: nullable(
+          leftMs({ description: 'how long accepted work goes on; null: to its own deadline' }),
+        ),
+        finishEndedBy: Type.Enum(['deadline', 'on_control_loss', 'lease', 'recheck']),
+      }),
+    ),
+    config: Type.Array(
+      Type.Object({
+        key: Type.String(),
+        servedMs: leftMs({ description: 'how long the value is served as good' }),
+        onExpiry: Type.Enum(['default', 'error', 'last']),
       }),
     ),
   },

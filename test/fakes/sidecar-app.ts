@@ -56,6 +56,15 @@ const OPERATIONS: Parts['operations'] = {
   expose: () => Promise.resolve({ contentType: 'text/plain', body: '' }),
 };
 
+const NO_BUDGET = {
+  atMs: 0,
+  policyRevision: 1,
+  stalenessMs: 0,
+  items: [],
+  actions: [],
+  config: [],
+};
+
 function appOfToken(token: string) {
   if (token === APP_TOKEN) return { name: 'demo', principals: ['agent:*'], operator: false };
   return token === OPERATOR_TOKEN ? { name: 'ops', principals: ['*'], operator: true } : null;
@@ -136,7 +145,7 @@ export async function openTestSidecar(
     logger,
     version: VERSION,
     operations: OPERATIONS,
-    budget: () => ({ atMs: 0, policyRevision: 1, stalenessMs: 0, items: [] }),
+    budget: () => NO_BUDGET,
     health: () => healthOf({ journal, authority, clock }, status()),
     limits: () => limiting.limits.limits(limitedRules(authority.active)),
     status: () => statusOf(journal, authority),

@@ -58,6 +58,8 @@ test('the work that was done is counted by decision, reason and basis', () => {
   expect(exposition.sidecar).toMatch(
     /holdfast_admissions_total\{decision="refused",reason="no_rule",basis="cached"\} 1/,
   );
-  expect(exposition.sidecar).toMatch(/holdfast_outage_budget_seconds\{rule="refund-payment"\} 0/);
+  expect(exposition.sidecar).toMatch(
+    /holdfast_outage_budget_seconds\{action="payments.refund"\} 0/,
+  );
   expect(exposition.control).toMatch(/holdfast_control_policy_revision 1/);
 });

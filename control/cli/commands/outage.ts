@@ -114,23 +114,39 @@ export function outageView(context: CommandContext): View<Outage> {
   };
 }
 
-type BudgetLine = OutageBudget['items'][number];
+type BudgetLine = OutageBudget['actions'][number];
+
+const leftText = (leftMs: number): string => (leftMs <= 0 ? '0s' : ageText(leftMs));
 
 function printBudget(context: CommandContext, budget: OutageBudget): void {
   const { output } = context;
   const columns: Column<BudgetLine>[] = [
+    { header: 'ACTION', value: ({ action }) => action },
+    { header: 'ADMITTED FOR', value: ({ admissionMs }) => leftText(admissionMs) },
+    { header: 'ENDED BY', value: ({ endedBy }) => endedBy },
     { header: 'RULE', value: ({ rule }) => rule },
-    { header: 'ACTIONS', value: ({ actions }) => actions.join(',') },
-    {
-      header: 'ADMITTED FOR',
-      value: ({ admissionMs }) => (admissionMs <= 0 ? '0s' : ageText(admissionMs)),
-    },
-    { header: 'LIMITED BY', value: ({ limitedBy }) => limitedBy },
     { header: 'ACCEPTED WORK', value: ({ onControlLoss }) => onControlLoss },
+    {
+      header: 'GOES ON FOR',
+      value: ({ finishMs, finishEndedBy }) =>
+        finishMs === null ? 'its deadline' : `${leftText(finishMs)} (${finishEndedBy})`,
+    },
+    { header: 'DETAIL', value: ({ detail }) => detail },
   ];
-  if (budget.items.length === 0) output.note('no policy is active, so nothing is admitted');
-  else output.table(budget.items, columns);
+  if (budget.policyRevision === null) output.note('no policy is active, so nothing is admitted');
+  else output.table(budget.actions, columns);
+  if (budget.config.length > 0) {
+    output.line();
+    output.heading('Config values');
+    output.table(budget.config, CONFIG_COLUMNS);
+  }
   const revision =
     budget.policyRevision === null ? 'no policy' : `policy revision ${budget.policyRevision}`;
   output.note(`${revision}, staleness ${durationText(budget.stalenessMs)}`);
 }
+
+const CONFIG_COLUMNS: readonly Column<OutageBudget['config'][number]>[] = [
+  { header: 'KEY', value: ({ key }) => key },
+  { header: 'SERVED FOR', value: ({ servedMs }) => leftText(servedMs) },
+  { header: 'THEN', value: ({ onExpiry }) => onExpiry },
+];

@@ -9,7 +9,7 @@ import {
   type Plan,
 } from '../../../dataplane/core/admission.ts';
 import { newAdmission, storedAsAdmitted } from '../../../dataplane/core/new-admission.ts';
-import { outageBudget } from '../../../dataplane/core/outage-budget.ts';
+import { ruleBudgets } from '../../../dataplane/core/outage-budget.ts';
 import { TEST_POLICY, activePolicy } from '../../fakes/fake-authority.ts';
 
 const NOW: Instant = { wallMs: 1_000_000, bootMs: 500_000, bootId: 'boot-1' };
@@ -197,7 +197,14 @@ describe('the outage budget', () => {
     { resource: 'others/4', epoch: 9, bootId: 'boot-1', endsBootMs: 500_001 },
   ];
   const item = (rule: string, stalenessMs: number | null, leases = held) =>
-    outageBudget(policy.compiled, leases, stalenessMs, NOW).find((entry) => entry.rule === rule);
+    ruleBudgets(policy.compiled, {
+      now: NOW,
+      held: leases,
+      stalenessMs,
+      isRevoked: false,
+      parts: () => [],
+      controlLossAfterMs: 10_000,
+    }).find((entry) => entry.rule === rule);
 
   test('says what ends each rule first', () => {
     expect(item('refund', 0)).toMatchObject({ admissionMs: 0, limitedBy: 'freshness' });
