@@ -9,6 +9,7 @@ import { benchGrowth } from './growth.ts';
 import { benchIdle } from './idle.ts';
 import { benchLeases } from './leases.ts';
 import { benchOutage } from './outage.ts';
+import { benchReconnect } from './reconnect.ts';
 import { benchPublish } from './publish.ts';
 
 const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections N] [--json]
@@ -18,6 +19,8 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
   growth   rate of admission and time to open as the journal grows [--sizes 10000,1000000,5000000]
   leases   a shard handed over between two sidecars, renewals in batches, and what sidecars that
            sync cost control [--sidecars 10000]
+  reconnect sidecars that come back all at once to a control that has just started: until the last is
+           in, and what others wait meanwhile [--sidecars 2000]
   decide   policy decisions in process beside Cedar and over HTTP beside Cerbos, and what publication
            costs [--rules 10,100,1000,10000] [--no-rivals]; installs the two once, into a cache
   activate a revision put in force by the sidecar: time, and longest delay of its event loop
@@ -58,6 +61,7 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
   growth: () =>
     benchGrowth({ sizes: numbers(values.sizes), requests, concurrency: connections, rounds, say }),
   leases: () => benchLeases({ sidecars: Number(values.sidecars), rounds, say }),
+  reconnect: () => benchReconnect({ sidecars: Number(values.sidecars), say }),
   decide: () =>
     benchDecide({
       rules: numbers(values.rules),
