@@ -11,8 +11,14 @@
  * Q4  Those who are sent away get places one after the other at the rate of the bucket, so that they
  *     do not come back together. None is told to wait longer than `WAIT_MS_MAX`.
  * Q5  What is remembered is three numbers, however many come.
+ * Q6  No more than `atOnceMax` of them are under way at a time: where control is slower than its rate,
+ *     what it has not answered yet says so, and others do not wait behind a crowd.
  */
-export type GateTerms = { readonly ratePerSecond: number; readonly burst: number };
+export type GateTerms = {
+  readonly ratePerSecond: number;
+  readonly burst: number;
+  readonly atOnceMax: number;
+};
 
 export type GateState = {
   readonly tokens: number;
@@ -27,6 +33,8 @@ export type GateCaller =
       readonly isInContact: boolean;
       /** Until the first lease that it renews ends; `null` where it renews none. */
       readonly leaseEndsMs: number | null;
+      /** Q6: of such syncs, without this one. */
+      readonly underWay: number;
     }
   | { readonly kind: 'bundle' | 'report' };
 
@@ -47,12 +55,16 @@ export const WAIT_MS_MAX = 60_000;
 const RESERVE = { renewal: 0, sync: 0.25, bundle: 0.25, report: 0.5 } as const;
 /** Places are given a little slower than tokens come, so that whoever comes in its place finds one. */
 const PLACES_PER_TOKEN = 0.9;
+/** Further apart where control is slower than its rate. */
+const BUSY_FACTOR = 4;
 const SPREAD_MS = 5_000;
 const LEAST_WAIT_MS = 1_000;
+const AT_ONCE_MAX = 32;
 
 /** A burst that no small fleet ever meets. */
 export function gateTerms(ratePerSecond: number): GateTerms {
-  return { ratePerSecond, burst: Math.max(16, Math.ceil(ratePerSecond / 2)) };
+  const burst = Math.max(16, Math.ceil(ratePerSecond / 2));
+  return { ratePerSecond, burst, atOnceMax: AT_ONCE_MAX };
 }
 
 export function gateAtStart(terms: GateTerms, bootMs: number): GateState {
@@ -72,11 +84,14 @@ export function judgeCaller(
     return isQuiet ? letIn(filled, 'undisturbed') : sendAway(filled, queueWaitMs(filled, at));
   }
   if (caller.isInContact) return letIn(filled, 'in_contact');
-  const { leaseEndsMs } = caller;
+  const { leaseEndsMs, underWay } = caller;
   if (leaseEndsMs !== null && leaseEndsMs <= URGENT_MS) return letIn(pay(filled, terms), 'urgent');
   const reserve = terms.burst * (leaseEndsMs === null ? RESERVE.sync : RESERVE.renewal);
-  if (filled.tokens >= 1 && filled.tokens > reserve) return letIn(pay(filled, terms), 'returning');
-  return givePlace(filled, terms, leaseEndsMs, at);
+  const isServed = underWay < terms.atOnceMax;
+  if (isServed && filled.tokens >= 1 && filled.tokens > reserve)
+    return letIn(pay(filled, terms), 'returning');
+  const apartMs = (1_000 / (terms.ratePerSecond * PLACES_PER_TOKEN)) * (isServed ? 1 : BUSY_FACTOR);
+  return givePlace(filled, { apartMs, leaseEndsMs }, at);
 }
 
 function refill(state: GateState, { ratePerSecond, burst }: GateTerms, bootMs: number): GateState {
@@ -92,11 +107,9 @@ function pay(state: GateState, { burst }: GateTerms): GateState {
 /** Q4, Q2. */
 function givePlace(
   state: GateState,
-  { ratePerSecond }: GateTerms,
-  leaseEndsMs: number | null,
+  { apartMs, leaseEndsMs }: { readonly apartMs: number; readonly leaseEndsMs: number | null },
   at: { readonly bootMs: number; readonly unitRandom: number },
 ): GateVerdict {
-  const apartMs = 1_000 / (ratePerSecond * PLACES_PER_TOKEN);
   const placeBootMs = Math.max(at.bootMs, state.promisedBootMs) + apartMs;
   const waitMs = placeBootMs - at.bootMs;
   if (leaseEndsMs !== null && waitMs > leaseEndsMs / 2)

@@ -38,6 +38,8 @@ export class ReconnectGate {
   readonly #options: ReconnectGateOptions;
   readonly #terms: GateTerms;
   #state: GateState;
+  /** Q6. */
+  #underWay = 0;
   /** By host, on the boot clock: one number for each that was ever let in. */
   readonly #letInBootMs = new Map<string, number>();
 
@@ -52,17 +54,25 @@ export class ReconnectGate {
     });
   }
 
-  /** W1, before: `claimedHostId` is not verified. Throws `overloaded`. */
-  look(asking: Asking, claimedHostId: string | null): void {
+  /**
+   * W1, before: `claimedHostId` is not verified. Throws `overloaded`. What it gives is to be called
+   * when the request is over (Q6).
+   */
+  look(asking: Asking, claimedHostId: string | null): () => void {
     const { answer, state } = this.#judge(asking, claimedHostId);
-    if (answer.admitted) return;
+    if (answer.admitted) {
+      if (asking.kind !== 'sync' || answer.as === 'in_contact') return () => undefined;
+      this.#underWay += 1;
+      return () => void (this.#underWay -= 1);
+    }
     this.#state = state;
     throw this.#overloaded(asking.kind, answer.retryAfterMs);
   }
 
   /** W1, once the caller is known. Throws `overloaded`. */
   enter(asking: Asking, hostId: string): void {
-    const { answer, state } = this.#judge(asking, hostId);
+    // It is one of those under way itself.
+    const { answer, state } = this.#judge(asking, hostId, this.#underWay - 1);
     this.#state = state;
     if (!answer.admitted) throw this.#overloaded(asking.kind, answer.retryAfterMs);
     if (asking.kind !== 'sync') return;
@@ -71,12 +81,16 @@ export class ReconnectGate {
       this.#options.metrics.add('holdfast_control_reconnects_total', { as: answer.as });
   }
 
-  #judge({ kind, leaseEndsMs }: Asking, hostId: string | null): GateVerdict {
+  #judge(
+    { kind, leaseEndsMs }: Asking,
+    hostId: string | null,
+    underWay: number = this.#underWay,
+  ): GateVerdict {
     const { clock, random, config } = this.#options;
     const { bootMs } = clock.now();
     const letInBootMs = hostId === null ? undefined : this.#letInBootMs.get(hostId);
     const isInContact = letInBootMs !== undefined && bootMs - letInBootMs <= config.hostLateAfterMs;
-    const caller = kind === 'sync' ? { kind, isInContact, leaseEndsMs } : { kind };
+    const caller = kind === 'sync' ? { kind, isInContact, leaseEndsMs, underWay } : { kind };
     return judgeCaller(this.#state, this.#terms, caller, { bootMs, unitRandom: random.unit() });
   }
 

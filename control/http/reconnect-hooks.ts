@@ -14,12 +14,14 @@ const KINDS: Readonly<Record<string, HostRequestKind>> = {
 
 /** Before the access checks: what is sent away is not verified first. */
 export function installReconnectGate(app: App, gate: ReconnectGate): void {
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const kind = kindOf(request);
     if (kind !== null) {
       const token = hostTokenOf(request.headers.authorization);
-      if (token !== null)
-        gate.look({ kind, leaseEndsMs: leaseEndsMs(request) }, claimedHostOf(token));
+      if (token !== null) {
+        const asking = { kind, leaseEndsMs: leaseEndsMs(request) };
+        reply.raw.once('close', gate.look(asking, claimedHostOf(token)));
+      }
     }
     done();
   });

@@ -10,12 +10,13 @@ import {
 } from '../../../control/core/reconnect-gate.ts';
 import { fc } from '../../fakes/properties.ts';
 
-const TERMS = { ratePerSecond: 100, burst: 50 };
-const RETURNING: GateCaller = { kind: 'sync', isInContact: false, leaseEndsMs: null };
+const TERMS = { ratePerSecond: 100, burst: 50, atOnceMax: 8 };
+const RETURNING: GateCaller = { kind: 'sync', isInContact: false, leaseEndsMs: null, underWay: 0 };
 const holder = (leaseEndsMs: number): GateCaller => ({
   kind: 'sync',
   isInContact: false,
   leaseEndsMs,
+  underWay: 0,
 });
 
 /** A gate on its own clock. */
@@ -75,8 +76,20 @@ describe('hosts that come back', () => {
   test('a host in contact pays nothing and is never sent away', () => {
     const gate = new Gate();
     gate.drain();
-    const answer = gate.ask({ kind: 'sync', isInContact: true, leaseEndsMs: null });
+    const answer = gate.ask({ kind: 'sync', isInContact: true, leaseEndsMs: null, underWay: 99 });
     expect(answer).toEqual({ admitted: true, as: 'in_contact' });
+  });
+
+  test('where control is slower than its rate, what it has not answered yet turns others away', () => {
+    const gate = new Gate();
+    const busy = (underWay: number, leaseEndsMs: number | null = null) =>
+      gate.ask({ kind: 'sync', isInContact: false, leaseEndsMs, underWay }).admitted;
+    expect([busy(7), busy(8), busy(8, 60_000), busy(8, URGENT_MS)]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
   });
 
   test('the bucket lets a burst in, then as many as its rate', () => {
@@ -177,7 +190,7 @@ describe('hosts that come back', () => {
   });
 
   test('a small fleet never meets it', () => {
-    expect(gateTerms(1)).toEqual({ ratePerSecond: 1, burst: 16 });
-    expect(gateTerms(500)).toEqual({ ratePerSecond: 500, burst: 250 });
+    expect(gateTerms(1)).toMatchObject({ ratePerSecond: 1, burst: 16 });
+    expect(gateTerms(500)).toMatchObject({ ratePerSecond: 500, burst: 250 });
   });
 });
