@@ -21,7 +21,13 @@ async function runDemo(args: readonly string[]): Promise<{ code: number | null; 
 
 test('I1 to I12: two thousand orders through one outage: none lost, none doubled, none told wrong', async () => {
   const { code, report } = await runDemo([]);
-  expect(report).toMatchObject({ lost: [], doubled: [], toldWrong: [], staleOwnerFenced: true });
+  expect(report).toMatchObject({
+    lost: [],
+    doubled: [],
+    toldWrong: [],
+    recoveryWrong: [],
+    staleOwnerFenced: true,
+  });
   expect(code).toBe(0);
   // The story must have had everything in it that it is told for.
   expect(report.linesRead).toBeGreaterThanOrEqual(2_000);
@@ -35,6 +41,7 @@ test('I1 to I12: two thousand orders through one outage: none lost, none doubled
     report.refusedForFreshAuthority,
     report.askedAgain,
     report.settledByProbe,
+    report.recoveryEntries,
   ]) {
     expect(count).toBeGreaterThan(0);
   }

@@ -8,6 +8,7 @@ import type { ReportedOperation } from '../../../shared/wire/control-api.ts';
 import type { OrderLine } from './order-file.ts';
 import type { Disposition } from './order-worker.ts';
 import type { Ledger } from './payment-target.ts';
+import { readAll } from './recovery-reading.ts';
 
 export type Settled = { readonly line: OrderLine; readonly disposition: Disposition | null };
 
@@ -39,12 +40,9 @@ export async function takeAccount(parts: {
   readonly away: Away;
 }): Promise<Account> {
   const { settled, ledger, sidecar, away } = parts;
-  const journal = await readAll<Operation>((cursor) =>
-    sidecar.operations({ limit: 500, ...(cursor === null ? {} : { cursor }) }),
-  );
-  const reported = await readAll<ReportedOperation>((cursor) =>
-    parts.control.operations({ limit: 500, ...(cursor === null ? {} : { cursor }) }),
-  );
+  const page = { limit: 500 };
+  const journal = await readAll((cursor) => sidecar.operations({ ...page, ...cursor }));
+  const reported = await readAll((cursor) => parts.control.operations({ ...page, ...cursor }));
   const lost: string[] = [];
   const doubled: string[] = [];
   const toldWrong: string[] = [];
@@ -201,18 +199,4 @@ async function explanationProblems(
   };
   await Promise.all(Array.from({ length: EXPLAINED_AT_ONCE }, explain));
   return problems;
-}
-
-async function readAll<T>(
-  page: (cursor: string | null) => Promise<{ items: readonly T[]; nextCursor: string | null }>,
-): Promise<T[]> {
-  const all: T[] = [];
-  let cursor: string | null = null;
-  do {
-    const { items, nextCursor }: { items: readonly T[]; nextCursor: string | null } =
-      await page(cursor);
-    all.push(...items);
-    cursor = nextCursor;
-  } while (cursor !== null);
-  return all;
 }

@@ -2,7 +2,8 @@
  * The outage story on real input: two daemons, a payment target and an app, each a process of its
  * own. Control is killed a third of the way in and comes back at two thirds; half-way the sidecar
  * is killed as well, and serves again from its disk. In the end everything is held against
- * everything else. Exits 1 if one order is lost, doubled, or told wrong.
+ * everything else, the four lists of the recovery view entry by entry. Exits 1 if one order is lost,
+ * doubled, or told wrong.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Supervisor } from '../../../control/cli/dev/supervisor.ts';
-import type { SidecarClient } from '../../../shared/client/index.ts';
+import type { ControlClient, Recovery, SidecarClient } from '../../../shared/client/index.ts';
 import { SystemClock } from '../../../shared/platform/clock.ts';
 import { SystemRandom } from '../../../shared/platform/random.ts';
 import { takeAccount, type Account, type Away, type Settled } from './account.ts';
@@ -18,6 +19,8 @@ import { makeOrders, parseOrders, type OrderLine } from './order-file.ts';
 import { OutageScript } from './outage-script.ts';
 import { OrderWorker, type Disposition } from './order-worker.ts';
 import { Progress } from './progress.ts';
+import { recoveryProblems } from './recovery-check.ts';
+import { readKnown, readTold } from './recovery-reading.ts';
 import { printReport, type Report } from './report.ts';
 import { PaymentTarget } from './target-client.ts';
 
@@ -84,7 +87,8 @@ async function main(): Promise<number> {
     await supervisor.up();
     target = await PaymentTarget.start(seed);
     const report = await tell({ supervisor, target, lines, progress, concurrency, seed });
-    passed = report.lost.length + report.doubled.length + report.toldWrong.length === 0;
+    const { lost, doubled, toldWrong, recoveryWrong } = report;
+    passed = [lost, doubled, toldWrong, recoveryWrong].every(({ length }) => length === 0);
     if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
     else printReport(report);
     return passed ? 0 : 1;
@@ -144,13 +148,13 @@ async function tell({
   for (const item of deferred)
     if (item.line.ok) item.disposition = await worker.process(item.line.order);
 
-  const resolved = await reconcile(sidecar, target);
-  progress.say(`${resolved} operations with unknown outcome were settled by asking the target`);
-  await untilReported(sidecar);
-  const fenced = await staleOwnerIsFenced(sidecar, target);
-
   const control = supervisor.openControlClient();
   try {
+    const before = await checkRecovery({ sidecar, control, target });
+    const resolved = await reconcile(sidecar, target);
+    progress.say(`${resolved} operations with unknown outcome were settled by asking the target`);
+    const after = await checkRecovery({ sidecar, control, target });
+    const fenced = await staleOwnerIsFenced(sidecar, target);
     const account = await takeAccount({
       settled,
       ledger: await target.ledger(),
@@ -170,12 +174,41 @@ async function tell({
       seed,
       askedAgain: worker.askedAgain,
       staleOwnerFenced: fenced,
-      recovery: await sidecar.recovery(),
+      recovery: after.recovery,
+      recoveryEntries: before.entries + after.entries,
+      recoveryWrong: [...before.problems, ...after.problems],
     };
   } finally {
     await control.close();
     await sidecar.close();
   }
+}
+
+/**
+ * The lists of each outage held against the target's ledger and against what control was reported:
+ * once while some outcomes are unknown, and once when they are settled.
+ */
+async function checkRecovery({
+  sidecar,
+  control,
+  target,
+}: {
+  sidecar: SidecarClient;
+  control: ControlClient;
+  target: PaymentTarget;
+}): Promise<{ recovery: Recovery; entries: number; problems: string[] }> {
+  await untilReported(sidecar);
+  const { entries: ledger } = await target.ledger();
+  const problems: string[] = [];
+  let entries = 0;
+  for (const { outageId, openedSeq: afterSeq = 0 } of await sidecar.outages()) {
+    const told = await readTold(sidecar, outageId);
+    const { acceptedBefore, continued, stopped, refused, needsReconciliation } = told;
+    for (const list of [acceptedBefore, continued, stopped, refused, needsReconciliation])
+      entries += list.length;
+    problems.push(...recoveryProblems(told, await readKnown(control, { afterSeq, ledger })));
+  }
+  return { recovery: await sidecar.recovery(), entries, problems };
 }
 
 /**
@@ -239,7 +272,10 @@ function summarize(parts: {
   deferred: number;
   executedInOutage: number;
   resolved: number;
-}): Omit<Report, 'seed' | 'askedAgain' | 'recovery' | 'staleOwnerFenced'> {
+}): Omit<
+  Report,
+  'seed' | 'askedAgain' | 'recovery' | 'recoveryEntries' | 'recoveryWrong' | 'staleOwnerFenced'
+> {
   const { settled, account, away } = parts;
   const count = (kind: Disposition['kind']): number =>
     settled.filter(({ disposition }) => disposition?.kind === kind).length;

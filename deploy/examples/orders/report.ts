@@ -1,6 +1,6 @@
 /** The end of the demo, for people. */
 import { styleText } from 'node:util';
-import type { Recovery } from '../../../shared/client/index.ts';
+import type { Operation, Recovery, Refusal } from '../../../shared/client/index.ts';
 import { formatDurationMs } from '../../../shared/core/time.ts';
 
 export type Report = {
@@ -24,9 +24,13 @@ export type Report = {
   readonly doubled: readonly string[];
   readonly toldWrong: readonly string[];
   readonly recovery: Recovery;
+  /** Of all lists, each checked against the ledger and control. */
+  readonly recoveryEntries: number;
+  readonly recoveryWrong: readonly string[];
 };
 
 const SHOWN = 5;
+const ENTRIES_SHOWN = 2;
 
 export function printReport(report: Report): void {
   const { recovery } = report;
@@ -57,23 +61,37 @@ export function printReport(report: Report): void {
   const note =
     "the outage lasts until the sidecar's next successful sync, and its counts include the notifications";
   process.stdout.write(`  ${styleText('dim', note)}\n`);
-  row('accepted before, unfinished when it began', recovery.acceptedBefore.count);
-  row('continued under cached authority', recovery.continued.count);
-  row('stopped', recovery.stopped.count);
-  row(
-    'refused',
-    recovery.refused.count,
-    Object.entries(recovery.tally.refusedByReason)
-      .map(([reason, count]) => `${reason} ${count}`)
-      .join(', '),
-  );
-  row('needs reconciliation', recovery.needsReconciliation.count);
+  printList('accepted before, unfinished when it began', recovery.acceptedBefore);
+  printList('continued under cached authority', recovery.continued);
+  printList('stopped', recovery.stopped);
+  printList('refused', recovery.refused);
+  printList('needs reconciliation', recovery.needsReconciliation);
+  verdict(`wrong, of ${report.recoveryEntries} entries checked`, report.recoveryWrong);
   section(
     `File, ledger, journal and control compared: ${report.operations} operations, ${report.explanations} explanations`,
   );
   verdict('lost', report.lost);
   verdict('doubled', report.doubled);
   verdict('divergent explanations', report.toldWrong);
+}
+
+type Listed = {
+  readonly count: number;
+  readonly oldestMs: number | null;
+  readonly items: readonly (Operation | Refusal)[];
+};
+
+/** With how many of each state or reason are on its first page. */
+function printList(name: string, { count, oldestMs, items }: Listed): void {
+  const kinds = Map.groupBy(items, (item) => ('refusalId' in item ? item.reason : item.state));
+  const first = [...kinds].map(([kind, of]) => `${kind} ${of.length}`).join(', ');
+  const oldest = oldestMs === null ? '' : `the oldest ${formatDurationMs(oldestMs)} old; `;
+  row(name, count, count === 0 ? '' : `${oldest}of the first ${items.length}: ${first}`);
+  for (const item of items.slice(0, ENTRIES_SHOWN)) {
+    const id = 'refusalId' in item ? item.refusalId : item.operationId;
+    const what = 'refusalId' in item ? item.message : `${item.state} (${item.basis})`;
+    process.stdout.write(`      ${id}  ${item.idempotencyKey}  ${what}\n`);
+  }
 }
 
 function section(title: string): void {

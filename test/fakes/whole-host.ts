@@ -1,0 +1,160 @@
+/**
+ * One whole sidecar in this process, with its own journal and authority, beside a `ControlWorld`. It
+ * can be stopped and started again, as control can, and the network between them can be cut.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startSidecar, type Sidecar } from '../../dataplane/daemon.ts';
+import { readDiskSpace } from '../../dataplane/journal/disk-space.ts';
+import { openJournal } from '../../dataplane/journal/open-journal.ts';
+import { openControl, openSidecar, type ControlClient } from '../../shared/client/index.ts';
+import type { SidecarClient } from '../../shared/client/index.ts';
+import {
+  UndiciTransport,
+  UnreachableError,
+  type Transport,
+} from '../../shared/client/transport.ts';
+import { compileCel } from '../../shared/platform/cel.ts';
+import { SystemClock, type Clock } from '../../shared/platform/clock.ts';
+import { createLogger } from '../../shared/platform/logger.ts';
+import { SystemRandom, type Random } from '../../shared/platform/random.ts';
+import type { OutageCause } from '../../shared/wire/operation.ts';
+import type { ControlWorld } from './control-world.ts';
+
+const POLL_MS = 10;
+
+/** Real time, with the wall of control's clock: requests are dated. */
+function besideOf(control: ControlWorld): Clock {
+  const real = new SystemClock();
+  const offsetMs = control.clock.now().wallMs - real.now().wallMs;
+  return {
+    now: () => {
+      const now = real.now();
+      return { ...now, wallMs: now.wallMs + offsetMs };
+    },
+    sleep: (durationMs, signal) => real.sleep(durationMs, signal),
+    startTimer: (durationMs, fire) => real.startTimer(durationMs, fire),
+  };
+}
+
+/** Who tries again does so at once: a test waits for nothing that jitter decides. */
+function withoutPatience(): Random {
+  const real = new SystemRandom();
+  return { bytes: (length) => real.bytes(length), unit: () => 0.05 };
+}
+
+export class WholeHost {
+  /** How control cannot be reached; `null`: it can. */
+  cut: OutageCause | null = null;
+  readonly #control: ControlWorld;
+  readonly #clock: Clock;
+  readonly #dataDir = mkdtempSync(join(tmpdir(), 'holdfast-host-'));
+  #joinToken: string | undefined;
+  #network: { address: string; transport: UndiciTransport } | null = null;
+  #running: { sidecar: Sidecar; client: SidecarClient } | null = null;
+
+  private constructor(control: ControlWorld, joinToken: string) {
+    this.#control = control;
+    this.#clock = besideOf(control);
+    this.#joinToken = joinToken;
+  }
+
+  static async start(control: ControlWorld): Promise<WholeHost> {
+    const host = new WholeHost(control, await control.joinToken('host-1'));
+    await host.start();
+    return host;
+  }
+
+  get client(): SidecarClient {
+    if (this.#running === null) throw new Error('the sidecar is stopped');
+    return this.#running.client;
+  }
+
+  async start(): Promise<void> {
+    const sidecar = await startSidecar({
+      config: {
+        dataDir: this.#dataDir,
+        listen: '127.0.0.1:0',
+        allowedHosts: [],
+        controlUrl: 'http://control.test',
+        appAuth: 'off',
+        labels: [],
+        syncInterval: '100ms',
+        requestTimeout: '2s',
+        freshTimeout: '1s',
+        controlLossAfter: '0s',
+        ballast: '0B',
+        writeWaitMax: '30s',
+        retention: '7d',
+        maxJournalSize: 'off',
+        registersMax: 10,
+        logLevel: 'silent',
+      },
+      hostName: 'host-1',
+      joinToken: this.#joinToken,
+      clock: this.#clock,
+      random: withoutPatience(),
+      logger: createLogger({ name: 'test', level: 'silent' }),
+      transport: this.#transport(),
+      compile: compileCel,
+      readDiskSpace,
+      openJournal,
+    });
+    const client = openSidecar({ endpoint: sidecar.address ?? '', token: 'any' });
+    this.#running = { sidecar, client };
+  }
+
+  async stop(): Promise<void> {
+    await this.#running?.client.close();
+    await this.#running?.sidecar.stop();
+    this.#running = null;
+    this.#joinToken = undefined;
+  }
+
+  /** Polls what only the daemons can know; the test's own time-out is the bound. */
+  async until(isSo: () => Promise<boolean>): Promise<void> {
+    this.#keepInStep();
+    while (!(await isSo())) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      this.#keepInStep();
+    }
+  }
+
+  /** Control's clock moves only when told: a request from its future would be refused. */
+  #keepInStep(): void {
+    const { clock } = this.#control;
+    clock.jump(Math.max(0, this.#clock.now().wallMs - clock.now().wallMs));
+  }
+
+  openControl(): ControlClient {
+    return openControl({ endpoint: this.#control.address, token: this.#control.adminToken });
+  }
+
+  async dispose(): Promise<void> {
+    await this.stop();
+    await this.#network?.transport.close();
+    rmSync(this.#dataDir, { recursive: true });
+  }
+
+  /** Control has another address after each start, and none while it is stopped. */
+  #transport(): Transport {
+    return {
+      send: async (request) => {
+        if (this.cut !== null)
+          throw new UnreachableError(this.cut, `the network is cut: ${this.cut}`);
+        return (await this.#networkTo()).send(request);
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
+  async #networkTo(): Promise<UndiciTransport> {
+    const { address } = this.#control;
+    if (this.#network?.address !== address) {
+      await this.#network?.transport.close();
+      this.#network = { address, transport: new UndiciTransport({ url: address }) };
+    }
+    return this.#network.transport;
+  }
+}
