@@ -40,6 +40,7 @@ import {
 import type { ReportIntake } from '../reports/report-intake.ts';
 import type { HostRecord, HostStore } from '../store/control-store.ts';
 import { actorOf, hostOf } from './access.ts';
+import { reportGate } from './report-gate.ts';
 import { PROBLEMS, STATEMENT, notFound, pageOf, pageRequest } from './route-schemas.ts';
 
 const viewer = { access: { kind: 'operator', role: 'viewer' } } as const;
@@ -151,9 +152,11 @@ export function installExchangeRoutes(
     driver: RolloutDriver;
     signer: Signer;
     metrics: Metrics<ControlMetrics>;
+    clock: Clock;
   },
 ): void {
-  const { sync, intake, publisher, driver, signer, metrics } = ports;
+  const { sync, publisher, driver, signer, metrics } = ports;
+  installReportIntake(app, ports);
   app.post(
     '/v1/sync',
     {
@@ -169,25 +172,6 @@ export function installExchangeRoutes(
       reply
         .type(STATEMENT_CONTENT_TYPE)
         .send(await sync.sync(hostOf(request.caller), request.body)),
-  );
-  app.post(
-    '/v1/reports',
-    {
-      config: { access: { kind: 'host', once: false }, takesLines: true },
-      bodyLimit: REPORT_BYTES_MAX,
-      schema: {
-        summary: "The next events of a host's journal",
-        description:
-          'As lines (`shared/wire/report-lines.ts` says which) with the bodies as they are stored, or as JSON.',
-        consumes: ['application/json', REPORT_LINES_TYPE],
-        body: REPORT_BODIES,
-        response: { 200: STATEMENT('a ReportAnswer, signed'), ...PROBLEMS },
-      },
-    },
-    async (request, reply) =>
-      reply
-        .type(STATEMENT_CONTENT_TYPE)
-        .send(await intake.take(hostOf(request.caller), reportedEvents(request.body))),
   );
   app.post(
     '/v1/decisions',
@@ -218,5 +202,31 @@ export function installExchangeRoutes(
         .type(STATEMENT_CONTENT_TYPE)
         .send(await signer.sign(STATEMENT_TYPES.decision, answer));
     },
+  );
+}
+
+function installReportIntake(
+  app: App,
+  ports: { intake: ReportIntake; clock: Clock; metrics: Metrics<ControlMetrics> },
+): void {
+  app.post(
+    '/v1/reports',
+    {
+      config: { access: { kind: 'host', once: false }, takesLines: true },
+      bodyLimit: REPORT_BYTES_MAX,
+      ...reportGate(ports),
+      schema: {
+        summary: "The next events of a host's journal",
+        description:
+          'As lines (`shared/wire/report-lines.ts` says which) with the bodies as they are stored, or as JSON.',
+        consumes: ['application/json', REPORT_LINES_TYPE],
+        body: REPORT_BODIES,
+        response: { 200: STATEMENT('a ReportAnswer, signed'), ...PROBLEMS },
+      },
+    },
+    async (request, reply) =>
+      reply
+        .type(STATEMENT_CONTENT_TYPE)
+        .send(await ports.intake.take(hostOf(request.caller), reportedEvents(request.body))),
   );
 }

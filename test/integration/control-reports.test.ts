@@ -405,3 +405,22 @@ describe('I12: reports in lines', () => {
     expect(elsewhere.json['code']).toBe('unsupported_media_type');
   });
 });
+
+test('I12: reports beyond those that are taken in at once are told when to come, and none is lost', async () => {
+  const hosts = await Promise.all(
+    Array.from({ length: 20 }, (_, at) => world.enrolHost(`crowd-${at}`)),
+  );
+  for (const one of hosts)
+    for (let seq = 1; seq <= 200; seq += 1)
+      one.record('policy_activated', { text: 'x'.repeat(500) });
+  const answers = await Promise.all(hosts.map((one) => one.report(one.journal())));
+  const turnedAway = answers.filter(({ status }) => status !== 200);
+  expect(turnedAway.length).toBeGreaterThan(0);
+  for (const { status, json, headers } of turnedAway) {
+    expect([status, json['code']]).toEqual([503, 'overloaded']);
+    expect(json['retry_after_ms']).toBeGreaterThan(0);
+    expect(headers.get('retry-after')).toMatch(/^[0-9]+$/);
+  }
+  // Each place that was taken is free again.
+  for (const one of hosts) expect((await one.reported(one.journal())).ackedSeq).toBe(200);
+});
