@@ -2,6 +2,7 @@ import Type from 'typebox';
 import { digestOf } from '../../shared/platform/digest.ts';
 import type { App } from '../../shared/platform/http/app.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
+import { SPAN_ATTRIBUTES, spanned } from '../../shared/platform/tracing.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
 import { decide } from '../../shared/core/policy.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -185,22 +186,31 @@ export function installExchangeRoutes(
     },
     async (request, reply) => {
       const { host, claims } = hostOf(request.caller);
-      // By the revision that this host is to run: it takes no answer from below the one it runs.
-      const current = await publisher.compiled(await driver.target(host.hostId));
-      if (current === null)
-        throw new HoldfastError('policy_absent', 'no policy was ever published');
-      const decision = decide(current.compiled, request.body);
-      metrics.add('holdfast_control_decisions_total', { decision: decision.decision });
-      const answer: FreshDecision = {
-        nonce: claims.nonce,
-        hostId: host.hostId,
-        inputDigest: digestOf(request.body),
-        policyRevision: current.policyRevision,
-        decision,
-      };
-      return reply
-        .type(STATEMENT_CONTENT_TYPE)
-        .send(await signer.sign(STATEMENT_TYPES.decision, answer));
+      const facts = { [SPAN_ATTRIBUTES.hostId]: host.hostId };
+      return spanned('holdfast.decision', { facts }, async (tell) => {
+        // By the revision that this host is to run: it takes no answer from below the one it runs.
+        const current = await publisher.compiled(await driver.target(host.hostId));
+        if (current === null)
+          throw new HoldfastError('policy_absent', 'no policy was ever published');
+        const decision = decide(current.compiled, request.body);
+        metrics.add('holdfast_control_decisions_total', { decision: decision.decision });
+        tell({
+          [SPAN_ATTRIBUTES.action]: request.body.action,
+          [SPAN_ATTRIBUTES.decision]: decision.decision,
+          [SPAN_ATTRIBUTES.rule]: decision.rule,
+          [SPAN_ATTRIBUTES.policyRevision]: current.policyRevision,
+        });
+        const answer: FreshDecision = {
+          nonce: claims.nonce,
+          hostId: host.hostId,
+          inputDigest: digestOf(request.body),
+          policyRevision: current.policyRevision,
+          decision,
+        };
+        return reply
+          .type(STATEMENT_CONTENT_TYPE)
+          .send(await signer.sign(STATEMENT_TYPES.decision, answer));
+      });
     },
   );
 }

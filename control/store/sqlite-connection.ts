@@ -3,9 +3,11 @@
  * all when a commit fails (S1 to S3 of `control-store.ts`).
  */
 import type { SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
+import { traceIdOf } from '../../shared/core/trace-context.ts';
 import { assert } from '../../shared/core/assert.ts';
 import { chainHash } from '../../shared/platform/digest.ts';
 import type { CommitPace } from '../../shared/platform/commit-pace.ts';
+import { currentTrace } from '../../shared/platform/tracing.ts';
 import { transaction, type Database } from '../../shared/platform/sqlite.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
@@ -138,8 +140,11 @@ export class SqliteConnection {
     const last = this.get('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1');
     let seq = last === undefined ? 0 : numberOf(last, 'seq');
     let previousHash = last === undefined ? FIRST_PREVIOUS_HASH : textOf(last, 'hash');
-    for (const { atMs, actor, action, target, detail } of drafts) {
+    const trace = currentTrace();
+    for (const { atMs, actor, action, target, detail: said } of drafts) {
       seq += 1;
+      // Whoever follows a trace finds what was changed by it.
+      const detail = trace === null ? said : { ...said, traceId: traceIdOf(trace) };
       const hash = chainHash(previousHash, { seq, atMs, actor, action, target, detail });
       this.change('INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
         seq,

@@ -2,6 +2,7 @@
 import { assert } from '../../shared/core/assert.ts';
 import { UNSAID, admittedFacts, type AdmittedEntry } from '../../shared/core/admission.ts';
 import { LEFT_TO_A_PERSON } from '../../shared/core/on-unknown.ts';
+import type { TraceContext } from '../../shared/core/trace-context.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { Admission, AdmitRequest } from '../../shared/wire/operation.ts';
 import type { Admissible, Plan } from './admission.ts';
@@ -17,6 +18,8 @@ export type Admitter = {
   readonly compensates?: string | undefined;
   /** Of the approval that it will wait for, where its rule asks for one. */
   readonly approvalRequestId?: string;
+  /** Of the request, or of the span that was made for it. */
+  readonly trace?: TraceContext | null;
 };
 
 /** A4. */
@@ -54,6 +57,7 @@ export function newAdmission(
     ...(approval === null ? {} : { approval: askFor(approval, { requestId, now, deadline }) }),
     ...optionalFacts(request, plan, admissible),
     ...(by.compensates === undefined ? {} : { compensates: by.compensates }),
+    ...by.trace,
   };
 }
 

@@ -2,6 +2,7 @@
 import type { OwnershipVerdict } from '../../shared/core/lease.ts';
 import type { ApprovalStatement } from '../../shared/wire/approval.ts';
 import type { Instant } from '../../shared/core/time.ts';
+import { traceIdOf, traceOf } from '../../shared/core/trace-context.ts';
 import type {
   Effect,
   EventKind,
@@ -246,6 +247,7 @@ export function moved(
         ...effects,
         ...reconciliation,
         ...(told === undefined ? {} : { approval: told }),
+        ...traced(operation),
       },
     },
     replayed: false,
@@ -260,4 +262,10 @@ function approvalAtEnd(
   if (approval?.state !== 'pending' || state === undefined || state === 'awaiting_approval')
     return approval;
   return { ...approval, state: 'ended' };
+}
+
+/** An entry by itself is to be found by its trace, too. */
+function traced(operation: StoredOperation): { readonly traceId?: string } {
+  const trace = traceOf(operation);
+  return trace === null ? {} : { traceId: traceIdOf(trace) };
 }

@@ -54,12 +54,13 @@ function installAttempts(app: App, { executions, leases, clock }: Parts): void {
     async (request, reply) => {
       const { supersede = false } = request.body;
       const key = readIdempotencyKey(request.headers);
-      const { operation, changed } = await executions.startAttempt(
+      const { operation, changed, trace } = await executions.startAttempt(
         request.params.id,
         scopeOf(request),
         { supersede, key },
       );
-      return reply.code(changed ? 201 : 200).send(attemptOf(operation, clock.now()));
+      const attempt = { ...attemptOf(operation, clock.now()), ...trace };
+      return reply.code(changed ? 201 : 200).send(attempt);
     },
   );
 
@@ -153,8 +154,7 @@ function installEffects(app: App, { executions }: Parts): void {
     async (request) => {
       const { id, attempt, effect } = request.params;
       const { outcome, result = null } = request.body;
-      const { operation, replayed } = await executions.apply(id, scopeOf(request), {
-        kind: 'settle_effect',
+      const { operation, replayed } = await executions.settleEffect(id, scopeOf(request), {
         attempt,
         name: effect,
         outcome,

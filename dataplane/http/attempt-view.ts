@@ -1,5 +1,6 @@
 /** The newest attempt of an operation, as its worker is told of it. */
 import type { Instant } from '../../shared/core/time.ts';
+import { traceOf } from '../../shared/core/trace-context.ts';
 import type { Attempt } from '../../shared/wire/sidecar-api.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 
@@ -22,6 +23,7 @@ export function attemptOf(operation: StoredOperation, now: Instant): Attempt {
     effects: operation.effects,
     policyRevision: operation.policyRevision,
     rule: operation.rule,
+    ...traceOf(operation),
   };
 }
 

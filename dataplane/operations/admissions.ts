@@ -13,7 +13,9 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Random } from '../../shared/platform/random.ts';
+import { SPAN_ATTRIBUTES, currentTrace, spanned } from '../../shared/platform/tracing.ts';
 import { makeId } from '../../shared/core/ids.ts';
+import { traceIdOf } from '../../shared/core/trace-context.ts';
 import type { AdmitRequest, Refusal } from '../../shared/wire/operation.ts';
 import { ERRORS, HoldfastError } from '../../shared/wire/problem.ts';
 import type {
@@ -35,8 +37,11 @@ import { newAdmission } from '../core/new-admission.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
 import { approvalRequestId } from './approvals.ts';
+import { admissionFacts } from './operation-spans.ts';
 import type { LimitKeeper, Reservation } from './limit-keeper.ts';
 import type { LimitRefusals } from './limit-refusals.ts';
+
+const { action: ACTION } = SPAN_ATTRIBUTES;
 
 /** What a retry may usefully wait for when authority is missing: about one sync. */
 const AUTHORITY_RETRY_MS = 1_000;
@@ -93,7 +98,16 @@ export class Admissions {
    * Resolves when the record is on disk. Throws a `HoldfastError`; where policy refused, the
    * refusal is recorded too.
    */
-  async admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
+  admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
+    return spanned('holdfast.admission', { facts: { [ACTION]: request.action } }, async (tell) => {
+      const admitted = await this.#admit(caller, request);
+      const { operation, replayed } = admitted;
+      tell(admissionFacts(operation, replayed ? 'replayed' : 'admitted'));
+      return admitted;
+    });
+  }
+
+  async #admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
     const { journal } = this.#parts;
     const fingerprint = digestOf(request);
     const plan = this.#plan(request);
@@ -149,7 +163,8 @@ export class Admissions {
     const { random } = this.#parts;
     const asks = plan.terms.approval !== null;
     const approval = asks ? { approvalRequestId: approvalRequestId(now.wallMs, random) } : {};
-    const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint, ...approval };
+    const trace = currentTrace();
+    const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint, trace, ...approval };
     let isNew = false;
     try {
       failpoint('admission.before_submit');
@@ -257,6 +272,7 @@ export class Admissions {
     const { clock, random, outages } = this.#parts;
     if (refused.leaseResource !== null) this.#parts.leases.want(refused.leaseResource);
     const now = clock.now();
+    const trace = currentTrace();
     const refusal: Refusal = {
       refusalId: makeId('ref', now.wallMs, random.bytes(16)),
       ...caller,
@@ -275,6 +291,7 @@ export class Admissions {
       atMs: now.wallMs,
       atBoot: { bootId: now.bootId, bootMs: now.bootMs },
       ...(refused.limit === undefined ? {} : { limit: refused.limit.state }),
+      ...(trace === null ? {} : { traceId: traceIdOf(trace) }),
     };
     const refusalId = await this.#recordRefusal(refusal, refused);
     this.#parts.onDecision({

@@ -4,8 +4,10 @@
  * decision is made by the writer on the record in its transaction.
  */
 import { ownershipAt, type OwnershipVerdict } from '../../shared/core/lease.ts';
+import type { TraceContext } from '../../shared/core/trace-context.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
+import { SPAN_ATTRIBUTES } from '../../shared/platform/tracing.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { FreshAuthority, LeaseAuthority } from '../authority/authority-view.ts';
 import { notExecuting, staleAttempt } from '../core/operation-steps.ts';
@@ -14,6 +16,7 @@ import type { JournalAnswer } from '../journal/journal-command.ts';
 import type { Journal } from '../journal/journal.ts';
 import { EffectRecheck, refusedEffect } from './effect-recheck.ts';
 import type { Heartbeats } from './heartbeats.ts';
+import { attemptTrace, spannedStep } from './operation-spans.ts';
 
 const CONFLICT_RETRY_MS = 500;
 
@@ -55,12 +58,16 @@ export class Executions {
     operationId: string,
     app: string | null,
     request: { supersede: boolean; key: string | null },
-  ): Promise<Applied> {
+  ): Promise<Applied & { readonly trace: TraceContext | null }> {
     const operation = this.find(operationId, app);
-    return this.apply(operationId, app, {
-      kind: 'start_attempt',
-      ...request,
-      ownership: this.#ownership(operation, true),
+    return spannedStep('holdfast.attempt', { operation }, async (tell) => {
+      const applied = await this.apply(operationId, app, {
+        kind: 'start_attempt',
+        ...request,
+        ownership: this.#ownership(operation, true),
+      });
+      tell({ [SPAN_ATTRIBUTES.attempt]: applied.operation.attempt });
+      return { ...applied, trace: attemptTrace(applied.operation) };
     });
   }
 
@@ -70,6 +77,30 @@ export class Executions {
     request: { attempt: number; name: string; key: string | null },
   ): Promise<Applied> {
     const operation = this.find(operationId, app);
+    const step = { operation, attempt: request.attempt, effect: request.name, step: 'begin' };
+    return spannedStep('holdfast.effect', step, () => this.#begin(operation, app, request));
+  }
+
+  /** What became of an effect. */
+  async settleEffect(
+    operationId: string,
+    app: string | null,
+    settled: Omit<LifecycleEvent & { kind: 'settle_effect' }, 'kind'>,
+  ): Promise<Applied> {
+    const operation = this.find(operationId, app);
+    const step = { operation, attempt: settled.attempt, effect: settled.name, step: 'settle' };
+    return spannedStep('holdfast.effect', step, (tell) => {
+      tell({ [SPAN_ATTRIBUTES.outcome]: settled.outcome });
+      return this.apply(operationId, app, { kind: 'settle_effect', ...settled });
+    });
+  }
+
+  async #begin(
+    operation: StoredOperation,
+    app: string | null,
+    request: { attempt: number; name: string; key: string | null },
+  ): Promise<Applied> {
+    const { operationId } = operation;
     const asked = {
       kind: 'begin_effect' as const,
       ...request,
@@ -94,8 +125,13 @@ export class Executions {
     app: string | null,
     report: Omit<LifecycleEvent & { kind: 'report_outcome' }, 'kind' | 'ownership'>,
   ): Promise<Applied> {
-    const ownership = this.#ownership(this.find(operationId, app), false);
-    return this.apply(operationId, app, { kind: 'report_outcome', ...report, ownership });
+    const operation = this.find(operationId, app);
+    const step = { operation, attempt: report.attempt };
+    return spannedStep('holdfast.outcome', step, (tell) => {
+      tell({ [SPAN_ATTRIBUTES.outcome]: report.outcome });
+      const ownership = this.#ownership(operation, false);
+      return this.apply(operationId, app, { kind: 'report_outcome', ...report, ownership });
+    });
   }
 
   /** Not journaled, unless there is a checkpoint to save. */

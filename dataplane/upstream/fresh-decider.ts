@@ -15,6 +15,7 @@ import { DECISION_REASONS, type Decision } from '../../shared/core/policy.ts';
 import { elapsedMs } from '../../shared/core/time.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
+import { SPAN_ATTRIBUTES, spanned } from '../../shared/platform/tracing.ts';
 import type { OutageCause } from '../../shared/wire/operation.ts';
 import { OnUnknownSchema } from '../../shared/wire/reconciliation.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
@@ -92,11 +93,15 @@ export class FreshDecider implements FreshAuthority {
     this.#options = options;
   }
 
-  async decide(input: DecisionInput): Promise<FreshAnswer> {
-    const answer = await this.#ask(input);
-    const outcome = answer.ok ? answer.decision.decision : answer.reason;
-    this.#options.metrics.add('holdfast_fresh_decisions_total', { outcome });
-    return answer;
+  decide(input: DecisionInput): Promise<FreshAnswer> {
+    const facts = { [SPAN_ATTRIBUTES.action]: input.action };
+    return spanned('holdfast.fresh_decision', { facts }, async (tell) => {
+      const answer = await this.#ask(input);
+      const outcome = answer.ok ? answer.decision.decision : answer.reason;
+      this.#options.metrics.add('holdfast_fresh_decisions_total', { outcome });
+      tell({ [SPAN_ATTRIBUTES.outcome]: outcome });
+      return answer;
+    });
   }
 
   async #ask(input: DecisionInput): Promise<FreshAnswer> {

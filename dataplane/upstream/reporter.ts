@@ -19,6 +19,7 @@ import type { Logger } from '../../shared/platform/logger.ts';
 import type { LoopUse } from '../../shared/platform/loop-use.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import type { Pause } from '../../shared/platform/slices.ts';
+import { SPAN_ATTRIBUTES, spanned } from '../../shared/platform/tracing.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import { REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
@@ -143,7 +144,8 @@ export class Reporter {
           continue;
         }
         const startedMs = clock.now().bootMs;
-        const sent = await this.#send(batch, signal);
+        const facts = { [SPAN_ATTRIBUTES.events]: batch.report.entries.length };
+        const sent = await spanned('holdfast.report', { facts }, () => this.#send(batch, signal));
         failures = sent === 'progress' ? 0 : failures + 1;
         if (sent === 'progress') {
           await this.#rest(batch, clock.now().bootMs - startedMs, signal);

@@ -22,6 +22,7 @@ import { VERSION } from '../../shared/core/version.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Random } from '../../shared/platform/random.ts';
+import { spanned } from '../../shared/platform/tracing.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import type { SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import type { AllotmentKeeper } from '../authority/allotment-keeper.ts';
@@ -132,7 +133,7 @@ export class Synchronizer {
     run: async (signal) => {
       await this.#options.enrol({ signal, onFailure: (detail) => this.#enrolmentFailed(detail) });
       while (!signal.aborted) {
-        await this.#syncOnce(signal);
+        await spanned('holdfast.sync', {}, () => this.#syncOnce(signal));
         await this.#pause(signal);
       }
     },

@@ -71,3 +71,4 @@ export { exportRecovery } from './recovery-export.ts';
 export type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.ts';
 export type { FencingToken, Register, RegisterSummary } from '../wire/register-api.ts';
 export type { Health } from '../wire/health.ts';
+export { runInTrace } from '../platform/tracing.ts';

@@ -4,6 +4,7 @@
  */
 import { Agent, DecoratorHandler, request as undiciRequest, type Dispatcher } from 'undici';
 import { timeoutSignal } from '../platform/clock.ts';
+import { currentTrace, spanned, type SpanFacts } from '../platform/tracing.ts';
 import type { OutageCause } from '../wire/operation.ts';
 
 export type TransportRequest = {
@@ -48,9 +49,15 @@ export type Target = { readonly url: string; readonly socketPath?: string };
 export class UndiciTransport implements Transport {
   readonly #agent: Agent;
   readonly #target: Target;
+  readonly #address: SpanFacts;
 
   constructor(target: Target, options: { connections?: number } = {}) {
     this.#target = target;
+    const { hostname, port } = new URL(target.url);
+    this.#address = {
+      'server.address': target.socketPath ?? hostname,
+      'server.port': port === '' ? null : Number(port),
+    };
     this.#agent = new Agent({
       connections: options.connections ?? 64,
       pipelining: 1,
@@ -62,7 +69,27 @@ export class UndiciTransport implements Transport {
     });
   }
 
-  async send(request: TransportRequest): Promise<TransportResponse> {
+  send(request: TransportRequest): Promise<TransportResponse> {
+    const facts = {
+      'http.request.method': request.method,
+      ...this.#address,
+      'url.path': request.path.split('?')[0],
+    };
+    return spanned(request.method, { kind: 'client', facts }, async (tell) => {
+      const response = await this.#send(request, withTrace(request.headers ?? {}));
+      const { status } = response;
+      tell({
+        'http.response.status_code': status,
+        ...(status >= 400 ? { 'error.type': String(status) } : {}),
+      });
+      return response;
+    });
+  }
+
+  async #send(
+    request: TransportRequest,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<TransportResponse> {
     const timeout = timeoutSignal(request.timeoutMs);
     const signal = request.signal ? AbortSignal.any([timeout, request.signal]) : timeout;
     let isConnected = false;
@@ -78,7 +105,7 @@ export class UndiciTransport implements Transport {
       response = await undiciRequest(new URL(request.path, this.#target.url), {
         dispatcher,
         method: request.method,
-        headers: request.headers ?? {},
+        headers,
         body: request.body ?? null,
         signal,
         headersTimeout: 0,
@@ -93,11 +120,11 @@ export class UndiciTransport implements Transport {
         timedOutAfterMs: timeout.aborted ? request.timeoutMs : null,
       });
     }
-    const headers: Record<string, string> = {};
+    const answered: Record<string, string> = {};
     for (const [name, value] of Object.entries(response.headers)) {
-      if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
+      if (value !== undefined) answered[name] = Array.isArray(value) ? value.join(', ') : value;
     }
-    return { status: response.statusCode, headers, body };
+    return { status: response.statusCode, headers: answered, body };
   }
 
   async close(): Promise<void> {
@@ -124,6 +151,11 @@ class NoticingHandler extends DecoratorHandler {
     this.#tell();
     this.#handler.onRequestStart?.(controller, context);
   }
+}
+
+/** The caller's own goes before what is around the call. */
+function withTrace(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return 'traceparent' in headers ? headers : { ...currentTrace(), ...headers };
 }
 
 const KINDS: Readonly<Record<string, OutageCause>> = {

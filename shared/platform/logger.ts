@@ -1,6 +1,8 @@
 import { pino, type DestinationStream, type Logger as PinoLogger } from 'pino';
+import { spanIdOf, traceIdOf } from '../core/trace-context.ts';
 import { LOG_EVENTS } from './log-events.ts';
 import { CENSORED, REDACTED_PATHS, censorCredentials } from './log-redaction.ts';
+import { currentTrace } from './tracing.ts';
 
 export type Logger = PinoLogger;
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -23,10 +25,18 @@ export function createLogger(options: {
       base: { daemon: options.name },
       redact: { paths: [...REDACTED_PATHS], censor: CENSORED },
       formatters: { level: (label) => ({ level: label }) },
+      mixin: traceFields,
       hooks: { logMethod: withEvent, streamWrite: censorCredentials },
     },
     options.destination ?? pino.destination({ dest: 1, sync: true }),
   );
+}
+
+/** Of what is going on around the line; a request's own logger says it already. */
+function traceFields(_facts: object, _level: number, logger: PinoLogger): object {
+  const trace = currentTrace();
+  if (trace === null || 'trace_id' in logger.bindings()) return {};
+  return { trace_id: traceIdOf(trace), span_id: spanIdOf(trace) };
 }
 
 type Said = Parameters<

@@ -71,6 +71,14 @@ export type Outcome = Static<typeof OutcomeSchema>;
  */
 export const BasisSchema = Type.Enum(['fresh', 'cached']);
 
+/** W3C trace context; absent where the app sent none. */
+export const traceFields = {
+  traceparent: Type.Optional(
+    Type.String({ maxLength: 55, description: 'W3C trace context, for whoever goes on with it' }),
+  ),
+  tracestate: Type.Optional(Type.String({ maxLength: 512 })),
+};
+
 export const OperationSchema = Type.Object(
   {
     operationId: Type.String(),
@@ -143,6 +151,7 @@ export const OperationSchema = Type.Object(
       ...ReconciliationSchema,
       description: 'where its outcome is unknown, or was',
     }),
+    ...traceFields,
   },
   { $id: 'Operation', description: 'The durable record of one operation' },
 );
@@ -190,6 +199,7 @@ export const AdmissionSchema = Type.Object(
       { bootId: Type.String(), bootMs: Type.Number() },
       { description: 'the deadline on the boot clock of the host, for the host alone' },
     ),
+    ...traceFields,
   },
   { $id: 'Admission' },
 );
@@ -252,6 +262,9 @@ export const RefusalSchema = Type.Object(
           'it stands for so many of this rule and reason within a second, itself the last; 1 where it is not said',
       }),
     ),
+    traceId: Type.Optional(
+      Type.String({ maxLength: 32, description: 'of the request, if it had one' }),
+    ),
   },
   { $id: 'Refusal' },
 );
@@ -307,7 +320,8 @@ export type EventKind = (typeof EVENT_KINDS)[number];
  * `checkpoint` or `effects` where they changed; `effect_begun` has `recheck` and
  * `effect_refused` has `refusal` where control was asked again; what changes a reconciliation has
  * `reconciliation`; what changes or ends the wait for an approval has `approval`, and the `statement`
- * of control that did; outage events have `{ outage: Outage }`.
+ * of control that did; all of them have `traceId` where the operation
+ * has a trace; outage events have `{ outage: Outage }`.
  */
 export const JournalEventSchema = Type.Object(
   {

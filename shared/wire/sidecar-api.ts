@@ -10,6 +10,7 @@ import {
   OperationSchema,
   OperationStateSchema,
   OutageSchema,
+  traceFields,
 } from './operation.ts';
 import { ProblemSchema } from './problem.ts';
 import { ResourceSchema } from './statements.ts';
@@ -96,6 +97,7 @@ export const AttemptSchema = Type.Object(
     effects: Type.Array(EffectSchema),
     policyRevision: count(),
     rule: Type.String(),
+    ...traceFields,
   },
   { $id: 'Attempt' },
 );

@@ -17,6 +17,7 @@ import {
 } from '../../shared/client/transport.ts';
 import { compileCel } from '../../shared/platform/cel.ts';
 import { SystemClock, type Clock } from '../../shared/platform/clock.ts';
+import { HttpProbeCaller } from '../../shared/platform/http-probe.ts';
 import { createLogger } from '../../shared/platform/logger.ts';
 import { SystemRandom, type Random } from '../../shared/platform/random.ts';
 import type { OutageCause } from '../../shared/wire/operation.ts';
@@ -89,6 +90,8 @@ export class WholeHost {
         retention: '7d',
         maxJournalSize: 'off',
         registersMax: 10,
+        resumeRate: 50,
+        probeTargets: [],
         logLevel: 'silent',
       },
       hostName: 'host-1',
@@ -100,6 +103,7 @@ export class WholeHost {
       compile: compileCel,
       readDiskSpace,
       openJournal,
+      probe: new HttpProbeCaller(),
     });
     const client = openSidecar({ endpoint: sidecar.address ?? '', token: 'any' });
     this.#running = { sidecar, client };

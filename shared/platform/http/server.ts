@@ -12,6 +12,7 @@ import { jsonTextProblem } from './json-text.ts';
 import type { App } from './app.ts';
 import { installProblems, sendFrameworkError } from './problems.ts';
 import { requestLogger } from './request-logger.ts';
+import { installRequestTrace } from './request-trace.ts';
 import { convertTextValues } from './text-values.ts';
 
 export type ServerOptions = {
@@ -118,13 +119,7 @@ function requestIds(random: Random): () => string {
 
 /** With callbacks, not promises: they run for each request, and wait for nothing. */
 function installRequestHooks(app: App, logger: Logger): void {
-  app.addHook('onRequest', (request, _reply, done) => {
-    const { traceparent } = request.headers;
-    if (typeof traceparent === 'string' && TRACEPARENT.test(traceparent)) {
-      request.log = request.log.child({ trace_id: traceparent.slice(3, 35) });
-    }
-    done();
-  });
+  installRequestTrace(app);
   app.addHook('preValidation', (request, _reply, done) => {
     const { query, params } = request;
     // `routeOptions` is an object made anew each time it is read.
@@ -168,8 +163,6 @@ function closeInTime(app: App): void {
     done(null, payload);
   });
 }
-
-const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** `host:port`, `[::1]:port` -> what `listen` takes. */
 export function parseListen(text: string): { host: string; port: number } | null {

@@ -27,7 +27,7 @@ const RESTRICTED: readonly {
     where: 'shared/client/ and shared/platform/',
   },
   {
-    module: /^(?:pino|prom-client|jose|close-with-grace|@marcbachmann\/cel-js)$/,
+    module: /^(?:pino|prom-client|jose|close-with-grace|@marcbachmann\/cel-js|@opentelemetry\/.+)$/,
     places: /^shared\/platform\//,
     where: 'shared/platform/, behind a port',
   },
