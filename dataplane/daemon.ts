@@ -359,8 +359,8 @@ function buildParts(
       metrics.set('holdfast_config_streams', open);
       if (cut !== undefined) metrics.add('holdfast_config_streams_cut_total', { reason: cut });
     },
-    onResponse: ({ seconds, ...labels }) =>
-      metrics.observe('holdfast_http_request_duration_seconds', seconds, labels),
+    onResponse: ({ seconds, trace, ...labels }) =>
+      metrics.observe('holdfast_http_request_duration_seconds', seconds, labels, trace),
   };
 }
 

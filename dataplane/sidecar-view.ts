@@ -90,7 +90,7 @@ export class SidecarView {
           check('enrolled', hostId !== undefined, hostId ?? 'waiting for control'),
         ];
       },
-      expose: () => this.#metrics.expose(),
+      expose: (accept) => this.#metrics.expose(accept),
     };
   }
 

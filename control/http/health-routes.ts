@@ -57,7 +57,7 @@ export function installHealthRoutes(app: App, ports: HealthPorts): void {
       { name: 'accepting', ok: !feed.isClosed, detail: feed.isClosed ? 'is stopping' : 'serves' },
     ],
     started: () => [storeCheck()],
-    expose: () => metrics.expose(),
+    expose: (accept) => metrics.expose(accept),
   });
   metrics.beforeScrape(() => collectMetrics(ports));
   app.get(

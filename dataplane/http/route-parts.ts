@@ -1,4 +1,5 @@
 /** What the routes are given: built once, whatever transport asks. */
+import type { TraceContext } from '../../shared/core/trace-context.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { OperationsRoutes } from '../../shared/platform/http/operations-routes.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
@@ -47,5 +48,6 @@ export type Parts = {
     route: string;
     status: number;
     seconds: number;
+    trace: TraceContext | null;
   }) => void;
 };

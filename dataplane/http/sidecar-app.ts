@@ -137,6 +137,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
       route: request.routeOptions.url ?? 'none',
       status: reply.statusCode,
       seconds: reply.elapsedTime / 1_000,
+      trace: request.traceContext,
     });
     done();
   });

@@ -1,5 +1,6 @@
 /** Metrics from one table a daemon: every name, its help, and its labels, which never vary. */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry, type Metric } from 'prom-client';
+import { spanIdOf, traceFlagsOf, traceIdOf, type TraceContext } from '../core/trace-context.ts';
 
 export type MetricDefinition = {
   readonly kind: 'counter' | 'gauge' | 'histogram';
@@ -24,15 +25,24 @@ export type Metrics<T extends MetricTable> = {
   set(name: keyof T & string, value: number, labels?: Labels): void;
   /** Forgets all label values of a gauge, before it is set anew. */
   reset(name: keyof T & string): void;
-  observe(name: keyof T & string, value: number, labels?: Labels): void;
+  /** With the trace that it was part of, which is shown as the exemplar of its bucket. */
+  observe(
+    name: keyof T & string,
+    value: number,
+    labels?: Labels,
+    trace?: TraceContext | null,
+  ): void;
   /** Runs before each scrape, to set gauges that are read rather than kept. */
   beforeScrape(collect: () => void | Promise<void>): void;
-  /** The exposition, and its content type. */
-  expose(): Promise<{ contentType: string; body: string }>;
+  /** The exposition in the form that is asked for, and its content type. */
+  expose(accept?: string): Promise<Exposition>;
 };
 
+export type Exposition = { readonly contentType: string; readonly body: string };
+
 export function createMetrics<T extends MetricTable>(table: T): Metrics<T> {
-  const registry = new Registry();
+  // Exemplars are for OpenMetrics alone, and the library has it of the registry that holds them.
+  const registry = new Registry<OpenMetrics>(Registry.OPENMETRICS_CONTENT_TYPE);
   const counters = new Map<string, Counter<string>>();
   const gauges = new Map<string, Gauge<string>>();
   const histograms = new Map<string, Histogram<string>>();
@@ -48,19 +58,64 @@ export function createMetrics<T extends MetricTable>(table: T): Metrics<T> {
     else
       histograms.set(
         name,
-        new Histogram({ ...common, buckets: [...(definition.buckets ?? LATENCY_BUCKETS_SECONDS)] }),
+        new Histogram({
+          ...common,
+          buckets: [...(definition.buckets ?? LATENCY_BUCKETS_SECONDS)],
+          enableExemplars: true,
+        }),
       );
   }
+  const text = viewsOf(registry, new Registry(Registry.PROMETHEUS_CONTENT_TYPE));
+  const openMetrics = viewsOf(registry, new Registry(Registry.OPENMETRICS_CONTENT_TYPE));
   const collectors: (() => void | Promise<void>)[] = [];
   return {
     add: (name, labels = {}, amount = 1) => counters.get(name)?.inc({ ...labels }, amount),
     set: (name, value, labels = {}) => gauges.get(name)?.set({ ...labels }, value),
     reset: (name) => gauges.get(name)?.reset(),
-    observe: (name, value, labels = {}) => histograms.get(name)?.observe({ ...labels }, value),
+    observe: (name, value, labels = {}, trace = null) =>
+      histograms.get(name)?.observe({ labels: { ...labels }, value, ...exemplarOf(trace) }),
     beforeScrape: (collect) => collectors.push(collect),
-    async expose() {
+    async expose(accept = '') {
       for (const collect of collectors) await collect();
-      return { contentType: registry.contentType, body: await registry.metrics() };
+      const asked = accept.includes(OPENMETRICS) ? openMetrics : text;
+      return { contentType: asked.contentType, body: await asked.metrics() };
     },
   };
 }
+
+const OPENMETRICS = 'application/openmetrics-text';
+const IS_SAMPLED = 1;
+
+/** Of a trace that somebody keeps: one that was not sampled leads nowhere. */
+function exemplarOf(trace: TraceContext | null): { exemplarLabels?: Record<string, string> } {
+  if (trace === null || (traceFlagsOf(trace) & IS_SAMPLED) === 0) return {};
+  return { exemplarLabels: { trace_id: traceIdOf(trace), span_id: spanIdOf(trace) } };
+}
+
+/**
+ * The metrics of `source` for one form of the exposition. A counter is named without its `_total` in
+ * OpenMetrics, and the library renames the counter itself, for every later scrape in the other form
+ * too: what it renames here is a view.
+ */
+function viewsOf<T extends Registry<OpenMetrics> | Registry>(
+  source: Registry<OpenMetrics>,
+  views: T,
+): T {
+  for (const metric of source.getMetricsAsArray()) {
+    const held = metric as unknown as Source;
+    const read = (): Promise<object> => held.getForPromString?.() ?? held.get();
+    const view = {
+      name: metric.name,
+      type: metric.type,
+      get: async () => ({ ...(await read()), name: view.name }),
+    };
+    views.registerMetric(view as unknown as Metric);
+  }
+  return views;
+}
+
+type OpenMetrics = typeof Registry.OPENMETRICS_CONTENT_TYPE;
+type Source = {
+  getForPromString?(): Promise<object>;
+  get(): Promise<object>;
+};

@@ -55,6 +55,7 @@ async function startPrometheus(): Promise<string> {
       `--storage.tsdb.path=${join(directory, 'data')}`,
       '--web.listen-address=127.0.0.1:0',
       '--log.format=json',
+      '--enable-feature=exemplar-storage',
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   );
@@ -75,6 +76,31 @@ async function until<Data>(url: string, isRight: (data: Data) => boolean): Promi
     const answer = response?.ok === true ? ((await response.json()) as Answer<Data>) : null;
     if (answer !== null && isRight(answer.data)) return answer.data;
   }
+}
+
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
+
+/** A request of a trace comes back as the exemplar of its latency. */
+async function exemplar(sidecarUrl: string, prometheusUrl: string): Promise<void> {
+  const headers = {
+    'holdfast-request': '1',
+    traceparent: `00-${TRACE_ID}-b7ad6b7169203331-01`,
+  };
+  // Whatever it is answered: it is the latency that is looked at.
+  const answer = await fetch(`${sidecarUrl}/v1/operations`, { headers });
+  await answer.body?.cancel();
+  type Found = { readonly exemplars: { readonly labels: Record<string, string> }[] };
+  const query = new URLSearchParams({
+    query: 'holdfast_http_request_duration_seconds_bucket{route="/v1/operations"}',
+    start: '0',
+    end: String(Number.MAX_SAFE_INTEGER / 1_000_000),
+  });
+  const found = await until<Found[]>(
+    `${prometheusUrl}/api/v1/query_exemplars?${query.toString()}`,
+    (data) => data.length > 0,
+  );
+  const labels = found.flatMap(({ exemplars }) => exemplars.map((one) => one.labels));
+  expect(labels).toContainEqual({ trace_id: TRACE_ID, span_id: 'b7ad6b7169203331' });
 }
 
 programTest('prometheus')(
@@ -98,6 +124,7 @@ programTest('prometheus')(
     await value('holdfast_control_policy_revision', '1');
     await value('holdfast_policy_revision', '1');
     await value('holdfast_outage_open', '0');
+    await exemplar(supervisor.url('sidecar'), url);
 
     await supervisor.kill('control');
     await value('up{job="holdfast-control"}', '0');

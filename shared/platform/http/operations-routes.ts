@@ -14,7 +14,7 @@ export type OperationsRoutes = {
   readonly ready: () => readonly Check[];
   /** Has it come up once? */
   readonly started: () => readonly Check[];
-  readonly expose: () => Promise<{ contentType: string; body: string }>;
+  readonly expose: (accept?: string) => Promise<{ contentType: string; body: string }>;
 };
 
 /**
@@ -59,9 +59,14 @@ export function installOperationsRoutes(app: App, routes: OperationsRoutes): voi
   probe('/startupz', 'It has come up', routes.started);
   app.get(
     '/metrics',
-    { schema: { summary: 'Prometheus metrics', produces: ['text/plain'] } },
-    async (_request, reply) => {
-      const { contentType, body } = await routes.expose();
+    {
+      schema: {
+        summary: 'Prometheus metrics; as OpenMetrics with exemplars where Accept asks for it',
+        produces: ['text/plain', 'application/openmetrics-text'],
+      },
+    },
+    async (request, reply) => {
+      const { contentType, body } = await routes.expose(request.headers.accept);
       return reply.header('content-type', contentType).send(body);
     },
   );
