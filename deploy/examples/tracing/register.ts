@@ -24,4 +24,6 @@ const provider = new TracerProvider({
 });
 trace.setGlobalTracerProvider(provider);
 
-process.once('beforeExit', () => void provider.shutdown());
+// While the daemon ends its work: it leaves by `process.exit`, before `beforeExit` would come.
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.once(signal, () => void provider.forceFlush());
