@@ -22,6 +22,7 @@ import type { PublicKey } from '../shared/wire/statements.ts';
 import { checkAuditChain } from './audit-check.ts';
 import type { ControlConfig } from './config.ts';
 import { floorAtStart, isRolledBack } from './core/floors.ts';
+import { ApprovalDesk } from './approvals/approval-desk.ts';
 import { EnrolmentDesk } from './hosts/enrolment.ts';
 import { HostAuthenticator } from './hosts/host-authenticator.ts';
 import { HealthWatch } from './health-watch.ts';
@@ -214,9 +215,11 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     hosts: start.hosts,
   });
   const reevaluating = await buildReevaluation({ ...base, store, publisher, time });
+  const approvals = new ApprovalDesk({ ...base, store, publisher });
   return {
     ...reevaluating,
     feed,
+    approvals,
     lessor,
     leaseDesk,
     placement,
@@ -239,6 +242,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
       store,
       lessor,
       allotter,
+      approvals,
       driver,
       book,
       healthBook,

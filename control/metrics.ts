@@ -166,6 +166,15 @@ export const CONTROL_METRICS = {
     kind: 'gauge',
     help: 'Reported events that are still to be looked at for divergence',
   },
+  holdfast_control_approval_verdicts_total: {
+    kind: 'counter',
+    help: 'What approvers asked for, by verb and by what came of it',
+    labels: ['verb', 'outcome'],
+  },
+  holdfast_control_approvals_pending: {
+    kind: 'gauge',
+    help: 'Requests for approvals that wait for a decision',
+  },
   holdfast_control_events_unreported: {
     kind: 'gauge',
     help: 'Journal events that hosts say they have and control has not got',

@@ -44,6 +44,7 @@ import { Drains } from './operations/drains.ts';
 import { Executions } from './operations/executions.ts';
 import { Heartbeats } from './operations/heartbeats.ts';
 import { openLimits } from './operations/open-limits.ts';
+import { OperationWaits } from './operations/operation-waits.ts';
 import { Registers } from './operations/registers.ts';
 import { Resume } from './operations/resume.ts';
 import { Retention } from './operations/retention.ts';
@@ -160,6 +161,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     async stop() {
       view.stopping();
       logger.info('stopping');
+      parts.waits.close();
       await closeListeners(listeners);
       stop.abort();
       await running.catch(() => undefined);
@@ -254,6 +256,8 @@ function buildParts(
     for (const operation of journal.reader.withState('executing', EXECUTING_AT_START_MAX))
       heartbeats.follow(operation, clock.now().bootMs);
   }
+  const waits = new OperationWaits(clock);
+  journal.onChange((operation) => waits.note(operation));
   const executions = new Executions({
     journal,
     leases,
@@ -325,6 +329,7 @@ function buildParts(
     executions,
     claims: openClaims({ journal, executions, leases, clock }, metrics),
     resume,
+    waits,
     registers: new Registers({ journal, leases, registersMax: settings.registersMax }),
     custodian: new Custodian({
       journal,

@@ -179,6 +179,9 @@ const HINTS: Readonly<Record<string, string>> = {
   lease_absent:
     '`holdfast lease acquire RESOURCE` asks for it, `holdfast lease list` shows who has it',
   lease_expired: '`holdfast lease list` shows who has it now',
+  operation_awaiting_approval: '`holdfast approval list --state pending` shows who is asked',
+  approval_settled: '`holdfast approval show ID` shows how it ended',
+  approval_changed: 'look again with `holdfast approval show ID`',
   journal_full: 'make room on the disk of the sidecar: accepted work goes on, new work waits',
   outcome_unknown: 'ask again with the same key, or look with `holdfast op list`',
 };

@@ -6,6 +6,7 @@
  *     host epoch.
  * R2  What does not fold changes nothing and is named; the events after it go on.
  */
+import type { OperationApproval } from '../../shared/wire/approval.ts';
 import type { ReportedOperation } from '../../shared/wire/control-api.ts';
 import type {
   Effect,
@@ -41,6 +42,7 @@ export type OperationChange = {
   readonly effects?: readonly Effect[];
   readonly outcome?: Outcome | null;
   readonly reconciliation?: Reconciliation;
+  readonly approval?: OperationApproval;
 };
 
 export type ProjectedOperation = ReportedOperation & { readonly hostEpoch: number };

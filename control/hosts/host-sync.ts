@@ -15,6 +15,7 @@ import {
 import type { ControlConfig } from '../config.ts';
 import { plausibleRevision } from '../core/floors.ts';
 import { foldReport, isOtherThan } from '../core/host-facts.ts';
+import type { ApprovalDesk } from '../approvals/approval-desk.ts';
 import type { Placement } from '../leases/placement.ts';
 import type { Allotter } from '../leases/allotter.ts';
 import type { Lessor } from '../leases/lessor.ts';
@@ -42,6 +43,7 @@ type Ports = {
   readonly time: ControlTime;
   readonly anchors: AnchorKeeper;
   readonly stops: StopOrders;
+  readonly approvals: ApprovalDesk;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
   readonly signer: Signer;
@@ -96,6 +98,7 @@ export class HostSync {
         pending: leases.pending,
         ...(leases.drain === undefined || leases.drain.length === 0 ? {} : { drain: leases.drain }),
         ...(allotments === undefined ? {} : { allotments }),
+        approvals: [...(await this.#ports.approvals.statementsFor(host))],
         ...(await this.#tokens(caller, request, leases.leases)),
         ...(stop.length === 0 ? {} : { stop: [...stop] }),
         drift: config.drift,

@@ -160,6 +160,11 @@ export function actorOf(caller: Caller | null): string {
   throw new HoldfastError('unauthenticated', 'this needs an operator');
 }
 
+export function operatorOf(caller: Caller | null): Operator {
+  if (caller?.kind === 'operator') return caller.operator;
+  throw new HoldfastError('unauthenticated', 'this needs an operator');
+}
+
 export function hostOf(caller: Caller | null): HostCaller {
   if (caller?.kind === 'host') return caller;
   throw new HoldfastError('unauthenticated', 'this needs a host');

@@ -142,6 +142,8 @@ async function collectMetrics(ports: HealthPorts): Promise<void> {
   }
   metrics.set('holdfast_control_hosts_behind', fleet.behind);
   metrics.set('holdfast_control_events_unreported', fleet.unreported);
+  const nowMs = ports.clock.now().wallMs;
+  metrics.set('holdfast_control_approvals_pending', await store.approvals.countPending(nowMs));
   metrics.set('holdfast_control_policy_revision', (await store.policy.currentNumber()) ?? 0);
   for (const [state, held] of Object.entries(await countLeases(store, lessor))) {
     metrics.set('holdfast_control_leases', held, { state });

@@ -161,7 +161,7 @@ export class PublicationReporter {
         message,
       });
     };
-    for (const state of ['executing', 'accepted', 'paused'] as const) {
+    for (const state of ['executing', 'accepted', 'awaiting_approval', 'paused'] as const) {
       let last: string | null = null;
       for (;;) {
         const page: readonly UnfinishedOperation[] = await this.#store.unfinished(

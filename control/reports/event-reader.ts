@@ -13,6 +13,7 @@ import {
   RefusalSchema,
   type EventKind,
 } from '../../shared/wire/operation.ts';
+import { OperationApprovalSchema } from '../../shared/wire/approval.ts';
 import { REPORT_EVENTS_MAX } from '../../shared/wire/control-api.ts';
 import { count } from '../../shared/wire/numbers.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
@@ -80,6 +81,7 @@ const change = Compile(
     effects: Type.Optional(Type.Array(EffectSchema)),
     outcome: Type.Optional(Type.Union([OutcomeSchema, Type.Null()])),
     reconciliation: Type.Optional(ReconciliationSchema),
+    approval: Type.Optional(OperationApprovalSchema),
   }),
 );
 

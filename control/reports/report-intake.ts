@@ -19,6 +19,7 @@ import {
   projectEvent,
   type EventSource,
   type ProjectedOperation,
+  type ReadEvent,
 } from '../core/operation-projection.ts';
 import { OutageTallies } from '../core/outage-tally.ts';
 import { checkContinuity, type ReportPosition } from '../core/report-continuity.ts';
@@ -32,6 +33,7 @@ import type {
   StoredEvent,
 } from '../store/control-store.ts';
 import type { DivergenceFinder } from './divergence-finder.ts';
+import { projectApprovals, saysOfApproval } from './approval-projection.ts';
 import { readEvent, storable, type ReportedEvent } from './event-reader.ts';
 
 type Ports = {
@@ -126,7 +128,7 @@ export class ReportIntake {
     const last = fresh.at(-1);
     if (last === undefined) return { ackedSeq: acked.seq, outcome: 'duplicate' };
     const receivedAtMs = clock.now().wallMs;
-    const projection = await this.#project(host, fresh);
+    const projection = await this.#project(host, fresh, receivedAtMs);
     const position: ReportPosition = { hostEpoch, seq: last.seq, hash: last.hash };
     const outcome = await store.reports.append({
       hostId,
@@ -161,12 +163,17 @@ export class ReportIntake {
     return { ackedSeq: position.seq, outcome: 'stored' };
   }
 
-  async #project(host: HostRecord, reported: readonly ReportedEvent[]) {
+  async #project(host: HostRecord, reported: readonly ReportedEvent[], receivedAtMs: number) {
+    const { store } = this.#ports;
     const ids = new Set<string>();
     for (const { operationId } of reported) if (operationId !== null) ids.add(operationId);
-    const known = new Map(await this.#ports.store.reports.operations([...ids]));
+    const known = new Map(await store.reports.operations([...ids]));
     const { hostId, hostEpoch } = host;
-    return runInSlices(projectSteps(reported, known, { hostId, hostEpoch }), giveWay);
+    const steps = projectSteps(reported, known, { hostId, hostEpoch });
+    const { ofApprovals, ...projection } = await runInSlices(steps, giveWay);
+    const source = { hostId, hostEpoch, receivedAtMs };
+    const approvals = await projectApprovals(store.approvals, ofApprovals, source);
+    return { ...projection, approvals };
   }
 
   async #conflict(host: HostRecord, seq: number, detail: string): Promise<HoldfastError> {
@@ -203,7 +210,12 @@ function* firstForged(events: readonly ReportedEvent[]): Steps<number | null> {
   return null;
 }
 
-type Projection = Pick<ReportWrite, 'events' | 'operations' | 'refusals' | 'outages' | 'tallies'>;
+type Projection = Pick<
+  ReportWrite,
+  'events' | 'operations' | 'refusals' | 'outages' | 'tallies'
+> & {
+  readonly ofApprovals: readonly ReadEvent[];
+};
 
 /** `known` are the operations that the events are about, as they are stored. */
 function* projectSteps(
@@ -215,6 +227,7 @@ function* projectSteps(
   const refusals: Refusal[] = [];
   const outages: Outage[] = [];
   const tallies = new OutageTallies();
+  const ofApprovals: ReadEvent[] = [];
   const events: StoredEvent[] = [];
   for (const [index, event] of reported.entries()) {
     if (index % EVENTS_BETWEEN_PAUSES === 0) yield;
@@ -232,11 +245,12 @@ function* projectSteps(
     if (projected.kind === 'operation') {
       known.set(projected.operation.operationId, projected.operation);
       changed.set(projected.operation.operationId, projected.operation);
+      if (saysOfApproval(reading.event)) ofApprovals.push(reading.event);
     } else if (projected.kind === 'refusal') refusals.push(projected.refusal);
     else if (projected.kind === 'outage') outages.push(projected.outage);
   }
   const operations = [...changed.values()];
-  return { events, operations, refusals, outages, tallies: tallies.all };
+  return { events, operations, refusals, outages, tallies: tallies.all, ofApprovals };
 }
 
 function lossEntry(

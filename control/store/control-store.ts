@@ -35,6 +35,7 @@ import type { OutageTally } from '../core/outage-tally.ts';
 import type { OutageStore } from './outage-store.ts';
 import type { ParkedStore } from './parked-store.ts';
 import type { DivergenceStore, TimelineStore } from './divergence-store.ts';
+import type { ApprovalStore, ApprovalWrite } from './approval-store.ts';
 
 export type AuditDraft = Pick<AuditEntry, 'atMs' | 'actor' | 'action' | 'target' | 'detail'>;
 
@@ -301,6 +302,7 @@ export type ReportWrite = {
   readonly outages: readonly Outage[];
   /** By outage: what these events add to it. */
   readonly tallies: ReadonlyMap<string, OutageTally>;
+  readonly approvals?: readonly ApprovalWrite[];
   readonly audit: readonly AuditDraft[];
 };
 
@@ -330,7 +332,7 @@ export interface ReportStore {
   decisionEvents(limit: number, after: number | null): Promise<readonly DecisionEvent[]>;
   /** Accepted work in one state with what was admitted, newest first. */
   unfinished(
-    state: 'accepted' | 'executing' | 'paused',
+    state: 'awaiting_approval' | 'accepted' | 'executing' | 'paused',
     limit: number,
     after: string | null,
   ): Promise<readonly UnfinishedOperation[]>;
@@ -383,6 +385,7 @@ export interface ControlStore {
   readonly proposals: ProposalStore;
   readonly timeline: TimelineStore;
   readonly divergences: DivergenceStore;
+  readonly approvals: ApprovalStore;
   state(): Promise<StoredState>;
   /**
    * Begins a run; from now on writes of any other run are refused (S2). The id is kept from the

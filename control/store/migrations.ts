@@ -316,4 +316,27 @@ CREATE INDEX divergences_by_outage ON divergences (outage_id, place) WHERE outag
 CREATE INDEX divergences_to_stop ON divergences (place) WHERE stop = 'pending';
 `,
   },
+  {
+    version: 9,
+    name: 'requests for approvals',
+    sql: `
+CREATE TABLE approvals (
+  request_id TEXT PRIMARY KEY,
+  operation_id TEXT NOT NULL,
+  host_id TEXT NOT NULL REFERENCES hosts (host_id),
+  host_epoch INTEGER NOT NULL,
+  principal TEXT NOT NULL,
+  state TEXT NOT NULL,
+  delivery TEXT NOT NULL,
+  expires_at_ms INTEGER NOT NULL,
+  record TEXT NOT NULL,
+  statement TEXT,
+  version INTEGER NOT NULL
+) STRICT;
+CREATE INDEX approvals_by_operation ON approvals (operation_id);
+CREATE INDEX approvals_pending ON approvals (principal) WHERE state = 'pending';
+CREATE INDEX approvals_undelivered ON approvals (host_id, host_epoch, request_id)
+  WHERE delivery = 'waiting';
+`,
+  },
 ];

@@ -3,6 +3,7 @@ import { SYSTEM_PACE, type CommitPace } from '../../shared/platform/commit-pace.
 import { migrate, openDatabase } from '../../shared/platform/sqlite.ts';
 import type { ControlStore, Run } from './control-store.ts';
 import { CONTROL_MIGRATIONS } from './migrations.ts';
+import { sqliteApprovalStore } from './sqlite-approvals.ts';
 import { sqliteAllotmentStore } from './sqlite-allotments.ts';
 import { SqliteConnection, textOf } from './sqlite-connection.ts';
 import { sqliteDivergenceStore } from './sqlite-divergences.ts';
@@ -43,6 +44,7 @@ export function openSqliteControlStore(path: string, pace: CommitPace = SYSTEM_P
     proposals: sqliteProposalStore(connection),
     timeline: sqliteTimelineStore(connection),
     divergences: sqliteDivergenceStore(connection),
+    approvals: sqliteApprovalStore(connection),
     state: () =>
       connection.read(() => {
         const row = connection.get('SELECT control_id, run FROM control_state');

@@ -16,6 +16,7 @@ import {
   type SqliteConnection,
 } from './sqlite-connection.ts';
 import { addToTallies } from './sqlite-outages.ts';
+import { writeApproval } from './sqlite-approvals.ts';
 import { listDecisions, listUnfinished } from './sqlite-decisions.ts';
 
 export function sqliteReportStore(connection: SqliteConnection): ReportStore {
@@ -111,6 +112,7 @@ function appendReport(connection: SqliteConnection, write: ReportWrite): void {
   for (const refusal of write.refusals) putRefusal(connection, { ...refusal, hostId });
   for (const outage of write.outages) putOutage(connection, { ...outage, hostId });
   addToTallies(connection, hostId, write.tallies);
+  for (const approval of write.approvals ?? []) writeApproval(connection, approval);
   connection.appendAudit(write.audit);
 }
 

@@ -5,6 +5,7 @@ import type { App } from '../../shared/platform/http/app.ts';
 import { AdmitRequestSchema } from '../../shared/wire/operation.ts';
 import {
   CancelRequestSchema,
+  OperationQuerySchema,
   OperationsQuerySchema,
   RESULT_BYTES_MAX,
   ResolveRequestSchema,
@@ -18,8 +19,10 @@ import { decodeCursor, encodeCursor } from './cursor.ts';
 import { problems } from './problem-responses.ts';
 import { admissionStatus } from '../operations/admissions.ts';
 import type { Parts } from './route-parts.ts';
+import { readWaitMs } from './wait-query.ts';
 
 const EXPLAINED_EVENTS_MAX = 500;
+const OPERATION_WAIT_MS_MAX = 60_000;
 
 export const operationParams = Type.Object({ id: Type.String({ maxLength: 64 }) });
 
@@ -69,7 +72,7 @@ function installAdmission(app: App, { admissions }: Parts): void {
   );
 }
 
-function installReads(app: App, { executions, journal, revisions }: Parts): void {
+function installReads(app: App, { executions, journal, revisions, waits }: Parts): void {
   app.get(
     '/v1/operations',
     {
@@ -106,11 +109,20 @@ function installReads(app: App, { executions, journal, revisions }: Parts): void
     {
       schema: {
         summary: 'Read one operation',
+        description:
+          'With wait, the answer comes once the operation waits for no approval any more (or, with until=ended, has ended), or when the time is over: look at its state.',
         params: operationParams,
-        response: { 200: Type.Ref('Operation'), ...problems(401, 404) },
+        querystring: OperationQuerySchema,
+        response: { 200: Type.Ref('Operation'), ...problems(400, 401, 404, 503) },
       },
     },
-    async (request) => executions.find(request.params.id, scopeOf(request)),
+    async (request) => {
+      const { wait, until: waitFor = 'decided' } = request.query;
+      const read = () => executions.find(request.params.id, scopeOf(request));
+      const waitMs = readWaitMs(wait, { standardMs: 0, maxMs: OPERATION_WAIT_MS_MAX });
+      if (waitMs === 0) return read();
+      return waits.until(read, { waitFor, waitMs, signal: request.signal });
+    },
   );
 
   app.get(

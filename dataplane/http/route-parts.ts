@@ -16,6 +16,7 @@ import type { Decisions } from '../operations/decisions.ts';
 import type { Admissions } from '../operations/admissions.ts';
 import type { Claims } from '../operations/claims.ts';
 import type { Executions } from '../operations/executions.ts';
+import type { OperationWaits } from '../operations/operation-waits.ts';
 import type { Registers } from '../operations/registers.ts';
 import type { Reconciler } from '../recovery/reconciler.ts';
 import type { Resume } from '../operations/resume.ts';
@@ -25,6 +26,7 @@ export type Parts = {
   readonly decisions: Decisions;
   readonly executions: Executions;
   readonly claims: Claims;
+  readonly waits: OperationWaits;
   readonly registers: Registers;
   readonly reconciler: Pick<Reconciler, 'probeNow'>;
   readonly resume: Resume;

@@ -105,7 +105,8 @@ const SHARED_SCHEMAS = [
 ];
 
 const BODY_BYTES_MAX = 64 * 1024;
-const HANDLER_TIMEOUT_MS = 35_000;
+/** Over the longest wait, which is for an operation. */
+const HANDLER_TIMEOUT_MS = 65_000;
 
 export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promise<App> {
   const app = buildServer({

@@ -88,6 +88,7 @@ export class Journal implements JournalFeed {
   readonly #listeners: (() => void)[] = [];
   #onEnd: (operation: StoredOperation) => void = () => undefined;
   #onClaimable: (what: { app: string; action: string }) => void = () => undefined;
+  #onChange: (operation: StoredOperation) => void = () => undefined;
   /** As they were committed last: what is worked on now is asked for often. */
   readonly #hot = new LRUCache<string, StoredOperation>({ max: HOT_OPERATIONS_MAX });
   readonly #texts = new AdmissionTexts();
@@ -146,6 +147,11 @@ export class Journal implements JournalFeed {
   /** Told of each operation that an attempt may begin of: it is accepted, for the first time or again. */
   onClaimable(listener: (what: { app: string; action: string }) => void): void {
     this.#onClaimable = listener;
+  }
+
+  /** Told of each operation that was changed, before whoever changed it is answered. */
+  onChange(listener: (operation: StoredOperation) => void): void {
+    this.#onChange = listener;
   }
 
   /** G5. */
@@ -390,11 +396,15 @@ export class Journal implements JournalFeed {
         // In the order of the commits: before whoever waits for this one can ask for the next.
         if (answer.type === 'applied') {
           this.#hot.set(answer.operation.operationId, answer.operation);
+          if (answer.changed) this.#onChange(answer.operation);
           if (answer.ended) this.#onEnd(answer.operation);
           if (answer.operation.state === 'accepted') this.#onClaimable(answer.operation);
         }
         if (answer.type === 'claimed')
-          for (const each of answer.operations) this.#hot.set(each.operationId, each);
+          for (const each of answer.operations) {
+            this.#hot.set(each.operationId, each);
+            this.#onChange(each);
+          }
         if (answer.type === 'pruned')
           for (const operationId of answer.operationIds) this.#hot.delete(operationId);
         resolve(answer);

@@ -36,6 +36,7 @@ import type { OperationState } from '../wire/operation.ts';
 import type { Proposal, ProposalDetail, RolloutMode } from '../wire/publication.ts';
 import type { FleetHost, RolloutStatus } from '../wire/rollout.ts';
 import { DivergenceClient } from './divergence-client.ts';
+import { ApprovalClient } from './approval-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { PlacementClient } from './placement-client.ts';
 import type { Page } from './sidecar-client.ts';
@@ -96,11 +97,13 @@ export class ControlClient {
   readonly #caller: JsonCaller;
   readonly placement: PlacementClient;
   readonly divergences: DivergenceClient;
+  readonly approvals: ApprovalClient;
 
   constructor(options: ControlClientOptions) {
     this.#caller = new JsonCaller({ ...options, headers: {} });
     this.placement = new PlacementClient(this.#caller);
     this.divergences = new DivergenceClient(this.#caller);
+    this.approvals = new ApprovalClient(this.#caller);
   }
 
   /** The policy in force. `not_found` where none was ever published. */

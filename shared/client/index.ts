@@ -69,6 +69,12 @@ export type {
 } from '../wire/sidecar-api.ts';
 export { exportRecovery } from './recovery-export.ts';
 export type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.ts';
+export type {
+  ApprovalDetail,
+  ApprovalRequest,
+  ApprovalVerdictRequest,
+  OperationApproval,
+} from '../wire/approval.ts';
 export type { FencingToken, Register, RegisterSummary } from '../wire/register-api.ts';
 export type { Health } from '../wire/health.ts';
 export { runInTrace } from '../platform/tracing.ts';

@@ -232,6 +232,23 @@ export class SidecarClient {
     return this.#get(operationPath(operationId));
   }
 
+  /**
+   * The same, once it waits for no approval any more, or has ended, or after `waitMs` (at most a
+   * minute): look at its state, and ask again.
+   */
+  waitForOperation(
+    operationId: string,
+    options: { readonly until: 'decided' | 'ended'; readonly waitMs: number },
+  ): Promise<Operation> {
+    const { until, waitMs } = options;
+    return this.#caller.body({
+      method: 'GET',
+      path: operationPath(operationId),
+      query: { until, wait: `${waitMs}ms` },
+      timeoutMs: waitMs + LEASE_ANSWER_MS,
+    });
+  }
+
   operations(
     query: { state?: OperationState; limit?: number; cursor?: string } = {},
   ): Promise<Page<Operation>> {

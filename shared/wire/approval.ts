@@ -34,7 +34,6 @@ export const ApprovalVoteSchema = Type.Object(
   },
   { $id: 'ApprovalVote' },
 );
-export type ApprovalVote = Static<typeof ApprovalVoteSchema>;
 
 const asked = {
   requestId: RequestIdSchema,
@@ -62,7 +61,6 @@ export const APPROVAL_STATES = [
   'overruled',
   'ended',
 ] as const;
-export type ApprovalState = (typeof APPROVAL_STATES)[number];
 
 export const OperationApprovalSchema = Type.Object(
   {

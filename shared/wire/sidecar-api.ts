@@ -68,6 +68,23 @@ export const BatchVerdictsSchema = Type.Object(
   { $id: 'BatchVerdicts' },
 );
 
+export const OperationQuerySchema = Type.Object(
+  {
+    wait: Type.Optional(
+      Type.String({
+        maxLength: 20,
+        description: 'how long the answer may wait for what `until` says, as 50s; at most 60s',
+      }),
+    ),
+    until: Type.Optional(
+      Type.Enum(['decided', 'ended'], {
+        description: 'decided (default): it waits for no approval any more; ended: nothing follows',
+      }),
+    ),
+  },
+  closed,
+);
+
 export const StartAttemptRequestSchema = Type.Object(
   {
     supersede: Type.Optional(

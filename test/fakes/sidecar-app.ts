@@ -20,6 +20,7 @@ import { Approvals } from '../../dataplane/operations/approvals.ts';
 import { Custodian } from '../../dataplane/operations/custodian.ts';
 import { Executions } from '../../dataplane/operations/executions.ts';
 import { Resume, type ResumeParts } from '../../dataplane/operations/resume.ts';
+import { OperationWaits } from '../../dataplane/operations/operation-waits.ts';
 import { Registers } from '../../dataplane/operations/registers.ts';
 import { Heartbeats } from '../../dataplane/operations/heartbeats.ts';
 import { NO_ALLOTMENTS, openLimits } from '../../dataplane/operations/open-limits.ts';
@@ -93,6 +94,8 @@ export async function openTestSidecar(
   const heartbeats = new Heartbeats();
   const granted = { policy, leases, fresh, outages };
   const executions = new Executions({ journal, ...granted, heartbeats, clock });
+  const waits = new OperationWaits(clock);
+  journal.onChange((operation) => waits.note(operation));
   const limiting = openLimits({ journal, clock, random, logger, fleet });
   const admissions = new Admissions({
     journal,
@@ -134,6 +137,7 @@ export async function openTestSidecar(
     reconciler: reconcilers.reconciler,
     claims,
     resume,
+    waits,
     registers: new Registers({ journal, leases, registersMax: 3 }),
     journal,
     leases,

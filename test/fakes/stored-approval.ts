@@ -8,8 +8,6 @@ import type {
   OperationApproval,
 } from '../../shared/wire/approval.ts';
 
-export const DIGEST = 'd'.repeat(64);
-
 export function asked(requestId = 'apr_1', over: Partial<ApprovalAsked> = {}): ApprovalAsked {
   return {
     requestId,

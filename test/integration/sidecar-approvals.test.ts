@@ -125,7 +125,7 @@ test('I3: approved, it is accepted, once, and says by whom, why and under which 
     await call('GET', `/v1/operations/${operation.operationId}/explanation`)
   ).json<Explanation>();
   expect(explained.summary.join('\n')).toMatch(
-    /wait for an approval from role:security within 5m[^]*by operator:ann \("looked at it"\)[^]*revision 1/,
+    /an approval from role:security within 5m[^]*approved by operator:ann \("looked at it"\)/,
   );
   expect(explained.events.map(({ kind }) => kind)).toContain('approved');
 });
@@ -141,7 +141,7 @@ test('denied, it ends with that as its reason, and stays denied', async () => {
   });
 });
 
-test('I8: nobody decides, and the wait ends when its time is over, whatever the wall clock says', async () => {
+test('I8: nobody decides: the wait ends when its time is over, whatever the wall clock says', async () => {
   const operation = await waiting();
   clock.stepWall(10 * TTL_MS);
   expect(await see(operation.operationId)).toMatchObject({ state: 'awaiting_approval' });
@@ -155,6 +155,25 @@ test('I8: nobody decides, and the wait ends when its time is over, whatever the 
     reason: 'approval_expired',
     approval: { state: 'expired', votes: [] },
   });
+});
+
+test('who waits for it is answered when the approval comes, or when their time is over', async () => {
+  const operation = await waiting();
+  const path = `/v1/operations/${operation.operationId}`;
+  const answer = call('GET', `${path}?wait=50s`);
+  await say(operation, 'approved');
+  expect((await answer).json()).toMatchObject({ state: 'accepted' });
+  expect((await call('GET', `${path}?wait=50s`)).json()).toMatchObject({ state: 'accepted' });
+  const end = call('GET', `${path}?wait=50s&until=ended`);
+  await call('POST', `${path}/cancel`, { body: {} });
+  expect((await end).json()).toMatchObject({ state: 'cancelled' });
+  const long = await call('GET', `${path}?wait=2m`);
+  expect(long.json()).toMatchObject({ code: 'invalid_request' });
+  const other = await waiting();
+  const short = call('GET', `/v1/operations/${other.operationId}?wait=50s`);
+  await clock.whenWaiting();
+  await clock.advance(50_000);
+  expect((await short).json()).toMatchObject({ state: 'awaiting_approval' });
 });
 
 describe('a word that is not about this', () => {

@@ -198,6 +198,7 @@ export function operationView(context: CommandContext): View<Operation> {
       ['on worker loss', ({ onWorkerLoss }) => onWorkerLoss],
       ['on revoke', ({ onRevoke }) => onRevoke],
       ['recheck', ({ recheck }) => recheck],
+      ['approval', ({ approval }) => approvalText(approval)],
       [
         'checkpoint',
         ({ checkpoint }) =>
@@ -206,6 +207,14 @@ export function operationView(context: CommandContext): View<Operation> {
       ['warnings', ({ warnings }) => (warnings.length === 0 ? null : warnings.join('; '))],
     ],
   };
+}
+
+function approvalText(approval: Operation['approval']): string | null {
+  if (approval === undefined) return null;
+  const { state, requestId, required, role, expiresAtMs, votes } = approval;
+  const by = votes.map((vote) => vote.by).join(', ');
+  const until = state === 'pending' ? `, until ${timeText(expiresAtMs)}` : by && ` (${by})`;
+  return `${state}${until}: ${required} of role:${role}, request ${requestId}`;
 }
 
 function reportedView(context: CommandContext): View<ReportedOperation> {

@@ -143,8 +143,7 @@ function sidecarLines(answer: DecisionAnswer): [string, string][] {
     const whose = per === 'rule' ? '' : ` of ${per} ${key}`;
     lines.push(['limit', `${kind}${whose}: ${used} of ${limit} used (${scope})`]);
   }
-  const refused = `would be refused: ${admission.code} (${admission.detail})`;
-  lines.push(['admission', admission.outcome === 'admitted' ? 'would be admitted' : refused]);
+  lines.push(['admission', admissionText(admission)]);
   if (traceMissing !== null) lines.push(['trace', traceMissing]);
   return lines;
 }
@@ -167,6 +166,11 @@ export function printTrace({ output }: CommandContext, trace: DecisionTrace): vo
   if (trace.rules.length === 0) output.line('no rule is for this action');
   if (trace.rulesNotReached > 0)
     output.line(`${trace.rulesNotReached} more are for this action and were not come to`);
+}
+
+function admissionText({ outcome, code, detail }: DecisionAnswer['admission']): string {
+  if (outcome === 'admitted') return 'would be admitted';
+  return outcome === 'refused' ? `would be refused: ${code} (${detail})` : detail;
 }
 
 function expressionText({ expression, outcome, message }: ExpressionTrace): string {
