@@ -81,6 +81,13 @@ export const SidecarConfigSchema = Type.Object(
       description: 'off lets every local program act as any principal: for development only',
       default: 'required',
     }),
+    webhooksFile: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description:
+          'YAML or JSON file of the targets that are told what became of approvals, with their secrets',
+      }),
+    ),
     syncInterval: duration('time between syncs with control', '5s'),
     requestTimeout: duration('bound of one call to control', '5s'),
     freshTimeout: duration('bound of asking control for a fresh decision', '2s'),

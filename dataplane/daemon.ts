@@ -47,6 +47,8 @@ import { openLimits } from './operations/open-limits.ts';
 import { OperationWaits } from './operations/operation-waits.ts';
 import { Registers } from './operations/registers.ts';
 import { Resume } from './operations/resume.ts';
+import { loadWebhookTargets, type WebhookTarget } from './operations/webhook-targets.ts';
+import { Webhooks } from './operations/webhooks.ts';
 import { Retention } from './operations/retention.ts';
 import { Reconciler } from './recovery/reconciler.ts';
 import { watchReconciliations } from './recovery/reconciliation-gauges.ts';
@@ -69,6 +71,8 @@ export type SidecarPorts = {
   readonly logger: Logger;
   readonly transport: Transport;
   readonly probe: ProbeCaller;
+  /** To the targets of webhooks. */
+  readonly openTransport: (origin: string) => Transport;
   readonly compile: ExpressionCompiler;
   readonly readDiskSpace: ReadDiskSpace;
   readonly openJournal: (
@@ -86,6 +90,7 @@ export type Sidecar = RunningDaemon & {
 export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   const { config, clock, logger } = ports;
   const settings = sidecarSettings(config);
+  const targets = config.webhooksFile === undefined ? [] : loadWebhookTargets(config.webhooksFile);
   const { appsFile, appAuth } = config;
   const tokens = appAuth === 'off' || appsFile === undefined ? null : loadAppTokens(appsFile);
   if (tokens === null) {
@@ -115,12 +120,14 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     metrics,
   });
   let listeners: Listeners;
-  let parts: BuiltParts;
+  let parts: BuiltParts & Pick<Parts, 'webhooks'>;
+  let webhooks: Webhooks;
   try {
     if (journal.quarantine === null) await upstream.open();
     else logger.error({ evidence: journal.quarantine }, 'the journal takes nothing');
     journal.useOutages(() => upstream.outages.current()?.outageId ?? null);
-    parts = buildParts(ports, { settings, metrics, journal, upstream, view });
+    webhooks = openWebhooks(ports, { metrics, journal, targets });
+    parts = { ...buildParts(ports, { settings, metrics, journal, upstream, view }), webhooks };
     const { custodian } = parts;
     upstream.onStop((operationIds) => custodian.stop(operationIds));
     listeners = await listen(config, { settings, metrics, parts, tokens });
@@ -145,6 +152,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
           disk.task(),
           retention.task(),
           drains.task(),
+          ...webhooks.tasks(),
         ]
       : [journal.isReadOnly ? untilWritable(`${config.dataDir}/journal`, clock) : untilStopped];
   const running = runTasks([...tasks, view.healthTask], stop.signal);
@@ -167,6 +175,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
       await running.catch(() => undefined);
       await ports.transport.close();
       await ports.probe.close();
+      await webhooks.close();
       await journal.close();
       logger.info('stopped');
     },
@@ -243,7 +252,10 @@ function openUpstream(ports: SidecarPorts, { settings, metrics, journal }: Opene
   });
 }
 
-type BuiltParts = Parts & { readonly custodian: Custodian; readonly reconciler: Reconciler };
+type BuiltParts = Omit<Parts, 'webhooks'> & {
+  readonly custodian: Custodian;
+  readonly reconciler: Reconciler;
+};
 
 function buildParts(
   { clock, random, logger, probe }: SidecarPorts,
@@ -403,6 +415,29 @@ function buildResume(
   });
   metrics.beforeScrape(() => showResume(metrics, resume.status()));
   return resume;
+}
+
+/** Over a journal that takes nothing there is nothing to tell. */
+function openWebhooks(
+  { config, clock, random, logger, openTransport }: SidecarPorts,
+  opened: Pick<Opened, 'metrics' | 'journal'> & { readonly targets: readonly WebhookTarget[] },
+): Webhooks {
+  const { metrics, journal, targets } = opened;
+  const parts = {
+    directory: config.dataDir,
+    journal,
+    clock,
+    random,
+    logger,
+    openTransport,
+    metrics: {
+      delivery: (target: string, outcome: string) =>
+        metrics.add('holdfast_webhook_deliveries_total', { target, outcome }),
+      parked: (target: string, count: number) =>
+        metrics.set('holdfast_webhook_parked', count, { target }),
+    },
+  };
+  return new Webhooks(parts, journal.quarantine === null ? targets : []);
 }
 
 function listen(

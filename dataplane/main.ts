@@ -51,6 +51,7 @@ function startDaemon(): Promise<void> {
         logger: createLogger({ name: 'sidecar', level: config.logLevel }),
         transport: new UndiciTransport({ url: config.controlUrl }),
         probe: new HttpProbeCaller(),
+        openTransport: (url) => new UndiciTransport({ url }, { connections: 2 }),
         compile: compileCel,
         readDiskSpace,
         openJournal,

@@ -153,6 +153,16 @@ export const SIDECAR_METRICS = {
     kind: 'gauge',
     help: 'Paused operations that go on in a second once control is back',
   },
+  holdfast_webhook_deliveries_total: {
+    kind: 'counter',
+    help: 'Webhooks by target and outcome: delivered, failed (tried again), parked (given up)',
+    labels: ['target', 'outcome'],
+  },
+  holdfast_webhook_parked: {
+    kind: 'gauge',
+    help: 'Webhooks that were given up and wait for a person, by target',
+    labels: ['target'],
+  },
   holdfast_outage_budget_seconds: {
     kind: 'gauge',
     help: 'How long the action keeps being admitted if control is lost now; 100 actions by name',

@@ -29,6 +29,7 @@ import { addRefusalCommands } from './commands/refusal.ts';
 import { addRegisterCommands } from './commands/register.ts';
 import { addResumeCommands } from './commands/resume.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addWebhookCommands } from './commands/webhook.ts';
 import { addVersionCommand } from './commands/version.ts';
 import { EXIT, ProgramEnded, failureOf, type ExitCode } from './failures.ts';
 import { Output, OUTPUT_FORMATS, type OutputFormat } from './output.ts';
@@ -135,6 +136,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addLimitsCommand(program, context);
   addPlacementCommands(program, context);
   addRegisterCommands(program, context);
+  addWebhookCommands(program, context);
   addOutageCommands(program, context);
   addRecoveryCommand(program, context);
   addDivergenceCommands(program, context);

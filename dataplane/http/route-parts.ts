@@ -17,11 +17,13 @@ import type { Admissions } from '../operations/admissions.ts';
 import type { Claims } from '../operations/claims.ts';
 import type { Executions } from '../operations/executions.ts';
 import type { OperationWaits } from '../operations/operation-waits.ts';
+import type { Webhooks } from '../operations/webhooks.ts';
 import type { Registers } from '../operations/registers.ts';
 import type { Reconciler } from '../recovery/reconciler.ts';
 import type { Resume } from '../operations/resume.ts';
 
 export type Parts = {
+  readonly webhooks: Pick<Webhooks, 'list' | 'retry'>;
   readonly admissions: Admissions;
   readonly decisions: Decisions;
   readonly executions: Executions;

@@ -42,6 +42,7 @@ import {
   RecoverySchema,
 } from '../../shared/wire/recovery-api.ts';
 import { WorkItemSchema } from '../../shared/wire/reconciliation-api.ts';
+import { WebhookSchema } from '../../shared/wire/webhook-api.ts';
 import { RegisterSchema, RegisterSummarySchema } from '../../shared/wire/register-api.ts';
 import { ResumeOrderSchema, ResumeSchema } from '../../shared/wire/resume-api.ts';
 import { installAttemptRoutes } from './attempt-routes.ts';
@@ -59,6 +60,7 @@ import { installOperationRoutes } from './operation-routes.ts';
 import { installOutageRoutes } from './outage-routes.ts';
 import { installReconciliationRoutes } from './reconciliation-routes.ts';
 import { installRecoveryRoutes } from './recovery-routes.ts';
+import { installWebhookRoutes } from './webhook-routes.ts';
 import { installRegisterRoutes } from './register-routes.ts';
 import { installResumeRoutes } from './resume-routes.ts';
 import type { Parts } from './route-parts.ts';
@@ -102,6 +104,7 @@ const SHARED_SCHEMAS = [
   SidecarLeaseTokenSchema,
   SidecarStatusSchema,
   WorkItemSchema,
+  WebhookSchema,
 ];
 
 const BODY_BYTES_MAX = 64 * 1024;
@@ -160,6 +163,7 @@ export async function buildSidecarApp(parts: Parts, guard: GuardOptions): Promis
     installReconciliationRoutes(routes, parts);
     installResumeRoutes(routes, parts);
     installLimitRoutes(routes, parts);
+    installWebhookRoutes(routes, parts);
   });
   return app;
 }

@@ -140,6 +140,17 @@ export class JournalReader {
     return { previousHash: String(before?.['hash'] ?? FIRST_PREVIOUS_HASH), entries };
   }
 
+  /** Those that may say what became of an approval; most of the rest is passed over unread. */
+  approvalEvents(span: { afterSeq: number; untilSeq: number }, limit: number): JournalEvent[] {
+    return this.#events(
+      `WHERE seq > ? AND seq <= ?
+       AND kind IN ('approval_asked', 'approved', 'cancelled', 'expired') ORDER BY seq LIMIT ?`,
+      span.afterSeq,
+      span.untilSeq,
+      limit,
+    );
+  }
+
   /** Also those that were kept from before the beginning. */
   keptAndLaterEvents(seq: number, limit: number): JournalEvent[] {
     return this.#events('WHERE seq > ? ORDER BY seq LIMIT ?', seq, limit);

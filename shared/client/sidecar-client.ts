@@ -45,6 +45,7 @@ import type {
   SidecarStatus,
 } from '../wire/sidecar-api.ts';
 import type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.ts';
+import { WebhookClient } from './webhook-client.ts';
 import { ConfigClient } from './config-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { ResumeClient } from './resume-client.ts';
@@ -144,6 +145,7 @@ export class SidecarClient {
   readonly config: ConfigClient;
   readonly reconciliations: ReconciliationClient;
   readonly resume: ResumeClient;
+  readonly webhooks: WebhookClient;
   readonly #caller: JsonCaller;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -159,6 +161,7 @@ export class SidecarClient {
     });
     const { clock, random } = options;
     this.resume = new ResumeClient(this.#caller);
+    this.webhooks = new WebhookClient(this.#caller);
     this.config = new ConfigClient({ caller: this.#caller, clock, random });
     const { timeoutMs } = options;
     this.reconciliations = new ReconciliationClient({ caller: this.#caller, timeoutMs });

@@ -69,6 +69,7 @@ export async function startBothDaemons(policy: object): Promise<BothDaemons> {
     readDiskSpace,
     openJournal,
     probe: new HttpProbeCaller(),
+    openTransport: (url) => new UndiciTransport({ url }),
   });
   sidecar.done.catch(() => undefined);
   const app = new SidecarClient({

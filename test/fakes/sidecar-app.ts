@@ -1,6 +1,7 @@
 /** The sidecar's HTTP API over a real journal and authority set by hand, without a network. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { assertNever } from '../../shared/core/assert.ts';
 import { VERSION } from '../../shared/core/version.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import type { App } from '../../shared/platform/http/app.ts';
@@ -138,6 +139,7 @@ export async function openTestSidecar(
     claims,
     resume,
     waits,
+    webhooks: { list: () => [], retry: () => assertNever('there are none' as never) },
     registers: new Registers({ journal, leases, registersMax: 3 }),
     journal,
     leases,

@@ -104,6 +104,7 @@ export class WholeHost {
       readDiskSpace,
       openJournal,
       probe: new HttpProbeCaller(),
+      openTransport: (url) => new UndiciTransport({ url }),
     });
     const client = openSidecar({ endpoint: sidecar.address ?? '', token: 'any' });
     this.#running = { sidecar, client };

@@ -81,6 +81,7 @@ async function start(): Promise<void> {
     readDiskSpace,
     openJournal,
     probe: new HttpProbeCaller(),
+    openTransport: (url) => new UndiciTransport({ url }),
   });
   sidecar.done.catch(() => {});
 }
