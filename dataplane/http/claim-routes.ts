@@ -43,13 +43,16 @@ export function installClaimRoutes(app: App, { claims, clock }: Parts): void {
       const key = requireIdempotencyKey(request.headers);
       const waitMs = readWaitMs(request.query.wait, { standardMs: 0, maxMs: WAIT_MS_MAX });
       const { actions, limit = 1 } = request.body;
+      // Not the signal of the request: that one is over as soon as a body has been read.
+      const gone = new AbortController();
+      reply.raw.once('close', () => gone.abort());
       const { operations, replayed } = await claims.claim({
         app: callerOf(request).name,
         key,
         actions,
         limit,
         waitMs,
-        signal: request.signal,
+        signal: gone.signal,
       });
       if (replayed) void reply.header('idempotency-replayed', 'true');
       const now = clock.now();

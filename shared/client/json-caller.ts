@@ -8,7 +8,7 @@ import {
   type Target,
   type Transport,
   type TransportRequest,
-} from './transport.ts';
+} from './transport-port.ts';
 
 export type JsonCall = {
   readonly method: TransportRequest['method'];

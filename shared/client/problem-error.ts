@@ -1,8 +1,9 @@
 /**
  * The daemon answered, and the answer is no: the problem document (RFC 9457) it sent, as an error.
  */
-import type { Problem } from '../wire/problem.ts';
-import { UnreachableError, type TransportResponse } from './transport.ts';
+import type { ErrorCode } from './error-table.ts';
+import type { Problem } from './sidecar-shapes.ts';
+import { UnreachableError, type TransportResponse } from './transport-port.ts';
 
 /**
  * An answer, so nothing is in doubt: what was asked for did not happen, except where `code` is
@@ -27,6 +28,11 @@ export class ProblemError extends Error {
    */
   get code(): string {
     return this.problem.code;
+  }
+
+  /** Whether `code` is one of these; the compiler knows them all. */
+  is(...codes: readonly ErrorCode[]): boolean {
+    return (codes as readonly string[]).includes(this.code);
   }
 
   get status(): number {

@@ -45,6 +45,7 @@ export const ClaimedSchema = Type.Object(
   { operation: OperationSchema, attempt: AttemptSchema },
   { $id: 'Claimed', description: 'An operation, and the attempt that the claim has begun' },
 );
+export type Claimed = Static<typeof ClaimedSchema>;
 
 export const ClaimAnswerSchema = Type.Object(
   {
