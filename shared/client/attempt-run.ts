@@ -246,7 +246,7 @@ export class AttemptRun {
     const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     const reason = shorten(said);
     try {
-      await this.#report({ outcome: 'failed', reason });
+      await this.#report({ outcome: isUnknown ? 'unknown' : 'failed', reason });
     } catch (refusal) {
       const isOpen =
         refusal instanceof ProblemError && refusal.is('effect_unknown', 'effect_in_progress');

@@ -41,6 +41,10 @@ export type {
   ObjectFetch,
   ObjectRequest,
 } from './object-fences.ts';
+export { Holdfast } from './holdfast.ts';
+export type { HoldfastOptions } from './holdfast.ts';
+export type { OperationHandle } from './operation-handle.ts';
+export { EffectFailedError, EffectUnknownError } from './run-errors.ts';
 export { ProblemError } from './problem-error.ts';
 export { UnreachableError } from './transport.ts';
 export type { Transport, TransportRequest, TransportResponse } from './transport.ts';

@@ -10,7 +10,8 @@ import type { ErrorCode } from './error-table.ts';
 import { ProblemError } from './problem-error.ts';
 import { UnreachableError } from './transport-port.ts';
 
-const BACKOFF: BackoffPolicy = { baseMs: 50, maxMs: 5_000 };
+/** The sidecar is on this host: it is back within seconds, or a person is needed. */
+const BACKOFF: BackoffPolicy = { baseMs: 50, maxMs: 2_000 };
 const NO_ANSWER: readonly ErrorCode[] = [
   'outcome_unknown',
   'journal_busy',

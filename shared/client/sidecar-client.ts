@@ -47,6 +47,7 @@ import type {
 import type { Recovery, RecoveryList, RecoveryPage } from '../wire/recovery-api.ts';
 import { WebhookClient } from './webhook-client.ts';
 import { ConfigClient } from './config-client.ts';
+import { Holdfast, type HoldfastOptions } from './holdfast.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { ResumeClient } from './resume-client.ts';
 import { ProblemError } from './problem-error.ts';
@@ -149,8 +150,10 @@ export class SidecarClient {
   readonly #caller: JsonCaller;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #options: SidecarClientOptions;
 
   constructor(options: SidecarClientOptions) {
+    this.#options = options;
     this.#clock = options.clock;
     this.#random = options.random;
     this.#caller = new JsonCaller({
@@ -165,6 +168,11 @@ export class SidecarClient {
     this.config = new ConfigClient({ caller: this.#caller, clock, random });
     const { timeoutMs } = options;
     this.reconciliations = new ReconciliationClient({ caller: this.#caller, timeoutMs });
+  }
+
+  /** Work by runs, recorded effects and workers, over the same connections: this one closes them. */
+  holdfast(options: Pick<HoldfastOptions, 'patience'> = {}): Holdfast {
+    return new Holdfast({ ...this.#options, ...options }, this.#options);
   }
 
   /**

@@ -4,17 +4,23 @@
  * knowing which of them died.
  */
 import {
+  ERRORS,
+  EffectFailedError,
+  EffectUnknownError,
   ProblemError,
-  UnreachableError,
-  type Attempt,
-  type Operation,
+  isErrorCode,
+  type Holdfast,
+  type OperationHandle,
   type SidecarClient,
 } from '../../../shared/client/index.ts';
 import type { Order } from './order-file.ts';
-import type { EffectAnswer, PaymentTarget } from './target-client.ts';
+import type { PaymentTarget } from './target-client.ts';
 
 const PATIENCE_MS = 60_000;
-const PAUSE_MS = 100;
+/** What may be answered otherwise later, all but for fresh authority: that order is kept for then. */
+const WAITED_FOR = Object.keys(ERRORS)
+  .filter((code) => isErrorCode(code))
+  .filter((code) => ERRORS[code].retryable && code !== 'control_unreachable');
 
 export type Disposition =
   | { readonly kind: 'executed'; readonly operationId: string }
@@ -31,7 +37,7 @@ type Effect = {
 };
 
 export class OrderWorker {
-  readonly #sidecar: SidecarClient;
+  readonly #holdfast: Holdfast;
   readonly #target: PaymentTarget;
   readonly #claimed = new Map<string, Promise<Disposition>>();
   /**
@@ -40,7 +46,13 @@ export class OrderWorker {
   askedAgain = 0;
 
   constructor(sidecar: SidecarClient, target: PaymentTarget) {
-    this.#sidecar = sidecar;
+    this.#holdfast = sidecar.holdfast({
+      patience: {
+        patienceMs: PATIENCE_MS,
+        alsoRetry: WAITED_FOR,
+        onRetry: () => (this.askedAgain += 1),
+      },
+    });
     this.#target = target;
   }
 
@@ -82,10 +94,8 @@ export class OrderWorker {
    */
   async #repeat(order: Order, key: string): Promise<Disposition> {
     try {
-      const { operation } = await this.#patiently(() =>
-        this.#sidecar.admit(requestOf(order), { idempotencyKey: key }),
-      );
-      return { kind: 'deduplicated', operationId: operation.operationId };
+      const operation = await this.#holdfast.admit(requestOf(order), { idempotencyKey: key });
+      return { kind: 'deduplicated', operationId: operation.id };
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       if (error.code === 'idempotency_key_reused') return { kind: 'conflicting' };
@@ -94,12 +104,9 @@ export class OrderWorker {
     }
   }
 
-  async #admit(order: Order, key: string): Promise<Operation | Disposition> {
+  async #admit(order: Order, key: string): Promise<OperationHandle | Disposition> {
     try {
-      const { operation } = await this.#patiently(() =>
-        this.#sidecar.admit(requestOf(order), { idempotencyKey: key }),
-      );
-      return operation;
+      return await this.#holdfast.admit(requestOf(order), { idempotencyKey: key });
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error;
       // Fresh authority is not to be had now: keep the order, and come back to it with the same
@@ -116,59 +123,40 @@ export class OrderWorker {
       resource: { id: customer },
       attributes: { order },
     };
-    const { operation } = await this.#patiently(() =>
-      this.#sidecar.admit(request, { idempotencyKey: `notify.${order}` }),
-    );
+    const operation = await this.#holdfast.admit(request, { idempotencyKey: `notify.${order}` });
     await this.#execute(operation, { name: 'send', order, amount: 0 });
   }
 
-  async #execute({ operationId }: Operation, effect: Effect): Promise<Disposition> {
-    const attempt = await this.#patiently(() =>
-      this.#sidecar.startAttempt(operationId, { idempotencyKey: `start.${operationId}` }),
-    );
-    const step = { operationId, attempt: attempt.attempt, effect: effect.name };
-    const begun = await this.#patiently(() =>
-      this.#sidecar.beginEffect(step, {
-        idempotencyKey: `begin.${operationId}.${attempt.attempt}`,
-      }),
-    );
-    if (!begun.replayed) {
-      const answer = await this.#target.perform({
-        effect: effect.name,
-        operationId,
-        order: effect.order,
-        amount: effect.amount,
-        fence: fenceOf(attempt, begun.leaseEpoch),
-      });
-      await this.#patiently(() => this.#sidecar.settleEffect(step, resultOf(answer)));
-      if (answer.kind !== 'done') {
-        const outcome = answer.kind === 'fenced' ? 'failed' : 'unknown';
-        await this.#patiently(() =>
-          this.#sidecar.reportOutcome(step, { outcome, reason: answer.detail.slice(0, 500) }),
-        );
+  /** What the target did not answer is recorded as unknown, and is settled by a probe later on. */
+  async #execute(
+    operation: OperationHandle,
+    { name, order, amount }: Effect,
+  ): Promise<Disposition> {
+    const operationId = operation.id;
+    try {
+      await operation.run((ctx) =>
+        ctx.effect(name, {}, async ({ fencingToken }) => {
+          const fence = fencingToken && {
+            resource: fencingToken.resource,
+            token: fencingToken.epoch,
+          };
+          const answer = await this.#target.perform({
+            effect: name,
+            operationId,
+            order,
+            amount,
+            fence,
+          });
+          if (answer.kind === 'done') return { receipt: answer.receipt };
+          if (answer.kind === 'unknown') throw new Error(answer.detail);
+          throw new EffectFailedError(answer.detail, { result: { detail: answer.detail } });
+        }),
+      );
+      return { kind: 'executed', operationId };
+    } catch (error) {
+      if (error instanceof EffectUnknownError || error instanceof EffectFailedError)
         return { kind: 'unknown', operationId };
-      }
-    }
-    await this.#patiently(() => this.#sidecar.reportOutcome(step, { outcome: 'succeeded' }));
-    return { kind: 'executed', operationId };
-  }
-
-  /** Asks again, the same thing, while there is no answer or the answer is to try later. */
-  async #patiently<T>(ask: () => Promise<T>): Promise<T> {
-    const startedMs = performance.now();
-    for (;;) {
-      try {
-        return await ask();
-      } catch (error) {
-        const again =
-          error instanceof UnreachableError ||
-          (error instanceof ProblemError &&
-            error.retryable &&
-            error.code !== 'control_unreachable');
-        if (!again || performance.now() - startedMs > PATIENCE_MS) throw error;
-        this.askedAgain += 1;
-        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-      }
+      throw error;
     }
   }
 }
@@ -179,23 +167,5 @@ function requestOf({ order, kind, shard, amount, customer }: Order) {
     action: `payments.${kind}`,
     resource: { id: order, attributes: { shard } },
     attributes: { amount, customer },
-  };
-}
-
-function fenceOf(
-  { leaseResource }: Attempt,
-  token: number | null,
-): { resource: string; token: number } | null {
-  return leaseResource === null || token === null ? null : { resource: leaseResource, token };
-}
-
-function resultOf(answer: EffectAnswer): {
-  outcome: 'succeeded' | 'failed' | 'unknown';
-  result: unknown;
-} {
-  if (answer.kind === 'done') return { outcome: 'succeeded', result: { receipt: answer.receipt } };
-  return {
-    outcome: answer.kind === 'fenced' ? 'failed' : 'unknown',
-    result: { detail: answer.detail },
   };
 }
