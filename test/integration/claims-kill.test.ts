@@ -20,7 +20,7 @@ const MOMENTS = [
 
 test.concurrent.for(MOMENTS)(
   'I1, I9: killed at %s, the key brings back its claim, and nobody else gets it',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async ([failpoints, isTaken]) => {
     const directory = mkdtempSync(join(tmpdir(), 'claims-kill-'));
     const child = spawn(process.execPath, [CLAIM_THEN_DIE, directory, failpoints], {
