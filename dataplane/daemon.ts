@@ -32,6 +32,7 @@ import { limitedRules } from './core/active-policy.ts';
 import { DiskWatch } from './journal/disk-watch.ts';
 import type { ReadDiskSpace } from './journal/disk-space.ts';
 import { journalFiles } from './journal/journal-files.ts';
+import type { StoredOperation } from './core/operation-record.ts';
 import type { Journal } from './journal/journal.ts';
 import { isReadOnly } from './journal/open-journal.ts';
 import { SIDECAR_METRICS } from './metrics.ts';
@@ -258,9 +259,10 @@ type BuiltParts = Omit<Parts, 'webhooks'> & {
 };
 
 function buildParts(
-  { clock, random, logger, probe }: SidecarPorts,
+  ports: SidecarPorts,
   opened: Opened & { readonly upstream: Upstream; readonly view: SidecarView },
 ): BuiltParts {
+  const { clock, random, logger } = ports;
   const { settings, metrics, journal, upstream, view } = opened;
   const { leases, outages } = upstream;
   const heartbeats = new Heartbeats();
@@ -270,27 +272,15 @@ function buildParts(
   }
   const waits = new OperationWaits(clock);
   journal.onChange((operation) => waits.note(operation));
-  const executions = new Executions({
-    journal,
-    leases,
-    fresh: upstream.fresh,
-    heartbeats,
-    clock,
-  });
+  const executions = new Executions({ journal, leases, fresh: upstream.fresh, heartbeats, clock });
   const limiting = openLimits({ journal, clock, random, logger, fleet: upstream.allotments });
   const { limits } = limiting;
   upstream.allotments.useUsage({
     inUse: (subject) => limits.inUse(subject),
     usedOf: (subject, window) => limits.usedOf(subject, window),
   });
-  const approvals = new Approvals({
-    journal,
-    executions,
-    policy: upstream.policy,
-    fresh: upstream.fresh,
-    clock,
-    random,
-  });
+  const { policy, fresh } = upstream;
+  const approvals = new Approvals({ journal, executions, policy, fresh, clock, random });
   upstream.approvals.useTaker((word, statement) => approvals.receive(word, statement));
   const admissions = new Admissions({
     journal,
@@ -309,25 +299,14 @@ function buildParts(
     },
     onLimited: (limit) => metrics.add('holdfast_limit_refusals_total', limit),
   });
-  const { controlLossAfterMs } = settings;
-  watchReconciliations(journal, metrics);
-  const resume = buildResume(
-    { clock, logger },
-    { settings, metrics, journal, upstream, executions },
-  );
+  const resume = buildResume(ports, { ...opened, executions });
   return {
     admissions,
-    reconciler: new Reconciler({
-      journal,
+    reconciler: openReconciler(ports, {
+      ...opened,
       executions,
       admissions,
-      probe,
-      targets: settings.probeTargets,
-      clock,
-      random,
-      logger,
       onReopened: (operation) => limits.reopened(operation),
-      onTry: (fact) => metrics.add('holdfast_reconciliation_attempts_total', fact),
     }),
     decisions: new Decisions({
       policy: upstream.policy,
@@ -352,7 +331,7 @@ function buildParts(
       policy: upstream.policy,
       clock,
       logger,
-      controlLossAfterMs,
+      controlLossAfterMs: settings.controlLossAfterMs,
     }),
     journal,
     leases,
@@ -379,6 +358,30 @@ function buildParts(
     onResponse: ({ seconds, trace, ...labels }) =>
       metrics.observe('holdfast_http_request_duration_seconds', seconds, labels, trace),
   };
+}
+
+function openReconciler(
+  { clock, random, logger, probe }: SidecarPorts,
+  opened: Opened & {
+    readonly executions: Executions;
+    readonly admissions: Admissions;
+    readonly onReopened: (operation: StoredOperation) => void;
+  },
+): Reconciler {
+  const { settings, metrics, journal, executions, admissions, onReopened } = opened;
+  watchReconciliations(journal, metrics);
+  return new Reconciler({
+    journal,
+    executions,
+    admissions,
+    probe,
+    targets: settings.probeTargets,
+    clock,
+    random,
+    logger,
+    onReopened,
+    onTry: (fact) => metrics.add('holdfast_reconciliation_attempts_total', fact),
+  });
 }
 
 function openClaims(

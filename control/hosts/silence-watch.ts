@@ -54,7 +54,8 @@ export class SilenceWatch {
     if (before !== null) {
       const down = controlDown(before, now.wallMs);
       await store.put([this.#named(down)]);
-      logger.info({ fromMs: down.fromMs, downMs: down.toMs - down.fromMs }, down.detail);
+      const { fromMs, toMs, detail } = down;
+      logger.info({ fromMs, downMs: toMs - fromMs, detail }, 'control was down before this start');
     }
     for (const silence of await store.openSilences())
       if (silence.hostId !== null) this.#open.set(silence.hostId, silence);

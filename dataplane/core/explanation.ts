@@ -3,6 +3,7 @@ import { formatDurationMs } from '../../shared/core/time.ts';
 import type { Effect, JournalEvent, Outage } from '../../shared/wire/operation.ts';
 import { approvalStory } from './approval-story.ts';
 import type { StoredOperation } from './operation-record.ts';
+import { reconciliationOf } from './reconciliation.ts';
 
 export function explainOperation(
   operation: StoredOperation,
@@ -92,7 +93,7 @@ function explainEnd(operation: StoredOperation): string {
     case 'paused':
       return `It is paused${why}.`;
     case 'unknown':
-      return `Its outcome is not known${why}. Find out, then: holdfast op resolve ${operation.operationId} --outcome succeeded|failed --reason "..."`;
+      return `Its outcome is not known${why}.${explainTries(operation)} Find out, then: holdfast op resolve ${operation.operationId} --outcome succeeded|failed --reason "..."`;
     default:
       return `It ended as ${operation.state}${why}${known}.`;
   }
@@ -107,4 +108,12 @@ function waitsFor({ approval, reason }: StoredOperation): string {
 function byWhom({ body }: JournalEvent): string {
   const { by, why } = (body['resume'] ?? {}) as { by?: string; why?: string };
   return by === undefined ? '' : `, by ${by}: ${why}`;
+}
+
+function explainTries(operation: StoredOperation): string {
+  const { strategy, tries, leftToPerson } = reconciliationOf(operation);
+  if (leftToPerson !== null)
+    return ` Its rule tries nothing more (${leftToPerson}, after ${tries} tries).`;
+  if (strategy === 'human') return '';
+  return ` Its rule says ${strategy}: ${tries} tries so far.`;
 }

@@ -12,11 +12,11 @@ export type {
   Admitted,
   AdmitOptions,
   Page,
-  RegisterGuard,
   ReportedResult,
   SidecarAddress,
   SidecarClientOptions,
 } from './sidecar-client.ts';
+export type { RegisterGuard } from './register-request.ts';
 export { ConfigClient } from './config-client.ts';
 export type { ConfigChange, ConfigWatchOptions } from './config-client.ts';
 export { ReconciliationClient } from './reconciliation-client.ts';

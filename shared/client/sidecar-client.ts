@@ -26,13 +26,7 @@ import type {
   Refusal,
 } from '../wire/operation.ts';
 import { REQUEST_HEADER } from '../wire/sidecar-api.ts';
-import {
-  FENCING_TOKEN_HEADER,
-  fencingTokenText,
-  type FencingToken,
-  type Register,
-  type RegisterSummary,
-} from '../wire/register-api.ts';
+import type { Register, RegisterSummary } from '../wire/register-api.ts';
 import type {
   Attempt,
   EffectAnswer,
@@ -49,6 +43,14 @@ import { WebhookClient } from './webhook-client.ts';
 import { ConfigClient } from './config-client.ts';
 import { Holdfast, type HoldfastOptions } from './holdfast.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
+import {
+  attemptPath,
+  effectPath,
+  operationPath,
+  type OneAttempt,
+  type OneEffect,
+} from './operation-paths.ts';
+import { guardHeaders, registerPath, type RegisterGuard } from './register-request.ts';
 import { ResumeClient } from './resume-client.ts';
 import { ProblemError } from './problem-error.ts';
 import { ReconciliationClient } from './reconciliation-client.ts';
@@ -102,16 +104,6 @@ export type ReportedResult = {
   readonly outcome: 'succeeded' | 'failed' | 'unknown';
   readonly result?: unknown;
 };
-
-export type RegisterGuard = {
-  /** Of the resource that the register belongs to: `leaseEpoch` of the attempt or the effect. */
-  readonly token: FencingToken;
-  /** The `version` that was read; `null` for a register that must not be there yet. */
-  readonly replaces: number | null;
-};
-
-type OneAttempt = { readonly operationId: string; readonly attempt: number };
-type OneEffect = OneAttempt & { readonly effect: string };
 
 const ADMIT_BACKOFF: BackoffPolicy = { baseMs: 100, maxMs: 5_000 };
 const TIMEOUT_MS = 10_000;
@@ -503,22 +495,4 @@ function retryDelayAskedForMs(error: unknown): number | null {
   if (error instanceof UnreachableError) return 0;
   if (error instanceof ProblemError && error.retryable) return error.retryAfterMs ?? 0;
   return null;
-}
-
-const operationPath = (operationId: string): string =>
-  `/v1/operations/${encodeURIComponent(operationId)}`;
-const attemptPath = ({ operationId, attempt }: OneAttempt): string =>
-  `${operationPath(operationId)}/attempts/${attempt}`;
-const effectPath = ({ effect, ...attempt }: OneEffect): string =>
-  `${attemptPath(attempt)}/effects/${encodeURIComponent(effect)}`;
-
-function registerPath(key: string): string {
-  return `/v1/registers/${encodeURIComponent(key)}`;
-}
-
-function guardHeaders({ token, replaces }: RegisterGuard): Record<string, string> {
-  return {
-    [FENCING_TOKEN_HEADER]: fencingTokenText(token),
-    ...(replaces === null ? { 'if-none-match': '*' } : { 'if-match': `"${replaces}"` }),
-  };
 }

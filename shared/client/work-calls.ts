@@ -1,5 +1,12 @@
 /** The calls of the sidecar's API that work is done by, each as it is; nothing here is asked twice. */
 import type { JsonCaller } from './json-caller.ts';
+import {
+  attemptPath,
+  effectPath,
+  operationPath,
+  type OneAttempt,
+  type OneEffect,
+} from './operation-paths.ts';
 import type {
   AdmitRequest,
   Attempt,
@@ -16,8 +23,6 @@ export type Settlement = {
   readonly outcome: 'succeeded' | 'failed' | 'unknown';
   readonly result?: unknown;
 };
-type OneAttempt = { readonly operationId: string; readonly attempt: number };
-type OneEffect = OneAttempt & { readonly effect: string };
 
 export class WorkCalls {
   readonly #caller: JsonCaller;
@@ -114,10 +119,3 @@ export class WorkCalls {
     });
   }
 }
-
-const operationPath = (operationId: string): string =>
-  `/v1/operations/${encodeURIComponent(operationId)}`;
-const attemptPath = ({ operationId, attempt }: OneAttempt): string =>
-  `${operationPath(operationId)}/attempts/${attempt}`;
-const effectPath = ({ effect, ...attempt }: OneEffect): string =>
-  `${attemptPath(attempt)}/effects/${encodeURIComponent(effect)}`;

@@ -114,15 +114,8 @@ export async function openTestSidecar(
   const kept = { journal, executions, heartbeats, resume, ...granted, clock, logger };
   const custodian = new Custodian({ ...kept, controlLossAfterMs: 1_000 });
   const { limits } = limiting;
-  const reconcilers = testReconcilers({
-    journal,
-    executions,
-    admissions,
-    limits,
-    clock,
-    random,
-    logger,
-  });
+  const settling = { journal, executions, admissions, limits, clock, random, logger };
+  const reconcilers = testReconcilers(settling);
   const claims = claimsOver({ journal, executions, leases, clock });
   const status = (): SidecarStatus => statusOf(journal, authority);
   const parts: Parts = {

@@ -8,8 +8,12 @@ import { join } from 'node:path';
 import { startSidecar, type Sidecar } from '../../dataplane/daemon.ts';
 import { readDiskSpace } from '../../dataplane/journal/disk-space.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
-import { openControl, openSidecar, type ControlClient } from '../../shared/client/index.ts';
-import type { SidecarClient } from '../../shared/client/index.ts';
+import {
+  openControl,
+  openSidecar,
+  type ControlClient,
+  type SidecarClient,
+} from '../../shared/client/index.ts';
 import {
   UndiciTransport,
   UnreachableError,

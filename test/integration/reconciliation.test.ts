@@ -210,6 +210,10 @@ describe('I8: a probe', () => {
       leftToPerson: 'attempts_used',
       nextTryAtMs: null,
     });
+    const explained = await call('GET', `/v1/operations/${id}/explanation`);
+    expect(explained.json<{ summary: string[] }>().summary.join(' ')).toContain(
+      'tries nothing more (attempts_used, after 2 tries)',
+    );
     await round();
     expect((await see(id)).tries).toBe(2);
   });

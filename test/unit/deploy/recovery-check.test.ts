@@ -83,9 +83,9 @@ const told = (id: string): Operation => {
   if (found === undefined) throw new Error(id);
   return found;
 };
-const reported = ([{ resource, ...operation }, events]: Story): ReportedOperationDetail =>
+const reported = ([{ resource, ...rest }, events]: Story): ReportedOperationDetail =>
   ({
-    ...operation,
+    ...rest,
     resourceId: resource.id,
     lastSeq: events.at(-1)?.[1] ?? 0,
     events: events.map(([kind, seq]) => ({ kind, seq })),
