@@ -52,7 +52,7 @@ import { loadWebhookTargets, type WebhookTarget } from './operations/webhook-tar
 import { Webhooks } from './operations/webhooks.ts';
 import { Retention } from './operations/retention.ts';
 import { Reconciler } from './recovery/reconciler.ts';
-import { watchReconciliations } from './recovery/reconciliation-gauges.ts';
+import { triedAt, watchReconciliations } from './recovery/reconciliation-gauges.ts';
 import { showResume } from './resume-metrics.ts';
 import { SidecarView, type SidecarMetrics } from './sidecar-view.ts';
 import { buildUpstream, type Upstream } from './upstream/build-upstream.ts';
@@ -119,6 +119,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     disk,
     upstream,
     metrics,
+    reconciling: (now) => triedAt(journal, now),
   });
   let listeners: Listeners;
   let parts: BuiltParts & Pick<Parts, 'webhooks'>;

@@ -71,13 +71,21 @@ function ruleOf({ rule }: Decision): string {
 function suffices(
   terms: ApprovalTerms,
   { votes }: Pick<ApprovalStatement, 'votes'>,
-  { approval }: StoredOperation,
+  { approval }: Pick<StoredOperation, 'approval'>,
 ): boolean {
   if (terms.role !== approval?.role) return false;
   const approvers = new Set(
     votes.filter(({ verdict }) => verdict === 'approve').map(({ by }) => by),
   );
   return approvers.size >= terms.required;
+}
+
+/** Whether the approval that an operation was given is one that these terms ask for. */
+export function isApprovedFor(
+  terms: ApprovalTerms,
+  { approval }: Pick<StoredOperation, 'approval'>,
+): boolean {
+  return approval?.state === 'approved' && suffices(terms, approval, { approval });
 }
 
 type Deadline = Pick<StoredOperation, 'deadlineAtMs' | 'deadlineBoot'>;

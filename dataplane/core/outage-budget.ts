@@ -118,7 +118,11 @@ function admissionEnd(rule: CompiledRule, at: BudgetAt): End {
   if (terms.freshness === 'fresh')
     return { leftMs: 0, by: 'freshness', detail: 'control is asked about each request' };
   if (terms.approval !== null)
-    return { leftMs: 0, by: 'approval', detail: 'each request asks for an approval' };
+    return {
+      leftMs: 0,
+      by: 'approval',
+      detail: 'each request waits for an approval, which only control gives',
+    };
   const ends = [stalenessEnd(rule, at), partEnd(rule, at), leaseEnd(rule, at)];
   return ends.reduce((first, end) => (end.leftMs < first.leftMs ? end : first));
 }

@@ -6,13 +6,14 @@
  *     a rule of class `fresh` covers is for control to decide, now (I4).
  * V2  Authority counts only as of a sync that was sent after control had been lost: what was in force
  *     before may be what control has changed meanwhile (I5).
- * V3  Where policy does not say no and does not say yes either (an approval is asked for, an
+ * V3  Where policy does not say no and does not say yes either (an approval that was not given, an
  *     expression fails), and where an effect was begun whose result nobody knows, a person decides.
  * V4  Pure refusals by policy end the operation; those of the moment leave it paused.
  */
 import type { Instant } from '../../shared/core/time.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
 import type { ResumeVerdictKind } from '../../shared/wire/resume-api.ts';
+import { isApprovedFor } from './approval-use.ts';
 import { planAdmission, type AuthorityAtHand, type Plan } from './admission.ts';
 import { decisionInputOf } from './decision-input.ts';
 import {
@@ -61,11 +62,14 @@ export function verdictOf(
   if (plan.kind === 'refused') {
     const { code, detail, policyRevision, rule } = plan;
     if (OF_THE_MOMENT.has(code)) return { kind: 'not_yet', detail };
-    if (code === 'approval_required' || code === 'rule_error')
-      return { kind: 'needs_person', reason: code, detail, basis: null };
+    if (code === 'rule_error') return { kind: 'needs_person', reason: code, detail, basis: null };
     return { kind: 'refused', refusal: { code, message: detail, policyRevision, rule } };
   }
-  const { basis: by, decision } = plan;
+  const { basis: by, decision, terms } = plan;
+  if (terms.approval !== null && !isApprovedFor(terms.approval, operation)) {
+    const detail = `rule ${decision.rule} asks for an approval from role:${terms.approval.role}, which the operation does not have: cancel it, and submit it anew`;
+    return { kind: 'needs_person', reason: 'approval_required', detail, basis: null };
+  }
   const { basis, policyRevision, stalenessMs } = by;
   const found: ResumeBasis = { basis, policyRevision, stalenessMs, rule: decision.rule ?? '' };
   const open = unreported(operation).find(({ idempotent }) => !idempotent);
