@@ -3,7 +3,12 @@
  * what control knows, held against each other line by line. It trusts none of them.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { ControlClient, Operation, SidecarClient } from '../../../shared/client/index.ts';
+import type {
+  ControlClient,
+  Operation,
+  Outage,
+  SidecarClient,
+} from '../../../shared/client/index.ts';
 import type { ReportedOperation } from '../../../shared/wire/control-api.ts';
 import type { OrderLine } from './order-file.ts';
 import type { Disposition } from './order-worker.ts';
@@ -62,9 +67,13 @@ export async function takeAccount(parts: {
         `line ${line.line}: ${problem.text}`,
       );
   }
+  const outages = await sidecar.outages();
   const knownToControl = new Map(reported.map((operation) => [operation.operationId, operation]));
   for (const operation of journal) {
-    toldWrong.push(...ledgerProblems(operation, ledger), ...outageProblems(operation, away));
+    toldWrong.push(
+      ...ledgerProblems(operation, ledger),
+      ...outageProblems(operation, away, outages),
+    );
     const known = knownToControl.get(operation.operationId);
     if (known === undefined) lost.push(`${operation.operationId} is not known to control`);
     else toldWrong.push(...controlProblems(operation, known));
@@ -140,15 +149,27 @@ function ledgerProblems(operation: Operation, ledger: Ledger): string[] {
 function outageProblems(
   { operationId, admittedAtMs, outageId, basis }: Operation,
   { fromMs, toMs }: Away,
+  outages: readonly Outage[],
 ): string[] {
   const during = admittedAtMs > fromMs && admittedAtMs < toMs;
   if (during && basis === 'fresh')
     return [`${operationId} claims a fresh decision and control was away`];
-  if (outageId !== null && admittedAtMs < fromMs)
+  if (
+    outageId !== null &&
+    admittedAtMs < fromMs &&
+    !isHonestSilence(outageId, admittedAtMs, outages)
+  )
     return [`${operationId} names an outage and control was still alive`];
   if (outageId === null && during && admittedAtMs > fromMs + NOTICED_AFTER_MS)
     return [`${operationId} was admitted while control was away and names no outage`];
   return [];
+}
+
+/** Control is alive and gives no answer in time where the machine has too much to do. */
+function isHonestSilence(outageId: string, atMs: number, outages: readonly Outage[]): boolean {
+  const outage = outages.find((one) => one.outageId === outageId);
+  if (outage === undefined || atMs < outage.fromMs) return false;
+  return outage.cause === 'timeout' || outage.cause === 'half_open';
 }
 
 const COMPARED = [
