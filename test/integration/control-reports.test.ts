@@ -429,10 +429,10 @@ test('I12: reports beyond those that are taken in at once are told when to come,
 });
 
 /** Its head is on the way; the rest follows when it is asked for. */
-async function reportBegun(host: SigningHost): Promise<() => Promise<number>> {
-  const text = JSON.stringify({ events: host.journal() });
+async function reportBegun(one: SigningHost): Promise<() => Promise<number>> {
+  const text = JSON.stringify({ events: one.journal() });
   let token = '';
-  await host
+  await one
     .request('POST', '/v1/reports', undefined, {
       claims: { bodySha256: sha256Hex(text) },
       token: (signed) => (token = signed),
