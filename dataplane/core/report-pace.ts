@@ -1,8 +1,8 @@
 /**
  * How fast a backlog goes up (promise I12) without hurting admissions (I10).
  *
- * P1  Where the thread has room, batch follows batch. Where it is busy the reporter rests between
- *     two, and the longer the busier it stays: at most four times what a batch takes.
+ * P1  Where the thread has half of its time to spare, batch follows batch. Beyond, the reporter rests
+ *     between two, and the longer the busier the thread is: up to four times what a batch takes.
  * P2  It never rests so long that the backlog grows: what comes in goes up.
  * P3  Batches grow while control takes them quickly, and shrink when it does not, or refuses one for
  *     its form: down to a single entry, so that what is refused is known.
@@ -12,10 +12,13 @@ export type ReportPace = { readonly restMs: number; readonly eventsMax: number }
 
 const EVENTS_MIN = 50;
 const EVENTS_AT_START = 500;
-/** The thread has this part of its time in use: whoever asks now waits for others. */
-const BUSY_USE = 0.75;
+/** Of its time the thread has so much in use, and the rest is so many times what a batch took. */
+const RESTS = [
+  { use: 0.5, batches: 0 },
+  { use: 0.75, batches: 1 },
+  { use: 1, batches: 4 },
+] as const;
 const REST_MS_MAX = 250;
-const REST_BATCHES_MAX = 4;
 /** Longer, and control is held up, or the network is: less at once is then no slower. */
 const SLOW_MS = 500;
 
@@ -36,15 +39,21 @@ export function paceAfterBatch(pace: ReportPace, taken: BatchTaken): ReportPace 
   const eventsMax = isSlow
     ? Math.max(EVENTS_MIN, pace.eventsMax >> 1)
     : Math.min(taken.eventsMax, Math.max(EVENTS_MIN, pace.eventsMax * 2));
-  const isBusy = loopUse >= BUSY_USE && backlog.now < backlog.before;
-  const restMs = isBusy
-    ? Math.min(
-        REST_MS_MAX,
-        tookMs * REST_BATCHES_MAX,
-        Math.max(pace.restMs * 2, Math.ceil(tookMs / 2)),
-      )
-    : Math.floor(pace.restMs / 2);
+  const wantedMs = Math.min(REST_MS_MAX, tookMs * restInBatches(loopUse));
+  // P2. Half of the way at a time: one look at the thread is not the whole truth.
+  const isGrowing = backlog.now >= backlog.before;
+  const restMs = Math.floor((pace.restMs + (isGrowing ? 0 : wantedMs)) / 2);
   return { restMs, eventsMax };
+}
+
+function restInBatches(use: number): number {
+  for (let at = 1; at < RESTS.length; at += 1) {
+    const [from, to] = [RESTS[at - 1], RESTS[at]];
+    if (from === undefined || to === undefined || use > to.use) continue;
+    const part = Math.max(0, use - from.use) / (to.use - from.use);
+    return from.batches + part * (to.batches - from.batches);
+  }
+  return RESTS.at(-1)?.batches ?? 0;
 }
 
 /** Control gave no answer, or asked to be left alone for a while. */

@@ -22,7 +22,9 @@ type Stretch = {
   readonly admitKept: number | null;
   readonly admitP99Ms: number | null;
   readonly controlCpuMicrosPerEvent: number;
+  readonly controlBytesPerEvent: number;
   readonly sidecarCpuMs: number;
+  readonly seconds: number;
 };
 
 export type DrainFigures = {
@@ -43,6 +45,7 @@ export type DrainOptions = {
   readonly connections: number;
   /** Of what the sidecar takes at most: the even load. */
   readonly loadPart: number;
+  readonly controlDir?: string;
   readonly say: (text: string) => void;
 };
 
@@ -55,7 +58,7 @@ const random = new SystemRandom();
 
 export async function benchDrain(options: DrainOptions): Promise<DrainFigures> {
   const { say, rounds, requests, connections } = options;
-  const host = await HostUnderLoad.start(say);
+  const host = await HostUnderLoad.start(say, options);
   try {
     const all = async (name: string): Promise<number> => {
       const rates: number[] = [];
@@ -115,7 +118,7 @@ function line(one: Stretch): string {
         `without, p99 ${one.admitP99Ms?.toFixed(1)} ms`;
   return (
     `${one.stretch}: ${Math.round(one.drainPerSecond)} events/s${admitted}; of the processor control ` +
-    `${one.controlCpuMicrosPerEvent.toFixed(0)} µs an event, the sidecar ${Math.round(one.sidecarCpuMs)} ms`
+    `${one.controlCpuMicrosPerEvent.toFixed(0)} µs and ${Math.round(one.controlBytesPerEvent)} bytes written an event, the sidecar ${Math.round(one.sidecarCpuMs)} ms in ${one.seconds.toFixed(1)} s`
   );
 }
 
@@ -126,6 +129,7 @@ async function stretch(
 ): Promise<Stretch> {
   const from = await position(host);
   const [controlMs, sidecarMs] = [host.cpuMs('control'), host.cpuMs('sidecar')];
+  const written = host.writtenBytes('control');
   const startedMs = performance.now();
   let isOver = false;
   const admitting: Promise<LoadResult> | null =
@@ -147,7 +151,9 @@ async function stretch(
     admitKept: null,
     admitP99Ms: result?.p99Ms ?? null,
     controlCpuMicrosPerEvent: ((host.cpuMs('control') - controlMs) * 1_000) / events,
+    controlBytesPerEvent: (host.writtenBytes('control') - written) / events,
     sidecarCpuMs: host.cpuMs('sidecar') - sidecarMs,
+    seconds,
   };
 }
 

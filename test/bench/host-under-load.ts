@@ -1,26 +1,32 @@
 /** One sidecar and one control as processes of this machine, and admissions to put on the sidecar. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DaemonName } from '../../control/cli/connections.ts';
-import { Supervisor, type SupervisorOptions } from '../../control/cli/dev/supervisor.ts';
+import { Supervisor } from '../../control/cli/dev/supervisor.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import { SystemRandom } from '../../shared/platform/random.ts';
 import { admission } from './admit.ts';
 import { benchPolicy } from './bench-policy.ts';
 import { load, percentile, type LoadOptions, type LoadResult } from './http-load.ts';
 
-type Settings = Pick<SupervisorOptions, 'controlSettings' | 'sidecarSettings'>;
+type Settings = {
+  /**
+   * Where control keeps its data, when not beside those of the sidecar: the two are on two machines
+   * where it matters, and one disk makes each wait for the other's writes.
+   */
+  readonly controlDir?: string;
+};
 
 export class HostUnderLoad {
   readonly supervisor: Supervisor;
-  readonly #dataDir: string;
+  readonly #directories: readonly string[];
   #rounds = 0;
 
-  private constructor(supervisor: Supervisor, dataDir: string) {
+  private constructor(supervisor: Supervisor, directories: readonly string[]) {
     this.supervisor = supervisor;
-    this.#dataDir = dataDir;
+    this.#directories = directories;
   }
 
   /** Up, with the benchmark's policy in force and its lease held. */
@@ -28,6 +34,9 @@ export class HostUnderLoad {
     const dataDir = mkdtempSync(join(tmpdir(), 'bench-host-'));
     const policyFile = join(dataDir, 'policy.json');
     writeFileSync(policyFile, JSON.stringify(benchPolicy()));
+    const { controlDir } = settings;
+    const away = controlDir === undefined ? null : mkdtempSync(join(controlDir, 'bench-control-'));
+    if (away !== null) symlinkSync(away, join(dataDir, 'control'));
     const supervisor = await Supervisor.open({
       dataDir,
       controlPort: 0,
@@ -39,9 +48,8 @@ export class HostUnderLoad {
       logLevel: 'error',
       onLine: (daemon, _stream, line) => say(`${daemon}: ${line}`),
       onEnd: () => undefined,
-      ...settings,
     });
-    const host = new HostUnderLoad(supervisor, dataDir);
+    const host = new HostUnderLoad(supervisor, away === null ? [dataDir] : [dataDir, away]);
     try {
       await supervisor.up();
       const sidecar = supervisor.openSidecarClient();
@@ -82,9 +90,16 @@ export class HostUnderLoad {
     return ((Number(fields[11]) + Number(fields[12])) * 1_000) / TICKS_PER_SECOND;
   }
 
+  /** What a process has had written to a disk, as the kernel counts it. */
+  writtenBytes(name: DaemonName): number {
+    const pid = this.supervisor.pid(name);
+    if (pid === null) return 0;
+    return Number(/^write_bytes: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1] ?? 0);
+  }
+
   async dispose(): Promise<void> {
     await this.supervisor.down();
-    rmSync(this.#dataDir, { recursive: true });
+    for (const directory of this.#directories) rmSync(directory, { recursive: true });
   }
 }
 

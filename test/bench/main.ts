@@ -27,6 +27,7 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
            [--rules 1000,10000]
   outage   admission with control up, killed, a black hole, hanging, and answering 500, in turns
   drain    a backlog of reports going up, and the admissions meanwhile [--events 1000000] [--load 0.25]
+           [--control-dir DIR: its data on another disk than those of the sidecar]
   idle     the sidecar's own processor time when nothing is asked of it, in the same states of control
            [--seconds 30]
   publish  a publication of 1,000 rules with and without the replay of 10,000 decisions
@@ -42,6 +43,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '30' },
     events: { type: 'string', default: '1000000' },
     load: { type: 'string', default: '0.25' },
+    'control-dir': { type: 'string' },
     sidecars: { type: 'string', default: '10000' },
     rules: { type: 'string', default: '10,100,1000,10000' },
     'no-rivals': { type: 'boolean', default: false },
@@ -78,6 +80,7 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
     benchDrain({
       events: Number(values.events),
       loadPart: Number(values.load),
+      ...(values['control-dir'] === undefined ? {} : { controlDir: values['control-dir'] }),
       rounds,
       requests,
       connections,

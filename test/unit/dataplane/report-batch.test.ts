@@ -54,15 +54,19 @@ describe('I10, I12: the pace of a backlog', () => {
   });
 
   test('a busy thread gets rests, of at most four batches and a quarter of a second', () => {
-    expect(after(1, { loopUse: 0.9 }).restMs).toBe(10);
-    expect(after(2, { loopUse: 0.9 }).restMs).toBe(20);
-    expect(after(99, { loopUse: 1 }).restMs).toBe(80);
-    expect(after(99, { loopUse: 1, tookMs: 400 }).restMs).toBe(250);
+    const settled = (loopUse: number, tookMs = 1_000): number =>
+      after(99, { loopUse, tookMs }).restMs;
+    expect(settled(0.5)).toBe(0);
+    expect([settled(0.625, 100), settled(0.75, 100), settled(0.875, 50), settled(1, 50)]).toEqual([
+      49, 99, 124, 199,
+    ]);
+    expect(settled(1)).toBe(249);
+    expect(after(1, { loopUse: 1 }).restMs).toBe(40);
   });
 
   test('no rest lets the backlog grow, and none outlasts the load', () => {
     const tired = after(99, { loopUse: 1 });
-    expect(after(1, { loopUse: 1, backlog: { now: 1_000, before: 1_000 } }, tired).restMs).toBe(40);
+    expect(after(1, { loopUse: 1, backlog: { now: 1_000, before: 1_000 } }, tired).restMs).toBe(39);
     expect(after(9, { loopUse: 0.2 }, tired).restMs).toBe(0);
   });
 
