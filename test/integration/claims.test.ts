@@ -211,6 +211,7 @@ describe('waiting', () => {
     const waiting = ask({}, { wait: '20s' });
     await until(() => sidecar.claims.waiting === 1);
     sidecar.authority.outOfReach = null;
+    sidecar.authority.staleness = 0;
     await sidecar.custodian.round();
     expect(taken(await waiting)).toEqual([id]);
   });
