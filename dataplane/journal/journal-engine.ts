@@ -450,11 +450,9 @@ export class JournalEngine {
     const outage = this.#outages.recorded(command.outage, entry);
     const { outageId } = outage;
     this.#append(entry.kind, null, JSON.stringify({ outage }), { ...command, outageId });
-    const count = (state: string): number => this.#counts.get(state) ?? 0;
-    this.#outages.record(
-      outage,
-      entry,
-      () => count('accepted') + count('executing') + count('paused'),
+    const unfinished = ['awaiting_approval', 'accepted', 'executing', 'paused'];
+    this.#outages.record(outage, entry, () =>
+      unfinished.reduce((sum, state) => sum + (this.#counts.get(state) ?? 0), 0),
     );
     return outage;
   }

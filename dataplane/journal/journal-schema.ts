@@ -198,6 +198,7 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       CREATE TABLE outage_tallies (
         outage_id TEXT PRIMARY KEY,
         first_unfinished_seq INTEGER NOT NULL,
+        unfinished TEXT,
         up_to_seq INTEGER NOT NULL,
         tally TEXT NOT NULL
       ) STRICT, WITHOUT ROWID;

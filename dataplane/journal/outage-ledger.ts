@@ -14,6 +14,8 @@ import { outageRecorded, type OutageEventKind } from '../core/outage-interval.ts
 import type { OpenOutageTally } from './journal-command.ts';
 import { ADVANCED, ADVANCING_KINDS, STOPPING_KINDS, UNFINISHED_THEN } from './outage-queries.ts';
 
+/** Up to so many operations that were unfinished are named; more are found by looking for them. */
+const NAMED_MAX = 1_000;
 /** How much is counted again after a kill. */
 const FLUSH_MS = 1_000;
 
@@ -23,6 +25,8 @@ type Open = {
   readonly openedSeq: number;
   /** The first that was unfinished when it began: lists of those begin there. */
   readonly firstSeq: number;
+  /** All of those, as a JSON text; `null` where they are too many. */
+  readonly unfinished: string | null;
   readonly tally: Counted;
   /** The newest entry that is counted. */
   upToSeq: number;
@@ -66,6 +70,7 @@ export class OutageLedger {
       outageId,
       openedSeq,
       firstSeq: Number(kept?.['first_unfinished_seq'] ?? 0),
+      unfinished: (kept?.['unfinished'] ?? null) as string | null,
       tally:
         kept === undefined
           ? emptyTally(this.#unfinishedThen(openedSeq))
@@ -148,9 +153,16 @@ export class OutageLedger {
       this.flush();
       this.#open = null;
     } else if (this.#open?.outageId !== outageId) {
-      const firstSeq = Number(this.#statements.firstUnfinished.get()?.['seq'] ?? entry.seq);
       const tally = emptyTally(unfinished());
-      this.#open = { outageId, openedSeq, firstSeq, tally, upToSeq: entry.seq, isDirty: true };
+      this.#open = {
+        outageId,
+        openedSeq,
+        firstSeq: Number(this.#statements.firstUnfinished.get()?.['seq'] ?? entry.seq),
+        unfinished: tally.acceptedBefore > NAMED_MAX ? null : this.#unfinishedNow(),
+        tally,
+        upToSeq: entry.seq,
+        isDirty: true,
+      };
       this.flush();
     }
   }
@@ -163,9 +175,13 @@ export class OutageLedger {
 
   flush(): void {
     if (this.#open?.isDirty !== true) return;
-    const { outageId, firstSeq, upToSeq, tally } = this.#open;
-    this.#statements.keep.run(outageId, firstSeq, upToSeq, JSON.stringify(tally));
+    const { outageId, firstSeq, unfinished, upToSeq, tally } = this.#open;
+    this.#statements.keep.run(outageId, firstSeq, unfinished, upToSeq, JSON.stringify(tally));
     this.#open.isDirty = false;
+  }
+
+  #unfinishedNow(): string {
+    return JSON.stringify(this.#statements.unfinished.all().map(({ seq }) => Number(seq)));
   }
 
   #counting(seq: number): Counted | null {
@@ -197,8 +213,10 @@ function emptyTally(acceptedBefore: number): Counted {
 
 function prepare(database: Database) {
   const stopping = [...STOPPING_KINDS].map((kind) => `'${kind}'`).join(', ');
-  const firstOf = (state: string): string =>
-    `SELECT min(seq) AS seq FROM operations WHERE state = '${state}'`;
+  const eachState = (select: string): string =>
+    ['awaiting_approval', 'accepted', 'executing', 'paused']
+      .map((state) => `SELECT ${select} AS seq FROM operations WHERE state = '${state}'`)
+      .join(' UNION ALL ');
   return {
     newest: database.prepare(
       'SELECT outage_id, opened_seq, closed_seq FROM outages ORDER BY opened_seq DESC LIMIT 1',
@@ -209,15 +227,14 @@ function prepare(database: Database) {
     ),
     find: database.prepare('SELECT * FROM outage_tallies WHERE outage_id = ?'),
     keep: database.prepare(
-      'INSERT INTO outage_tallies (outage_id, first_unfinished_seq, up_to_seq, tally) VALUES (?, ?, ?, ?) ON CONFLICT (outage_id) DO UPDATE SET up_to_seq = excluded.up_to_seq, tally = excluded.tally',
+      'INSERT INTO outage_tallies (outage_id, first_unfinished_seq, unfinished, up_to_seq, tally) VALUES (?, ?, ?, ?, ?) ON CONFLICT (outage_id) DO UPDATE SET up_to_seq = excluded.up_to_seq, tally = excluded.tally',
     ),
     later: database.prepare(
       'SELECT seq, kind, operation_id, body FROM events WHERE seq > ? ORDER BY seq',
     ),
     admittedSeq: database.prepare('SELECT min(seq) AS seq FROM events WHERE operation_id = ?'),
-    firstUnfinished: database.prepare(
-      `SELECT min(seq) AS seq FROM (${['awaiting_approval', 'accepted', 'executing', 'paused'].map(firstOf).join(' UNION ALL ')})`,
-    ),
+    firstUnfinished: database.prepare(`SELECT min(seq) AS seq FROM (${eachState('min(seq)')})`),
+    unfinished: database.prepare(`${eachState('seq')} ORDER BY seq`),
     unfinishedThen: database.prepare(
       `SELECT count(*) AS count FROM operation_records WHERE ${UNFINISHED_THEN}`,
     ),

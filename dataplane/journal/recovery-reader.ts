@@ -28,6 +28,8 @@ export type Span = {
   readonly beforeSeq: number;
   /** The first operation that was unfinished then, or an earlier one. */
   readonly firstSeq: number;
+  /** All of those, by the entries that admitted them, as a JSON text; `null` where it is not kept. */
+  readonly unfinished: string | null;
 };
 
 export type OutageSpan = Span & { readonly outage: Outage };
@@ -39,7 +41,7 @@ export type ListPage = { readonly afterSeq: number; readonly limit: number };
 export type Listed<T> = { readonly items: readonly T[]; readonly nextSeq: number | null };
 
 const OUTAGE_ROW = `SELECT outages.outage_id, opened_seq, closed_seq, record,
-  coalesce(first_unfinished_seq, 0) AS first_seq FROM outages LEFT JOIN outage_tallies USING (outage_id)`;
+  coalesce(first_unfinished_seq, 0) AS first_seq, unfinished FROM outages LEFT JOIN outage_tallies USING (outage_id)`;
 
 export class RecoveryReader {
   readonly #all: ReadRows;
@@ -70,15 +72,29 @@ export class RecoveryReader {
 
   /** Accepted before the span and not ended when it began. */
   acceptedBefore(span: Span, page: ListPage): Listed<StoredOperation> {
-    const named = { opened: span.afterSeq };
-    return this.#scan(UNFINISHED_THEN, named, { ...page, untilSeq: span.afterSeq }, span);
+    return this.#unfinishedThen(span, page, { where: UNFINISHED_THEN, named: {} });
   }
 
   /** Of those, what got on within it; then what was admitted within it. */
   continued(span: Span, page: ListPage): Listed<StoredOperation> {
     const { afterSeq: opened, beforeSeq: before } = span;
-    const where = `seq < :before AND (seq > :opened OR (${UNFINISHED_THEN} AND ${ADVANCED}))`;
-    return this.#scan(where, { opened, before }, { ...page, untilSeq: before }, span);
+    const where = `${UNFINISHED_THEN} AND ${ADVANCED}`;
+    const first =
+      page.afterSeq < opened
+        ? this.#unfinishedThen(span, page, { where, named: { before } })
+        : { items: [], nextSeq: null };
+    if (first.nextSeq !== null) return first;
+    const limit = page.limit - first.items.length;
+    const after = Math.max(page.afterSeq, opened);
+    const rows = this.#operations(
+      'seq > ? AND seq < ? ORDER BY seq LIMIT ?',
+      {},
+      after,
+      before,
+      limit,
+    );
+    const items = [...first.items, ...rows.map(({ operation }) => operation)];
+    return { items, nextSeq: nextOf(rows, limit) };
   }
 
   /** Paused, cancelled or expired within the span, in that order. */
@@ -174,27 +190,35 @@ export class RecoveryReader {
     };
   }
 
-  /** V1. */
-  #scan(
-    where: string,
-    named: Readonly<Record<string, number>>,
-    page: ListPage & { readonly untilSeq: number },
-    { firstSeq }: Span,
+  /** V1. Where they are named, nothing has to be looked for. */
+  #unfinishedThen(
+    { afterSeq: opened, firstSeq, unfinished }: Span,
+    page: ListPage,
+    among: { readonly where: string; readonly named: Readonly<Record<string, number>> },
   ): Listed<StoredOperation> {
-    const { limit, untilSeq } = page;
+    const named = { ...among.named, opened };
+    if (unfinished !== null) {
+      const rows = this.#operations(
+        `seq IN (SELECT value FROM json_each(:unfinished)) AND seq > :after AND ${among.where}
+         ORDER BY seq LIMIT :limit`,
+        { ...named, unfinished, after: page.afterSeq, limit: page.limit },
+      );
+      return { items: rows.map(({ operation }) => operation), nextSeq: nextOf(rows, page.limit) };
+    }
     const items: StoredOperation[] = [];
     let after = Math.max(page.afterSeq, firstSeq - 1);
     for (let step = 0; step < SCAN_STEPS; step += 1) {
       const next = this.#all('SELECT min(seq) AS seq FROM operations WHERE seq > ?', {}, after)[0];
       const nextSeq = next?.['seq'] ?? null;
-      if (nextSeq === null || Number(nextSeq) >= untilSeq) return { items, nextSeq: null };
+      if (nextSeq === null || Number(nextSeq) >= opened) return { items, nextSeq: null };
+      const limit = page.limit - items.length;
       const until = Number(nextSeq) + SCAN_ENTRIES;
       const rows = this.#operations(
-        `seq > :after AND seq <= :until AND ${where} ORDER BY seq LIMIT :limit`,
-        { ...named, after, until, limit: limit - items.length },
+        `seq > :after AND seq <= :until AND ${among.where} ORDER BY seq LIMIT :limit`,
+        { ...named, after, until, limit },
       );
       items.push(...rows.map(({ operation }) => operation));
-      if (items.length === limit) return { items, nextSeq: rows.at(-1)?.seq ?? null };
+      if (rows.length === limit) return { items, nextSeq: rows.at(-1)?.seq ?? null };
       after = until;
     }
     return { items, nextSeq: after };
@@ -232,5 +256,6 @@ function spanOf(row: Row): OutageSpan {
     afterSeq: Number(row['opened_seq']),
     beforeSeq: row['closed_seq'] === null ? Number.MAX_SAFE_INTEGER : Number(row['closed_seq']),
     firstSeq: Number(row['first_seq']),
+    unfinished: row['unfinished'] as string | null,
   };
 }

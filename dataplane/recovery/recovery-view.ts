@@ -26,7 +26,7 @@ const FIRST_PAGE_ITEMS = 50;
 const EXPORT_PAGE_ITEMS = 100;
 
 /** Without an outage every list of one is empty; `unknown` operations are shown all the same. */
-const NO_SPAN: Span = { afterSeq: 0, beforeSeq: 0, firstSeq: 0 };
+const NO_SPAN: Span = { afterSeq: 0, beforeSeq: 0, firstSeq: 0, unfinished: '[]' };
 const NO_TALLY: OutageTally = {
   acceptedBefore: 0,
   advanced: 0,

@@ -1,7 +1,7 @@
 /** A journal whose time is a fake clock, with the writer in the same thread: for what ages. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { DAY_MS, MINUTE_MS } from '../../shared/core/time.ts';
-import type { Outage } from '../../shared/wire/operation.ts';
+import type { Admission, Outage } from '../../shared/wire/operation.ts';
 import { withMoment } from '../../dataplane/core/outage-interval.ts';
 import type { LifecycleEvent } from '../../dataplane/core/operation-record.ts';
 import type { RetentionLimits } from '../../dataplane/core/retention.ts';
@@ -51,12 +51,17 @@ export class AgedJournal {
     rmSync(this.files.directory, { recursive: true });
   }
 
-  async admit(key: string, deadlineMs = 10 * MINUTE_MS, attributes = {}): Promise<void> {
+  async admit(
+    key: string,
+    deadlineMs = 10 * MINUTE_MS,
+    attributes = {},
+    over: Partial<Admission> = {},
+  ): Promise<void> {
     const now = this.clock.now();
     const entry = newEntry(key, attributes, now);
     const deadlineAtMs = now.wallMs + deadlineMs;
     const deadlineBoot = { bootId: now.bootId, bootMs: now.bootMs + deadlineMs };
-    const admission = { ...entry.admission, deadlineAtMs, deadlineBoot };
+    const admission = { ...entry.admission, deadlineAtMs, deadlineBoot, ...over };
     await this.journal.admit({ ...entry, admission });
   }
 

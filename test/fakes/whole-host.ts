@@ -2,12 +2,16 @@
  * One whole sidecar in this process, with its own journal and authority, beside a `ControlWorld`. It
  * can be stopped and started again, as control can, and the network between them can be cut.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSidecar, type Sidecar } from '../../dataplane/daemon.ts';
 import { readDiskSpace } from '../../dataplane/journal/disk-space.ts';
-import { openJournal } from '../../dataplane/journal/open-journal.ts';
+import { JournalEngine } from '../../dataplane/journal/journal-engine.ts';
+import { journalFiles } from '../../dataplane/journal/journal-files.ts';
+import { JournalReader } from '../../dataplane/journal/journal-reader.ts';
+import { Journal } from '../../dataplane/journal/journal.ts';
+import { verifyJournal } from '../../dataplane/journal/start-verification.ts';
 import {
   openControl,
   openSidecar,
@@ -47,6 +51,24 @@ function besideOf(control: ControlWorld): Clock {
 function withoutPatience(): Random {
   const real = new SystemRandom();
   return { bytes: (length) => real.bytes(length), unit: () => 0.05 };
+}
+
+/** Its writer is in this thread: to load a thread takes longer than all that is done in it here. */
+async function openHere(directory: string, clock: Clock): Promise<Journal> {
+  mkdirSync(directory, { recursive: true });
+  const files = journalFiles(directory);
+  const verdict = verifyJournal(files);
+  if (verdict.kind !== 'ok' && verdict.kind !== 'fresh') throw new Error(JSON.stringify(verdict));
+  const engine = new JournalEngine(files, clock);
+  return new Journal({
+    writer: {
+      write: async (commands) => engine.write(commands),
+      close: async () => engine.close(),
+    },
+    reader: new JournalReader(files.database),
+    snapshot: engine.snapshot(),
+    clock,
+  });
 }
 
 export class WholeHost {
@@ -106,7 +128,7 @@ export class WholeHost {
       transport: this.#transport(),
       compile: compileCel,
       readDiskSpace,
-      openJournal,
+      openJournal: openHere,
       probe: new HttpProbeCaller(),
       openTransport: (url) => new UndiciTransport({ url }),
     });

@@ -42,6 +42,10 @@ test('I1 to I12: two thousand orders through one outage: none lost, none doubled
     report.askedAgain,
     report.settledByProbe,
     report.recoveryEntries,
+    report.recovery.acceptedBefore.count,
+    report.recovery.continued.count,
+    report.recovery.stopped.count,
+    report.recovery.refused.count,
   ]) {
     expect(count).toBeGreaterThan(0);
   }

@@ -86,8 +86,6 @@ const ORDERS: readonly (readonly Step[])[] = [
   ['control', 'sidecar'],
   ['both, sidecar first'],
   ['both, control first'],
-  ['both, sidecar first', 'control', 'sidecar'],
-  ['sidecar', 'both, control first'],
 ];
 
 test.each(ORDERS.map((steps) => [steps.join('; then '), steps] as const))(

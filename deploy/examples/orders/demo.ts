@@ -70,7 +70,7 @@ async function main(): Promise<number> {
     controlPort: 0,
     sidecarPort: 0,
     environment: process.env,
-    sidecarSettings: { HOLDFAST_SYNC_INTERVAL: '1s' },
+    sidecarSettings: { HOLDFAST_SYNC_INTERVAL: '1s', HOLDFAST_CONTROL_LOSS_AFTER: '500ms' },
     clock: new SystemClock(),
     random: new SystemRandom(),
     logLevel: 'warn',
@@ -137,6 +137,9 @@ async function tell({
       script.lineDone(done);
     }
   };
+  // What cannot be taken back waits: its rule pauses it while control is away.
+  const tenant = 'tenant-7';
+  const deletion = await worker.acceptDeletion(tenant);
   await Promise.all(Array.from({ length: concurrency }, work));
   await script.end();
 
@@ -145,6 +148,7 @@ async function tell({
     `control is back: ${deferred.length} orders that needed fresh authority are submitted again, with the same keys`,
   );
   await untilConnected(sidecar);
+  await worker.carryOut(deletion, tenant);
   for (const item of deferred)
     if (item.line.ok) item.disposition = await worker.process(item.line.order);
 

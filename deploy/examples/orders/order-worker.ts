@@ -31,7 +31,7 @@ export type Disposition =
   | { readonly kind: 'conflicting' };
 
 type Effect = {
-  readonly name: 'charge' | 'refund' | 'send';
+  readonly name: 'charge' | 'refund' | 'send' | 'delete';
   readonly order: string;
   readonly amount: number;
 };
@@ -73,6 +73,21 @@ export class OrderWorker {
     if (disposition.kind === 'deferred' || disposition.kind === 'refused')
       this.#claimed.delete(key);
     return disposition;
+  }
+
+  /** Accepted now and not begun: its rule pauses it when control is lost. */
+  acceptDeletion(tenant: string): Promise<OperationHandle> {
+    const request = {
+      principal: 'user:operator',
+      action: 'tenants.delete',
+      resource: { id: tenant },
+    };
+    return this.#holdfast.admit(request, { idempotencyKey: `delete.${tenant}` });
+  }
+
+  /** Waits while it is paused. */
+  carryOut(deletion: OperationHandle, tenant: string): Promise<Disposition> {
+    return this.#execute(deletion, { name: 'delete', order: tenant, amount: 0 });
   }
 
   async #first(order: Order, key: string): Promise<Disposition> {

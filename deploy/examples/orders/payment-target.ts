@@ -4,7 +4,7 @@
  * shard of orders, and, as the world does, it now and then drops a connection: before it acted, or
  * after.
  *
- * POST /effects/{charge|refund|send}  JSON {operationId, order, amount}; headers Fencing-Token,
+ * POST /effects/{charge|refund|send|delete}  JSON {operationId, order, amount}; headers Fencing-Token,
  * Fenced-Resource.
  * GET  /ledger                         all that it did, and what it refused.
  * GET  /ledger/{operationId}           what it did for one operation: what a probe asks.

@@ -170,6 +170,7 @@ const EFFECTS: Readonly<Record<string, string>> = {
   capture: 'charge',
   refund: 'refund',
   notify: 'send',
+  delete: 'delete',
 };
 
 function refusalProblems(

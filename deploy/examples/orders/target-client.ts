@@ -7,7 +7,7 @@ import { Agent, request } from 'undici';
 import type { Ledger } from './payment-target.ts';
 
 export type EffectCall = {
-  readonly effect: 'charge' | 'refund' | 'send';
+  readonly effect: 'charge' | 'refund' | 'send' | 'delete';
   readonly operationId: string;
   readonly order: string;
   readonly amount: number;
