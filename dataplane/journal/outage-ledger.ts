@@ -227,7 +227,9 @@ function prepare(database: Database) {
     ),
     find: database.prepare('SELECT * FROM outage_tallies WHERE outage_id = ?'),
     keep: database.prepare(
-      'INSERT INTO outage_tallies (outage_id, first_unfinished_seq, unfinished, up_to_seq, tally) VALUES (?, ?, ?, ?, ?) ON CONFLICT (outage_id) DO UPDATE SET up_to_seq = excluded.up_to_seq, tally = excluded.tally',
+      `INSERT INTO outage_tallies (outage_id, first_unfinished_seq, unfinished, up_to_seq, tally)
+       VALUES (?, ?, ?, ?, ?) ON CONFLICT (outage_id)
+       DO UPDATE SET up_to_seq = excluded.up_to_seq, tally = excluded.tally`,
     ),
     later: database.prepare(
       'SELECT seq, kind, operation_id, body FROM events WHERE seq > ? ORDER BY seq',

@@ -41,7 +41,8 @@ export type ListPage = { readonly afterSeq: number; readonly limit: number };
 export type Listed<T> = { readonly items: readonly T[]; readonly nextSeq: number | null };
 
 const OUTAGE_ROW = `SELECT outages.outage_id, opened_seq, closed_seq, record,
-  coalesce(first_unfinished_seq, 0) AS first_seq, unfinished FROM outages LEFT JOIN outage_tallies USING (outage_id)`;
+  coalesce(first_unfinished_seq, 0) AS first_seq, unfinished
+  FROM outages LEFT JOIN outage_tallies USING (outage_id)`;
 
 export class RecoveryReader {
   readonly #all: ReadRows;
