@@ -25,7 +25,7 @@ export type Told = {
 
 /** Of the same host. */
 export type Known = {
-  readonly outages: readonly ReportedOutage[];
+  readonly outages: readonly (ReportedOutage & { hostName?: string; seenBy?: string })[];
   readonly operations: readonly ReportedOperationDetail[];
   readonly refusals: readonly ReportedRefusal[];
   readonly revisions: readonly {
@@ -103,7 +103,8 @@ function expectedLists(
 function outageProblems(outage: Outage, { outages }: Known): string[] {
   const reported = outages.find(({ outageId }) => outageId === outage.outageId);
   if (reported === undefined) return [`outage ${outage.outageId} is not known to control`];
-  const { hostId: _, ...same } = reported;
+  // Beside it control says whose it is, and who saw it.
+  const { hostId: _host, hostName: _name, seenBy: _seer, ...same } = reported;
   return isDeepStrictEqual(same, outage)
     ? []
     : [`outage ${outage.outageId} is ${text(outage)} here and ${text(same)} at control`];
