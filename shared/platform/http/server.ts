@@ -12,6 +12,7 @@ import { jsonTextProblem } from './json-text.ts';
 import type { App } from './app.ts';
 import { installProblems, sendFrameworkError } from './problems.ts';
 import { requestLogger } from './request-logger.ts';
+import { sharedSerializers } from './shared-serializers.ts';
 import { installRequestTrace } from './request-trace.ts';
 import { convertTextValues } from './text-values.ts';
 
@@ -55,6 +56,7 @@ export function buildServer(options: ServerOptions): App {
     onProtoPoisoning: 'error',
     onConstructorPoisoning: 'error',
     routerOptions: { maxParamLength: 300, caseSensitive: true, ignoreTrailingSlash: false },
+    schemaController: { compilersFactory: { buildSerializer: sharedSerializers() } },
     // Ajv's coercion would turn a null of a body into 0 or ''. Text is converted where everything
     // is text.
     ajv: {
