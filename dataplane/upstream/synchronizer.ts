@@ -222,10 +222,9 @@ export class Synchronizer {
       policyRejected: policy.rejectedPolicy(),
       labels: self.labels,
       processId: self.processId,
-      // An older control knows neither.
-      ...(this.#runId === undefined
-        ? {}
-        : { runId: this.#runId, clock: { bootId, bootMs, answered: this.#answered } }),
+      clock: { bootId, bootMs, answered: this.#answered },
+      // An older control does not know it.
+      ...(this.#runId === undefined ? {} : { runId: this.#runId }),
       activationDeaths: policy.activationDeaths(),
       decisions: self.tallies(),
       highWater: { policyRevision: policy.highWaterRevision(), epoch: leases.highestEpoch() },

@@ -143,10 +143,15 @@ describe('execution', () => {
       (await call('POST', `/v1/operations/${operationId}/attempts`, { body: {} })).json(),
     ).toMatchObject({ code: 'operation_paused', retryable: true });
     sidecar.authority.outOfReach = null;
-    await sidecar.custodian.round();
-    expect(
-      (await call('POST', `/v1/operations/${operationId}/attempts`, { body: {} })).statusCode,
-    ).toBe(201);
+    sidecar.authority.staleness = 0;
+    const start = () => call('POST', `/v1/operations/${operationId}/attempts`, { body: {} });
+    // At a rate: the first of them after a moment.
+    let started = await start();
+    while (started.json<{ code?: string }>().code === 'operation_paused') {
+      await sidecar.custodian.round();
+      started = await start();
+    }
+    expect(started.statusCode).toBe(201);
   });
 });
 
