@@ -2,12 +2,10 @@
  * The apps that may call: a file names each one, its bearer token, and the principals it may speak
  * for.
  */
-import { readFileSync, statSync } from 'node:fs';
 import Type, { type Static } from 'typebox';
-import { Compile } from 'typebox/compile';
-import { parse as parseYaml } from 'yaml';
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
+import { readSecretFile } from '../../shared/platform/secret-file.ts';
 import { StartError } from '../../shared/platform/shutdown.ts';
 
 const AppsFileSchema = Type.Object(
@@ -46,23 +44,11 @@ export const ANYONE: App = { name: 'anonymous', principals: ['*'], operator: tru
 
 /** Throws a `StartError` that names the place and the way out. */
 export function loadAppTokens(path: string): AppTokens {
-  let content: unknown;
-  try {
-    content = parseYaml(readFileSync(path, 'utf8'));
-    if ((statSync(path).mode & 0o004) !== 0)
-      throw new Error('it can be read by every user: chmod 0640 it');
-  } catch (error) {
-    throw new StartError(
-      `cannot use the apps file ${path}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
-  const checker = Compile(AppsFileSchema);
-  if (!checker.Check(content)) {
-    const first = checker.Errors(content)[0];
-    throw new StartError(
-      `the apps file ${path} is wrong at ${first?.instancePath || '/'}: ${first?.message}; it needs apps: [{name, token, principals}]`,
-    );
-  }
+  const content = readSecretFile(path, {
+    name: 'apps',
+    schema: AppsFileSchema,
+    form: 'apps: [{name, token, principals}]',
+  });
   return tokensOf(content);
 }
 

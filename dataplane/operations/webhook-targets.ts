@@ -2,10 +2,8 @@
  * Where webhooks go: a file names each target, its secret, and whose operations it is told of. It is
  * the only place from which an address comes: no request can make this daemon call one.
  */
-import { readFileSync, statSync } from 'node:fs';
 import Type, { type Static } from 'typebox';
-import { Compile } from 'typebox/compile';
-import { parse as parseYaml } from 'yaml';
+import { readSecretFile } from '../../shared/platform/secret-file.ts';
 import { StartError } from '../../shared/platform/shutdown.ts';
 import { WEBHOOK_SECRET_PATTERN } from '../../shared/platform/webhook-signature.ts';
 
@@ -27,23 +25,11 @@ export type WebhookTarget = Static<typeof TargetSchema>;
 
 /** Throws a `StartError` that names the place and the way out. */
 export function loadWebhookTargets(path: string): readonly WebhookTarget[] {
-  let content: unknown;
-  try {
-    content = parseYaml(readFileSync(path, 'utf8'));
-    if ((statSync(path).mode & 0o004) !== 0)
-      throw new Error('it can be read by every user: chmod 0640 it');
-  } catch (error) {
-    throw new StartError(
-      `cannot use the webhooks file ${path}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
-  const checker = Compile(TargetsFileSchema);
-  if (!checker.Check(content)) {
-    const first = checker.Errors(content)[0];
-    throw new StartError(
-      `the webhooks file ${path} is wrong at ${first?.instancePath || '/'}: ${first?.message}; it needs webhooks: [{name, url, secret: whsec_<base64 of 24 to 64 bytes>}]`,
-    );
-  }
+  const content = readSecretFile(path, {
+    name: 'webhooks',
+    schema: TargetsFileSchema,
+    form: 'webhooks: [{name, url, secret: whsec_<base64 of 24 to 64 bytes>}]',
+  });
   const names = new Set<string>();
   for (const { name, url } of content.webhooks) {
     if (names.has(name)) throw new StartError(`the webhooks file ${path} names ${name} twice`);
