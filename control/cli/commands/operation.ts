@@ -14,6 +14,7 @@ import type { Column, View } from '../output.ts';
 import { durationText, timeText } from '../time-text.ts';
 import { printTrace } from './policy-decide.ts';
 import { fromFlag, withPageFlags, type PageFlags } from './options.ts';
+import { withOutcome } from './settling-options.ts';
 
 export function addOperationCommands(program: Command, context: CommandContext): void {
   const operation = program
@@ -36,23 +37,8 @@ export function addOperationCommands(program: Command, context: CommandContext):
       const explanation = await context.sidecar.explain(id);
       context.output.custom(explanation, () => printExplanation(context, explanation));
     });
-  operation
-    .command('resolve <id>')
+  withOutcome(operation.command('resolve <id>'))
     .description('settle an operation whose outcome is unknown, by what you found out')
-    .addOption(
-      new Option('--outcome <outcome>', 'what happened')
-        .choices(['succeeded', 'failed'])
-        .makeOptionMandatory(),
-    )
-    .requiredOption('--reason <text>', 'how you know; it is recorded')
-    .addOption(
-      new Option(
-        '--provenance <provenance>',
-        'verified: the target was asked; asserted: somebody says so; assumed',
-      )
-        .choices(['verified', 'asserted', 'assumed'])
-        .default('asserted'),
-    )
     .action(async (id: string, flags: ResolveFlags) => {
       const resolved = await context.sidecar.resolve(id, flags);
       const sentence = `operation ${resolved.operationId} is ${resolved.state} (${flags.provenance})`;

@@ -8,6 +8,7 @@ import type { DaemonName } from '../connections.ts';
 import type { Column, View } from '../output.ts';
 import { ageText, timeText } from '../time-text.ts';
 import { fromFlag, withPageFlags, type PageFlags } from './options.ts';
+import { withOutcome } from './settling-options.ts';
 
 const EXAMPLES = `
 Examples:
@@ -109,22 +110,8 @@ type ResolveFlags = By & {
 };
 
 function addSettling(reconcile: Command, context: CommandContext): void {
-  withBy(reconcile.command('resolve <id>'), context)
+  withOutcome(withBy(reconcile.command('resolve <id>'), context))
     .description('settle it, by what you found out')
-    .addOption(
-      new Option('--outcome <outcome>', 'what happened')
-        .choices(['succeeded', 'failed'])
-        .makeOptionMandatory(),
-    )
-    .requiredOption('--reason <text>', 'how you know; it is recorded')
-    .addOption(
-      new Option(
-        '--provenance <provenance>',
-        'verified: the target was asked; asserted: somebody says so; assumed',
-      )
-        .choices(['verified', 'asserted', 'assumed'])
-        .default('asserted'),
-    )
     .option('--evidence <json>', 'what shows it: a text, or JSON; it is recorded', readEvidence)
     .option('--force', 'also where somebody else holds the claim')
     .action(async (id: string, flags: ResolveFlags) => {
