@@ -9,6 +9,7 @@
  *     held only against later revisions and against notices.
  * V4  The explanation is that of the earliest moment at which the answers differ.
  */
+import { NOTICE_REASONS } from '../../shared/wire/notices.ts';
 import { decide, type CompiledPolicy, type Decision } from '../../shared/core/policy.ts';
 import type { DivergenceKind, DivergenceVerdict } from '../../shared/wire/divergences.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
@@ -18,7 +19,7 @@ import {
   type InForce,
   type Notice,
 } from './authority-timeline.ts';
-import { NOTICE_REASONS, speaksAgainst, type NoticedRequest } from './notice-verdict.ts';
+import { speaksAgainst, type NoticedRequest } from './notice-verdict.ts';
 
 export type RecordedDecision = {
   readonly decision: 'permit' | 'deny';

@@ -1,5 +1,4 @@
 /** Whether a notice speaks against a request. A word with `*` at its end stands for all that begin so. */
-import type { NoticeKind } from '../../shared/wire/divergences.ts';
 import type { Notice } from './authority-timeline.ts';
 
 export type NoticedRequest = {
@@ -9,13 +8,6 @@ export type NoticedRequest = {
   readonly action: string;
   readonly resourceId: string;
 };
-
-export const NOTICE_REASONS = {
-  revoke_principal: 'principal_revoked',
-  revoke_credential: 'credential_revoked',
-  kill_action: 'action_killed',
-  hold_resource: 'resource_held',
-} as const satisfies Record<NoticeKind, string>;
 
 export function speaksAgainst({ kind, subject }: Notice, request: NoticedRequest): boolean {
   switch (kind) {

@@ -43,6 +43,11 @@ export const ERRORS = {
   request_header_missing: row(403, 'The Holdfast-Request header is required on TCP'),
 
   // What policy and authority say.
+  principal_revoked: row(403, 'A notice revokes the principal'),
+  credential_revoked: row(403, 'A notice revokes the credential of the app or of the host'),
+  action_killed: row(403, 'A notice has stopped the action'),
+  resource_held: row(403, 'A notice holds the resource'),
+  notices_unknown: row(503, 'The notices kept here are damaged; control must be reached', true),
   unknown_principal: row(403, 'The principal is not in the policy'),
   no_rule: row(403, 'No rule of the policy matches'),
   rule_error: row(403, 'An expression of the rule failed'),
@@ -108,6 +113,7 @@ export const ERRORS = {
   // Control.
   precondition_required: row(428, 'If-Match is required: read the current revision first'),
   recovering: row(503, 'What was given before a restored copy is not known yet', true),
+  notices_full: row(409, 'As many notices are in force as hosts may be given'),
   divergence_settled: row(409, 'The divergence was settled otherwise'),
   revision_conflict: row(412, 'The policy was changed by somebody else'),
   policy_invalid: row(422, 'The policy does not validate'),

@@ -8,6 +8,7 @@ import Type, { type Static } from 'typebox';
 import { AllotmentGrantSchema, AllotmentRequestSchema } from './allotments.ts';
 import { HostHealthSchema } from './fleet-health.ts';
 import { APPROVAL_STATEMENTS_MAX } from './approval.ts';
+import { NoticePositionSchema, NoticesAnswerSchema } from './notices.ts';
 import { count, epoch, wallMs } from './numbers.ts';
 import { OPERATION_STATES } from './operation.ts';
 import { PolicyDocumentSchema } from './policy-document.ts';
@@ -22,6 +23,7 @@ export const STATEMENT_TYPES = {
   refusal: 'holdfast-refusal+jws',
   lease: 'holdfast-lease+jws',
   approval: 'holdfast-approval+jws',
+  notices: 'holdfast-notices+jws',
   hostRequest: 'holdfast-host-request+jws',
 } as const;
 export type StatementType = (typeof STATEMENT_TYPES)[keyof typeof STATEMENT_TYPES];
@@ -167,6 +169,10 @@ export const SyncRequestSchema = Type.Object(
       ...AllotmentRequestSchema,
       description: 'of budgets of the fleet; left out where the host has nothing to say of any',
     }),
+    notices: Type.Optional({
+      ...NoticePositionSchema,
+      description: 'only where control has said that it gives them: an older one refuses the field',
+    }),
     health: Type.Optional({
       ...HostHealthSchema,
       description: 'only where control has asked for it: an older one does not know the field',
@@ -226,6 +232,10 @@ export const SyncAnswerSchema = Type.Object({
         'an `ApprovalStatement` for each that the host has not confirmed; left out by a control that knows no approvals',
     }),
   ),
+  notices: Type.Optional({
+    ...NoticesAnswerSchema,
+    description: 'left out by a control that gives none',
+  }),
   tokens: Type.Optional(
     Type.Array(Type.Object({ resource: ResourceSchema, token: Type.String() }), {
       description: 'a `LeaseToken` for each that was asked for and granted or renewed',
