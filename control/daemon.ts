@@ -43,6 +43,8 @@ import { Placement } from './leases/placement.ts';
 import { PlacementDesk } from './leases/placement-desk.ts';
 import { CONTROL_METRICS, type ControlMetrics } from './metrics.ts';
 import { NoticeBoard } from './notices/notice-board.ts';
+import { NoticeDesk } from './notices/notice-desk.ts';
+import { NoticeViews } from './notices/notice-views.ts';
 import { OperatorRegistry } from './operators/operator-registry.ts';
 import { BundleFeed } from './policy/bundle-feed.ts';
 import { HostBook } from './policy/host-book.ts';
@@ -216,10 +218,23 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
   });
   const reevaluating = await buildReevaluation({ ...base, store, publisher, time });
   const approvals = new ApprovalDesk({ ...base, store, publisher });
+  const noticeDesk = await NoticeDesk.open({
+    ...base,
+    store: store.notices,
+    board: reevaluating.notices,
+    time,
+    wake: () => feed.wake(),
+  });
+  const noticeViews = new NoticeViews({ ...base, desk: noticeDesk, store, publisher, book });
+  base.metrics.beforeScrape(() =>
+    base.metrics.set('holdfast_control_notices_unconfirmed', noticeViews.unconfirmed()),
+  );
   return {
     ...reevaluating,
     feed,
     approvals,
+    noticeDesk,
+    noticeViews,
     lessor,
     leaseDesk,
     placement,
@@ -243,6 +258,7 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
       lessor,
       allotter,
       approvals,
+      noticeDesk,
       driver,
       book,
       healthBook,

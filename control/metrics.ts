@@ -175,6 +175,14 @@ export const CONTROL_METRICS = {
     kind: 'gauge',
     help: 'Requests for approvals that wait for a decision',
   },
+  holdfast_control_notices_in_force: {
+    kind: 'gauge',
+    help: 'Notices that every host is to obey',
+  },
+  holdfast_control_notices_unconfirmed: {
+    kind: 'gauge',
+    help: 'Hosts that have not confirmed the newest notice',
+  },
   holdfast_control_events_unreported: {
     kind: 'gauge',
     help: 'Journal events that hosts say they have and control has not got',

@@ -247,6 +247,7 @@ function openUpstream(ports: SidecarPorts, { settings, metrics, journal }: Opene
     logger,
     metrics,
     journalFeed: journal,
+    settled: () => journal.operationByKey('', '-'),
     transport,
     compile,
     pause: giveWay,
@@ -273,25 +274,24 @@ function buildParts(
   }
   const waits = new OperationWaits(clock);
   journal.onChange((operation) => waits.note(operation));
-  const executions = new Executions({ journal, leases, fresh: upstream.fresh, heartbeats, clock });
+  const { policy, notices, fresh } = upstream;
+  const at = { journal, notices, fresh, clock };
+  const executions = new Executions({ ...at, leases, heartbeats });
   const limiting = openLimits({ journal, clock, random, logger, fleet: upstream.allotments });
   const { limits } = limiting;
   upstream.allotments.useUsage({
     inUse: (subject) => limits.inUse(subject),
     usedOf: (subject, window) => limits.usedOf(subject, window),
   });
-  const { policy, fresh } = upstream;
-  const approvals = new Approvals({ journal, executions, policy, fresh, clock, random });
+  const approvals = new Approvals({ ...at, executions, policy, random });
   upstream.approvals.useTaker((word, statement) => approvals.receive(word, statement));
   const admissions = new Admissions({
-    journal,
-    approvalsServed: () => upstream.approvals.isServed(),
+    ...at,
     ...limiting,
-    policy: upstream.policy,
-    fresh: upstream.fresh,
+    approvalsServed: () => upstream.approvals.isServed(),
+    policy,
     leases,
     outages,
-    clock,
     random,
     hostId: () => upstream.identity()?.hostId ?? '',
     onDecision: ({ policyRevision, ...fact }) => {
@@ -311,6 +311,7 @@ function buildParts(
     }),
     decisions: new Decisions({
       policy: upstream.policy,
+      notices,
       leases,
       fresh: upstream.fresh,
       limits,
@@ -330,6 +331,7 @@ function buildParts(
       resume,
       outages,
       policy: upstream.policy,
+      notices,
       clock,
       logger,
       controlLossAfterMs: settings.controlLossAfterMs,
@@ -405,11 +407,12 @@ function buildResume(
   opened: Opened & { readonly upstream: Upstream; readonly executions: Executions },
 ): Resume {
   const { settings, metrics, journal, upstream, executions } = opened;
-  const { policy, fresh } = upstream;
+  const { policy, notices, fresh } = upstream;
   const resume = new Resume({
     journal,
     executions,
     policy,
+    notices,
     fresh,
     clock,
     logger,

@@ -26,6 +26,8 @@ export type Floor = {
   readonly epoch: number;
   /** Revisions up to here may have been given. */
   readonly policyRevision: number;
+  /** Numbers of notices up to here may have been given. */
+  readonly noticeSequence: number;
   /** F5: of an older copy; 0 where there never was one. */
   readonly disownedEpoch: number;
   /** F5. `everything`: the floor is not to be trusted either, so revisions are not known. */
@@ -81,6 +83,7 @@ export function floorAtStart(
     run,
     epoch,
     policyRevision: Math.max(store.policyRevision, floor?.policyRevision ?? 0),
+    noticeSequence: floor?.noticeSequence ?? 0,
     // Found by an earlier start: what that run granted above its own is of this store.
     disownedEpoch: isRolledBack(store, remembered) ? epoch : (floor?.disownedEpoch ?? 0),
     recovering: recoveringAtStart(store, remembered),
@@ -92,15 +95,21 @@ export const EPOCH_BLOCK = 1_000;
 /** F1: the floor to write before `epoch` is given, or `null` where the present one covers it. */
 export function raiseFloor(
   floor: Floor,
-  given: { epoch?: number; policyRevision?: number },
+  given: { epoch?: number; policyRevision?: number; noticeSequence?: number },
 ): Floor | null {
   const epoch = given.epoch ?? 0;
   const policyRevision = given.policyRevision ?? 0;
-  if (epoch <= floor.epoch && policyRevision <= floor.policyRevision) return null;
+  const noticeSequence = given.noticeSequence ?? 0;
+  const isCovered =
+    epoch <= floor.epoch &&
+    policyRevision <= floor.policyRevision &&
+    noticeSequence <= floor.noticeSequence;
+  if (isCovered) return null;
   return {
     ...floor,
     epoch: epoch > floor.epoch ? epoch + EPOCH_BLOCK : floor.epoch,
     policyRevision: Math.max(policyRevision, floor.policyRevision),
+    noticeSequence: Math.max(noticeSequence, floor.noticeSequence),
   };
 }
 

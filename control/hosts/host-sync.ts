@@ -26,6 +26,7 @@ import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import type { ControlStore, HostRecord, SyncedHost } from '../store/control-store.ts';
 import type { HealthBook } from './health-book.ts';
 import type { SilenceWatch } from './silence-watch.ts';
+import type { NoticeDesk } from '../notices/notice-desk.ts';
 import type { AnchorKeeper } from '../reports/anchor-keeper.ts';
 import type { ControlTime } from '../reports/control-time.ts';
 import type { StopOrders } from '../reports/stop-orders.ts';
@@ -44,6 +45,7 @@ type Ports = {
   readonly anchors: AnchorKeeper;
   readonly stops: StopOrders;
   readonly approvals: ApprovalDesk;
+  readonly noticeDesk: NoticeDesk;
   readonly floors: FloorKeeper;
   readonly clock: Clock;
   readonly signer: Signer;
@@ -99,6 +101,8 @@ export class HostSync {
         ...(leases.drain === undefined || leases.drain.length === 0 ? {} : { drain: leases.drain }),
         ...(allotments === undefined ? {} : { allotments }),
         approvals: [...(await this.#ports.approvals.statementsFor(host))],
+        // Last of what is read: none that was given before this answer is left out of it.
+        notices: await this.#ports.noticeDesk.forHost(host, request.notices),
         ...(await this.#tokens(caller, request, leases.leases)),
         ...(stop.length === 0 ? {} : { stop: [...stop] }),
         drift: config.drift,

@@ -4,7 +4,8 @@ import type { App } from '../../shared/platform/http/app.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
 import { SPAN_ATTRIBUTES, spanned } from '../../shared/platform/tracing.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
-import { decide } from '../../shared/core/policy.ts';
+import { decide, type Decision } from '../../shared/core/policy.ts';
+import type { NoticeEntry } from '../../shared/wire/notices.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
 import {
   EnrolRequestSchema,
@@ -29,6 +30,8 @@ import { classifyHost } from '../core/host-presence.ts';
 import type { EnrolmentDesk } from '../hosts/enrolment.ts';
 import type { HostSync } from '../hosts/host-sync.ts';
 import type { ControlMetrics } from '../metrics.ts';
+import type { NoticeDesk } from '../notices/notice-desk.ts';
+import type { NoticeViews } from '../notices/notice-views.ts';
 import type { PolicyPublisher } from '../policy/policy-publisher.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
 import {
@@ -151,12 +154,14 @@ export function installExchangeRoutes(
     intake: ReportIntake;
     publisher: PolicyPublisher;
     driver: RolloutDriver;
+    noticeDesk: NoticeDesk;
+    noticeViews: NoticeViews;
     signer: Signer;
     metrics: Metrics<ControlMetrics>;
     clock: Clock;
   },
 ): void {
-  const { sync, publisher, driver, signer, metrics } = ports;
+  const { sync, publisher, driver, signer, metrics, noticeDesk, noticeViews } = ports;
   installReportIntake(app, ports);
   app.post(
     '/v1/sync',
@@ -192,7 +197,11 @@ export function installExchangeRoutes(
         const current = await publisher.compiled(await driver.target(host.hostId));
         if (current === null)
           throw new HoldfastError('policy_absent', 'no policy was ever published');
-        const decision = decide(current.compiled, request.body);
+        noticeViews.noteDecision(host.hostId);
+        const decision = withNotice(
+          decide(current.compiled, request.body),
+          noticeDesk.against(host.hostId, request.body),
+        );
         metrics.add('holdfast_control_decisions_total', { decision: decision.decision });
         tell({
           [SPAN_ATTRIBUTES.action]: request.body.action,
@@ -213,6 +222,14 @@ export function installExchangeRoutes(
       });
     },
   );
+}
+
+/** A host that has not got it yet is told so all the same. */
+function withNotice(decision: Decision, notice: NoticeEntry | null): Decision {
+  if (notice === null || decision.decision === 'deny') return decision;
+  const { noticeId, kind, subject, reason } = notice;
+  const message = `notice ${noticeId} (${kind} ${subject}) speaks against it: ${reason}`;
+  return { ...decision, decision: 'deny', reason: 'denied', message };
 }
 
 function installReportIntake(

@@ -11,9 +11,11 @@ import {
 import { POLICY_BYTES_MAX, PolicyDocumentSchema } from '../../shared/wire/policy-document.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { ROLLOUT_MODES, type RolloutMode } from '../../shared/wire/publication.ts';
+import { NOTICES_HEADER } from '../../shared/wire/notices.ts';
 import { STATEMENT_CONTENT_TYPE } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
 import type { Precondition } from '../core/publication.ts';
+import type { NoticeDesk } from '../notices/notice-desk.ts';
 import type { BundleFeed } from '../policy/bundle-feed.ts';
 import type { PolicyPublisher, SignedRevision } from '../policy/policy-publisher.ts';
 import type { PublicationDesk } from '../policy/publication-desk.ts';
@@ -252,10 +254,11 @@ export function installBundleRoutes(
     driver: RolloutDriver;
     store: PolicyStore;
     feed: BundleFeed;
+    noticeDesk: Pick<NoticeDesk, 'isBehind' | 'sequence'>;
     config: ControlConfig;
   },
 ): void {
-  const { publisher, driver, store, feed, config } = ports;
+  const { publisher, driver, store, feed, config, noticeDesk } = ports;
   const bundleFor = async (caller: Caller | null): Promise<SignedRevision | null> =>
     publisher.bundle(
       caller?.kind === 'host'
@@ -301,10 +304,14 @@ export function installBundleRoutes(
         let bundle = await bundleFor(request.caller);
         // Any other revision than the one held, also a lower one, or another document under its
         // number: what to make of that is for the host to judge.
-        if ((bundle === null ? held === null : bundleTag(bundle) === held) && waiting !== null) {
+        const isHeld = bundle === null ? held === null : bundleTag(bundle) === held;
+        const { caller } = request;
+        const isBehind = caller?.kind === 'host' && noticeDesk.isBehind(caller.host);
+        if (isHeld && waiting !== null && !isBehind) {
           await waiting.woken;
           bundle = await bundleFor(request.caller);
         }
+        void reply.header(NOTICES_HEADER, String(noticeDesk.sequence));
         if (bundle === null && held === null && feed.isClosed) {
           throw new HoldfastError('shutting_down', 'this control is stopping');
         }

@@ -25,6 +25,10 @@ export class FloorKeeper {
     return this.#floor.policyRevision;
   }
 
+  get noticeSequence(): number {
+    return this.#floor.noticeSequence;
+  }
+
   get disownedEpoch(): number {
     return this.#floor.disownedEpoch;
   }
@@ -48,7 +52,7 @@ export class FloorKeeper {
   }
 
   /** Call before the number is given; when it returns, no later start gives it again. */
-  reserve(given: { epoch?: number; policyRevision?: number }): void {
+  reserve(given: { epoch?: number; policyRevision?: number; noticeSequence?: number }): void {
     const raised = raiseFloor(this.#floor, given);
     if (raised !== null) this.#write(raised);
   }

@@ -76,6 +76,12 @@ export class NoticeBoard {
     return lifted;
   }
 
+  /** It was written together with its number in the sequence. */
+  adopt(notice: Notice): void {
+    const { noticeId } = notice;
+    this.#notices = [...this.#notices.filter((one) => one.noticeId !== noticeId), notice];
+  }
+
   async #put(notice: Notice, actor: string, action: string): Promise<void> {
     const { timeline, clock } = this.#ports;
     const { noticeId, kind, subject, reason, fromMs, untilMs } = notice;
@@ -86,6 +92,6 @@ export class NoticeBoard {
       target: `notice/${noticeId}`,
       detail: { kind, subject, reason, fromMs, untilMs },
     });
-    this.#notices = [...this.#notices.filter((one) => one.noticeId !== noticeId), notice];
+    this.adopt(notice);
   }
 }

@@ -36,6 +36,7 @@ import type { OutageStore } from './outage-store.ts';
 import type { ParkedStore } from './parked-store.ts';
 import type { DivergenceStore, TimelineStore } from './divergence-store.ts';
 import type { ApprovalStore, ApprovalWrite } from './approval-store.ts';
+import type { NoticeStore } from './notice-store.ts';
 
 export type AuditDraft = Pick<AuditEntry, 'atMs' | 'actor' | 'action' | 'target' | 'detail'>;
 
@@ -386,6 +387,7 @@ export interface ControlStore {
   readonly timeline: TimelineStore;
   readonly divergences: DivergenceStore;
   readonly approvals: ApprovalStore;
+  readonly notices: NoticeStore;
   state(): Promise<StoredState>;
   /**
    * Begins a run; from now on writes of any other run are refused (S2). The id is kept from the

@@ -26,6 +26,7 @@ const FloorSchema = Type.Object({
   epoch: count,
   policyRevision: count,
   // Not in the files of earlier versions, nor in what an operator is told to write.
+  noticeSequence: Type.Optional(count),
   disownedEpoch: Type.Optional(count),
   recovering: Type.Optional(Type.Enum(['no', 'leases', 'everything'])),
 });
@@ -51,7 +52,8 @@ export function openFloorFile(directory: string): FloorStore {
 function parseFloor(text: string, path: string): Floor {
   try {
     const value: unknown = JSON.parse(text);
-    if (Value.Check(FloorSchema, value)) return { disownedEpoch: 0, recovering: 'no', ...value };
+    if (Value.Check(FloorSchema, value))
+      return { noticeSequence: 0, disownedEpoch: 0, recovering: 'no', ...value };
   } catch {
     // Falls through to the same refusal: it was replaced whole, so half a file is damage.
   }

@@ -339,4 +339,18 @@ CREATE INDEX approvals_undelivered ON approvals (host_id, host_epoch, request_id
   WHERE delivery = 'waiting';
 `,
   },
+  {
+    version: 10,
+    name: 'the sequence of notices, and which hosts have them',
+    sql: `
+CREATE TABLE notice_log (sequence INTEGER PRIMARY KEY, entry TEXT NOT NULL) STRICT;
+
+CREATE TABLE notice_holders (
+  host_id TEXT PRIMARY KEY REFERENCES hosts (host_id),
+  host_epoch INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  entry_id TEXT
+) STRICT;
+`,
+  },
 ];

@@ -10,6 +10,7 @@ import { sqliteDivergenceStore } from './sqlite-divergences.ts';
 import { sqliteHostStore } from './sqlite-hosts.ts';
 import { highestEpoch, sqliteLeaseStore } from './sqlite-leases.ts';
 import { sqliteAuditStore, sqliteOperatorStore } from './sqlite-operators.ts';
+import { sqliteNoticeStore } from './sqlite-notices.ts';
 import { sqliteOutageStore } from './sqlite-outages.ts';
 import { sqliteParkedStore } from './sqlite-parked.ts';
 import { sqlitePlacementStore } from './sqlite-placement.ts';
@@ -45,6 +46,7 @@ export function openSqliteControlStore(path: string, pace: CommitPace = SYSTEM_P
     timeline: sqliteTimelineStore(connection),
     divergences: sqliteDivergenceStore(connection),
     approvals: sqliteApprovalStore(connection),
+    notices: sqliteNoticeStore(connection),
     state: () =>
       connection.read(() => {
         const row = connection.get('SELECT control_id, run FROM control_state');

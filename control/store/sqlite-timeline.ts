@@ -75,13 +75,9 @@ export function sqliteTimelineStore(connection: SqliteConnection): TimelineStore
           untilMs: numberOrNull(row, 'until_ms'),
         })),
       ),
-    putNotice: ({ noticeId, kind, subject, reason, fromMs, untilMs }, audit) =>
+    putNotice: (notice, audit) =>
       connection.write(() => {
-        connection.change(
-          `INSERT INTO authority_notices VALUES (?, ?, ?, ?, ?, ?)
-           ON CONFLICT (notice_id) DO UPDATE SET until_ms = excluded.until_ms`,
-          [noticeId, kind, subject, reason, fromMs, untilMs],
-        );
+        writeNotice(connection, notice);
         connection.appendAudit([audit]);
       }),
     async keepAnchors(host, anchors, keptMax) {
@@ -99,6 +95,18 @@ export function sqliteTimelineStore(connection: SqliteConnection): TimelineStore
           .map(readAnchor),
       ),
   };
+}
+
+/** Inside a transaction. */
+export function writeNotice(
+  connection: SqliteConnection,
+  { noticeId, kind, subject, reason, fromMs, untilMs }: Notice,
+): void {
+  connection.change(
+    `INSERT INTO authority_notices VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (notice_id) DO UPDATE SET until_ms = excluded.until_ms`,
+    [noticeId, kind, subject, reason, fromMs, untilMs],
+  );
 }
 
 /** Inside a transaction. */

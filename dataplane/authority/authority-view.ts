@@ -6,7 +6,9 @@ import type { HeldLease } from '../../shared/core/lease.ts';
 import type { CompiledPolicy, Decision } from '../../shared/core/policy.ts';
 import type { Instant } from '../../shared/core/time.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';
+import type { NoticedRequest } from '../../shared/core/notice-index.ts';
 import type { ActivePolicy } from '../core/active-policy.ts';
+import type { Noticed } from '../core/notice-book.ts';
 import type { Outage } from '../../shared/wire/operation.ts';
 
 export type PolicyAuthority = {
@@ -30,6 +32,12 @@ export type PolicyAuthority = {
 export type RevisionArchive = {
   /** `null` where it is not kept (any more), or cannot be trusted. */
   find(policyRevision: number): Promise<CompiledPolicy | null>;
+};
+
+/** Notices that this host has been given. */
+export type NoticeAuthority = {
+  readonly isEmpty: boolean;
+  against(request: Omit<NoticedRequest, 'hostId'>): Noticed | null;
 };
 
 export type LeaseStatus = {

@@ -1,6 +1,6 @@
 /**
  * Admission, decided purely from what is at hand. Reasons in order of precedence:
- * `control_rejected`, `policy_absent`, then what policy says (`unknown_principal`, `no_rule`,
+ * `control_rejected`, what a notice says (`notice-book.ts`), `policy_absent`, then what policy says (`unknown_principal`, `no_rule`,
  * `rule_error`, `denied`), `policy_expired`, `approval_required` (`approval-use.ts`), what limits say
  * (`limits.ts`),
  * `lease_absent` or `lease_expired`, `lease_draining`, `deadline_too_long`.
@@ -19,12 +19,15 @@ import type { AdmitRequest } from '../../shared/wire/operation.ts';
 import type { ErrorCode } from '../../shared/wire/problem.ts';
 import type { LimitState } from '../../shared/wire/limits.ts';
 import type { ActivePolicy } from './active-policy.ts';
+import type { Noticed } from './notice-book.ts';
 
 export type AuthorityAtHand = {
   readonly policy: ActivePolicy | null;
   readonly revoked: { readonly reason: string } | null;
   readonly stalenessMs: number | null;
   readonly now: Instant;
+  /** What speaks against the request, whatever policy says. */
+  readonly noticed?: Noticed | null;
 };
 
 export type Basis = {
@@ -81,6 +84,11 @@ export function planAdmission(authority: AuthorityAtHand, request: AdmitRequest)
       detail: `control has withdrawn this host's authority: ${authority.revoked.reason}`,
       ...at,
     };
+  }
+  const noticed = authority.noticed ?? null;
+  if (noticed !== null) {
+    const { code, detail } = noticed;
+    return { kind: 'refused', code, detail, ...at };
   }
   if (policy === null) {
     return {

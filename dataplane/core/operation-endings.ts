@@ -63,16 +63,20 @@ export function loseControl(operation: StoredOperation, now: Instant): Lifecycle
 }
 
 /** O8: at once, and also what was paused while control could not be reached. */
-export function revokeAuthority(operation: StoredOperation, now: Instant): LifecycleResult {
+export function revokeAuthority(
+  operation: StoredOperation,
+  { because: reason = 'authority_revoked' }: LifecycleEvent & { kind: 'revoke_authority' },
+  now: Instant,
+): LifecycleResult {
   if (hasEnded(operation) || operation.onRevoke === 'finish') return unchanged(operation);
   if (operation.onRevoke === 'pause') {
     // What waits for an approval stands still anyway, and must not come back as accepted.
     if (operation.state === 'paused' || operation.state === 'awaiting_approval')
       return unchanged(operation);
-    return moved(operation, { state: 'paused', reason: 'authority_revoked' }, 'paused', now);
+    return moved(operation, { state: 'paused', reason }, 'paused', now);
   }
   if (mayHaveActed(operation)) return becomesUnknown(operation, 'aborted_on_revocation', now);
-  return moved(operation, { state: 'cancelled', reason: 'authority_revoked' }, 'cancelled', now);
+  return moved(operation, { state: 'cancelled', reason }, 'cancelled', now);
 }
 
 /** O12. */
@@ -83,8 +87,7 @@ export function regainControl(
 ): LifecycleResult {
   if (operation.state === 'awaiting_approval') return waitWithControl(operation, now);
   if (operation.state !== 'paused') return unchanged(operation);
-  const reason =
-    operation.reason === 'authority_revoked' ? 'authority_regained' : 'control_regained';
+  const reason = operation.reason === 'control_lost' ? 'control_regained' : 'authority_regained';
   const facts = basis === undefined ? {} : { resume: basis };
   return moved(operation, { state: 'accepted', reason }, 'resumed', now, facts);
 }

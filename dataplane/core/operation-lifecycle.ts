@@ -160,7 +160,7 @@ export function applyLifecycleEvent(
     case 'lose_control':
       return loseControl(operation, now);
     case 'revoke_authority':
-      return revokeAuthority(operation, now);
+      return revokeAuthority(operation, event, now);
     case 'regain_control':
       return regainControl(operation, event, now);
     case 'refuse_resume':

@@ -122,7 +122,8 @@ export type LifecycleEvent =
   | { readonly kind: 'cancel'; readonly reason: string }
   | { readonly kind: 'lose_worker'; readonly attempt: number }
   | { readonly kind: 'lose_control' }
-  | { readonly kind: 'revoke_authority' }
+  /** `because`: the code of the notice that speaks against it; left out where all authority went. */
+  | { readonly kind: 'revoke_authority'; readonly because?: string }
   /** `basis`: what lets it go on, decided again. */
   | { readonly kind: 'regain_control'; readonly basis?: ResumeBasis }
   | { readonly kind: 'refuse_resume'; readonly refusal: ResumeRefusal }

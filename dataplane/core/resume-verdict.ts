@@ -42,6 +42,11 @@ const OF_THE_MOMENT: ReadonlySet<ErrorCode> = new Set([
   'control_rejected',
   'policy_absent',
   'policy_expired',
+  'principal_revoked',
+  'credential_revoked',
+  'action_killed',
+  'resource_held',
+  'notices_unknown',
 ]);
 
 export function classifyPaused(

@@ -21,6 +21,7 @@ import { ERRORS, HoldfastError } from '../../shared/wire/problem.ts';
 import type {
   FreshAuthority,
   LeaseAuthority,
+  NoticeAuthority,
   OutageAuthority,
   PolicyAuthority,
 } from '../authority/authority-view.ts';
@@ -34,6 +35,7 @@ import {
 } from '../core/admission.ts';
 import { approvalBarrier } from '../core/approval-use.ts';
 import { newAdmission } from '../core/new-admission.ts';
+import { noticedRequest } from '../core/noticed-request.ts';
 import type { StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
 import { approvalRequestId } from './approvals.ts';
@@ -68,6 +70,7 @@ type Ready = {
 export type AdmissionParts = {
   readonly journal: Journal;
   readonly policy: PolicyAuthority;
+  readonly notices: NoticeAuthority;
   readonly leases: LeaseAuthority;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority;
@@ -110,18 +113,21 @@ export class Admissions {
   async #admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
     const { journal } = this.#parts;
     const fingerprint = digestOf(request);
-    const plan = this.#plan(request);
+    const plan = this.#plan(caller, request);
     let local = plan.kind === 'ask_control' ? plan : this.#settle(plan, request);
     if (local.kind !== 'ready') {
       // What is ready meets its key in the journal; nothing else is said of a key that is known.
       const known = await journal.operationByKey(caller.app, caller.idempotencyKey);
       if (known !== null) return this.#replay(caller, known, fingerprint);
       if (plan.kind !== 'ask_control' && local.kind === 'refused' && local.limit !== undefined)
-        local = this.#settle(plan, request);
+        local = this.#settle(this.#looked(caller, request, plan), request);
     }
     const verdict =
       local.kind === 'ask_control'
-        ? this.#settle(await this.#askControl(local, request), request)
+        ? this.#settle(
+            this.#looked(caller, request, await this.#askControl(local, request)),
+            request,
+          )
         : local;
     if (verdict.kind !== 'ready') throw await this.#refuse(caller, request, verdict);
     const answer = await this.#record({ caller, fingerprint }, request, verdict);
@@ -195,18 +201,28 @@ export class Admissions {
     return { operation: known, replayed: true };
   }
 
-  #plan(request: AdmitRequest): Plan {
+  #plan({ app }: Caller, request: AdmitRequest): Plan {
     const now = this.#parts.clock.now();
-    const { policy } = this.#parts;
+    const { policy, notices } = this.#parts;
     return planAdmission(
       {
         policy: policy.activePolicy(),
         revoked: policy.revoked(),
         stalenessMs: policy.stalenessMs(now),
         now,
+        noticed: notices.against(noticedRequest(app, request)),
       },
       request,
     );
+  }
+
+  /** A notice may have come while control was asked. */
+  #looked({ app }: Caller, request: AdmitRequest, plan: LocalPlan): LocalPlan {
+    const noticed = this.#parts.notices.against(noticedRequest(app, request));
+    if (noticed === null || plan.kind === 'refused') return plan;
+    const { code, detail } = noticed;
+    const { decision, basis } = plan;
+    return { kind: 'refused', code, detail, rule: decision.rule, ...basis, leaseResource: null };
   }
 
   async #askControl(

@@ -9,10 +9,15 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import { makeId } from '../../shared/core/ids.ts';
 import type { ApprovalStatement } from '../../shared/wire/approval.ts';
-import type { FreshAuthority, PolicyAuthority } from '../authority/authority-view.ts';
+import type {
+  FreshAuthority,
+  NoticeAuthority,
+  PolicyAuthority,
+} from '../authority/authority-view.ts';
 import { planAdmission, planFromControl, type Plan } from '../core/admission.ts';
 import { useOf, waitIsOver, type ApprovalUse } from '../core/approval-use.ts';
 import { decisionInputOf } from '../core/decision-input.ts';
+import { noticedOperation } from '../core/noticed-request.ts';
 import { problemOfWord } from '../core/operation-approval.ts';
 import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
 import type { Journal } from '../journal/journal.ts';
@@ -23,6 +28,7 @@ type Parts = {
   readonly journal: Journal;
   readonly executions: Pick<Executions, 'apply'>;
   readonly policy: Pick<PolicyAuthority, 'activePolicy' | 'revoked' | 'stalenessMs'>;
+  readonly notices: NoticeAuthority;
   readonly fresh: FreshAuthority;
   readonly clock: Clock;
   readonly random: Random;
@@ -72,7 +78,13 @@ export class Approvals {
     const input = decisionInputOf(operation);
     const active = policy.activePolicy();
     const plan = planAdmission(
-      { policy: active, revoked: policy.revoked(), stalenessMs: policy.stalenessMs(now), now },
+      {
+        policy: active,
+        revoked: policy.revoked(),
+        stalenessMs: policy.stalenessMs(now),
+        now,
+        noticed: this.#parts.notices.against(noticedOperation(operation)),
+      },
       input,
     );
     if (plan.kind !== 'ask_control') return plan;

@@ -7,7 +7,11 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import type { OutageAuthority, PolicyAuthority } from '../authority/authority-view.ts';
+import type {
+  NoticeAuthority,
+  OutageAuthority,
+  PolicyAuthority,
+} from '../authority/authority-view.ts';
 import type { LifecycleEvent } from '../core/operation-record.ts';
 import { FIRST_DEADLINE, type DeadlineCursor } from '../journal/journal-reader.ts';
 import type { Journal } from '../journal/journal.ts';
@@ -26,6 +30,7 @@ export type CustodianParts = {
   readonly resume: Pick<Resume, 'round' | 'lost'>;
   readonly outages: OutageAuthority;
   readonly policy: Pick<PolicyAuthority, 'revoked'>;
+  readonly notices: NoticeAuthority;
   readonly clock: Clock;
   readonly logger: Logger;
   /**
@@ -44,6 +49,7 @@ export class Custodian {
   /** That control wants stopped; it says them again until it has their ends. */
   #toStop: readonly string[] = [];
   #revokedSinceBootMs: number | null = null;
+  #noticedSeenSeq = 0;
 
   constructor(parts: CustodianParts) {
     this.#parts = parts;
@@ -69,7 +75,7 @@ export class Custodian {
   }
 
   async round(): Promise<void> {
-    const { journal, heartbeats, outages, policy, clock } = this.#parts;
+    const { journal, heartbeats, outages, policy, notices, clock } = this.#parts;
     const now = clock.now();
     const steadyWallMs = Math.max(
       now.wallMs,
@@ -98,6 +104,9 @@ export class Custodian {
       for (const operationId of journal.reader.stoppedByControlLoss(ROUND_OPERATIONS_MAX))
         proposals.push([operationId, { kind: 'lose_control' }]);
     }
+    if (!notices.isEmpty)
+      for (const [operationId, because] of this.#underNotices())
+        proposals.push([operationId, { kind: 'revoke_authority', because }]);
     const isControlLost = (outOfReachMs ?? 0) >= this.#parts.controlLossAfterMs;
     const isInReach = outOfReachMs === null;
     proposals.push(...this.#approvals.proposals({ now, isControlLost, isInReach }));
@@ -126,6 +135,17 @@ export class Custodian {
     return rows
       .filter(({ operation }) => operation.onRevoke !== 'finish')
       .map(({ operation }) => operation.operationId);
+  }
+
+  /** As `#underRevokedAuthority`, of those that a notice speaks against. */
+  #underNotices(): [string, string][] {
+    const { journal, executions } = this.#parts;
+    const rows = journal.reader.unendedAfter(this.#noticedSeenSeq, ROUND_OPERATIONS_MAX);
+    this.#noticedSeenSeq = rows.length < ROUND_OPERATIONS_MAX ? 0 : (rows.at(-1)?.seq ?? 0);
+    return rows.flatMap(({ operation }): [string, string][] => {
+      const noticed = executions.revokedBy(operation);
+      return noticed === null ? [] : [[operation.operationId, noticed.code]];
+    });
   }
 
   async #propose(operationId: string, event: LifecycleEvent): Promise<void> {

@@ -15,8 +15,10 @@ import { ERRORS, HoldfastError, type ErrorCode } from '../../shared/wire/problem
 import type {
   FreshAuthority,
   LeaseAuthority,
+  NoticeAuthority,
   PolicyAuthority,
 } from '../authority/authority-view.ts';
+import { noticedRequest } from '../core/noticed-request.ts';
 import { planAdmission, planFromControl, type Plan } from '../core/admission.ts';
 import { previewAdmission, type LimitsNow, type Preview } from '../core/decision-preview.ts';
 
@@ -30,6 +32,7 @@ export type LimitsView = {
 
 export type DecisionsParts = {
   readonly policy: PolicyAuthority;
+  readonly notices: NoticeAuthority;
   readonly leases: LeaseAuthority;
   readonly fresh: FreshAuthority;
   readonly limits: LimitsView;
@@ -56,15 +59,16 @@ export class Decisions {
 
   /** Throws `policy_absent`, `control_rejected`, or `control_unreachable` where control must decide. */
   async decide(app: string, input: DecisionInput, isExplained: boolean): Promise<DecisionAnswer> {
-    const { policy, leases, limits, clock, onDecision } = this.#parts;
+    const { policy, notices, leases, limits, clock, onDecision } = this.#parts;
     const now = clock.now();
     // One revision for all of it, whatever comes into force meanwhile.
     const active = policy.activePolicy();
     const stalenessMs = policy.stalenessMs(now);
-    const authority = { policy: active, revoked: policy.revoked(), stalenessMs, now };
+    const noticed = notices.against(noticedRequest(app, input));
+    const authority = { policy: active, revoked: policy.revoked(), stalenessMs, now, noticed };
     const plan = planAdmission(authority, input);
-    if (plan.kind === 'refused' && (active === null || authority.revoked !== null))
-      throw failure(plan.code, plan.detail);
+    const isBarred = active === null || authority.revoked !== null || noticed !== null;
+    if (plan.kind === 'refused' && isBarred) throw failure(plan.code, plan.detail);
     if (active === null) throw failure('policy_absent', 'this host has never received a policy');
     const local = explainDecision(active.compiled, input);
     const settled: Settled =

@@ -9,9 +9,15 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import { SPAN_ATTRIBUTES } from '../../shared/platform/tracing.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
-import type { FreshAuthority, LeaseAuthority } from '../authority/authority-view.ts';
+import type {
+  FreshAuthority,
+  LeaseAuthority,
+  NoticeAuthority,
+} from '../authority/authority-view.ts';
 import { notExecuting, staleAttempt } from '../core/operation-steps.ts';
-import type { LifecycleEvent, StoredOperation } from '../core/operation-record.ts';
+import type { Noticed } from '../core/notice-book.ts';
+import { noticedOperation } from '../core/noticed-request.ts';
+import { hasEnded, type LifecycleEvent, type StoredOperation } from '../core/operation-record.ts';
 import type { JournalAnswer } from '../journal/journal-command.ts';
 import type { Journal } from '../journal/journal.ts';
 import { EffectRecheck, refusedEffect } from './effect-recheck.ts';
@@ -29,6 +35,7 @@ export type Applied = {
 export class Executions {
   readonly #journal: Journal;
   readonly #leases: LeaseAuthority;
+  readonly #notices: NoticeAuthority;
   readonly #recheck: EffectRecheck;
   readonly #heartbeats: Heartbeats;
   readonly #clock: Clock;
@@ -36,12 +43,14 @@ export class Executions {
   constructor(parts: {
     journal: Journal;
     leases: LeaseAuthority;
+    notices: NoticeAuthority;
     fresh: FreshAuthority;
     heartbeats: Heartbeats;
     clock: Clock;
   }) {
     this.#journal = parts.journal;
     this.#leases = parts.leases;
+    this.#notices = parts.notices;
     this.#recheck = new EffectRecheck(parts);
     this.#heartbeats = parts.heartbeats;
     this.#clock = parts.clock;
@@ -61,6 +70,7 @@ export class Executions {
   ): Promise<Applied & { readonly trace: TraceContext | null }> {
     const operation = this.find(operationId, app);
     return spannedStep('holdfast.attempt', { operation }, async (tell) => {
+      await this.#obey(operation);
       const applied = await this.apply(operationId, app, {
         kind: 'start_attempt',
         ...request,
@@ -100,6 +110,7 @@ export class Executions {
     app: string | null,
     request: { attempt: number; name: string; key: string | null },
   ): Promise<Applied> {
+    await this.#obey(operation);
     const { operationId } = operation;
     const asked = {
       kind: 'begin_effect' as const,
@@ -107,6 +118,8 @@ export class Executions {
       ownership: this.#ownership(operation, false),
     };
     const answer = await this.#recheck.ask(operation, asked);
+    // One may have come while control was asked.
+    if (answer.kind === 'permitted') await this.#obey(operation);
     if (answer.kind === 'permitted') {
       const ownership = this.#ownership(operation, false);
       return this.apply(operationId, app, { ...asked, ownership, recheck: answer.proof });
@@ -117,6 +130,23 @@ export class Executions {
     const { attempt, name } = request;
     await this.apply(operationId, app, { kind: 'refuse_effect', attempt, name, refusal });
     throw refusedEffect(operation, name, refusal);
+  }
+
+  /** Throws what a notice says against going on; what becomes of the record is for its `onRevoke`. */
+  async #obey(operation: StoredOperation): Promise<void> {
+    const noticed = this.revokedBy(operation);
+    if (noticed === null) return;
+    const { operationId } = operation;
+    await this.apply(operationId, null, { kind: 'revoke_authority', because: noticed.code });
+    throw new HoldfastError(noticed.code, noticed.detail, { operationId });
+  }
+
+  /** The notice by which it is not to go on. */
+  revokedBy(operation: StoredOperation): Noticed | null {
+    if (operation.onRevoke === 'finish' || hasEnded(operation)) return null;
+    const noticed = this.#notices.against(noticedOperation(operation));
+    // What is not known stops nothing that was accepted.
+    return noticed?.code === 'notices_unknown' ? null : noticed;
   }
 
   /** O9. */

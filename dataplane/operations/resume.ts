@@ -17,9 +17,14 @@ import type { Logger } from '../../shared/platform/logger.ts';
 import type { Pause } from '../../shared/platform/slices.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { Resume as ResumeView, ResumeOrder } from '../../shared/wire/resume-api.ts';
-import type { FreshAuthority, PolicyAuthority } from '../authority/authority-view.ts';
+import type {
+  FreshAuthority,
+  NoticeAuthority,
+  PolicyAuthority,
+} from '../authority/authority-view.ts';
 import { planFromControl, type AuthorityAtHand } from '../core/admission.ts';
 import { decisionInputOf } from '../core/decision-input.ts';
+import { noticedOperation } from '../core/noticed-request.ts';
 import type { LifecycleEvent, ResumeBasis, StoredOperation } from '../core/operation-record.ts';
 import { fullPace, paceAt, type ResumePace } from '../core/resume-pace.ts';
 import {
@@ -49,6 +54,7 @@ export type ResumeParts = {
   readonly journal: Journal;
   readonly executions: Executions;
   readonly policy: PolicyAuthority;
+  readonly notices: NoticeAuthority;
   readonly fresh: FreshAuthority;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -197,11 +203,12 @@ export class Resume {
     return { for: 'control has not confirmed the policy in force since it was lost' };
   }
 
-  #authority(): AuthorityAtHand {
-    const { policy, clock } = this.#parts;
+  #authority(operation: StoredOperation): AuthorityAtHand {
+    const { policy, notices, clock } = this.#parts;
     const now = clock.now();
     const [revoked, stalenessMs] = [policy.revoked(), policy.stalenessMs(now)];
-    return { policy: policy.activePolicy(), revoked, stalenessMs, now };
+    const noticed = notices.against(noticedOperation(operation));
+    return { policy: policy.activePolicy(), revoked, stalenessMs, now, noticed };
   }
 
   #passFor(now: Instant): Pass {
@@ -226,7 +233,7 @@ export class Resume {
       const page = journal.reader.pausedByDeadline(pass.cursor, PAGE);
       for (const { operation, cursor } of page) {
         pass.cursor = cursor;
-        this.#tell(pass, operation, classifyPaused(operation, this.#authority()));
+        this.#tell(pass, operation, classifyPaused(operation, this.#authority(operation)));
       }
       if (page.length < PAGE) {
         pass.phase = 'releasing';
@@ -265,7 +272,7 @@ export class Resume {
           break;
         }
         pass.cursor = cursor;
-        const { kind } = classifyPaused(operation, this.#authority());
+        const { kind } = classifyPaused(operation, this.#authority(operation));
         if (kind === 'may_continue' || kind === 'ask_control' || kind === 'refused')
           chosen.push(operation);
       }
@@ -277,7 +284,7 @@ export class Resume {
 
   /** S1: decided again at the last moment. */
   async #settle(pass: Pass, operation: StoredOperation): Promise<void> {
-    const was = classifyPaused(operation, this.#authority()).kind;
+    const was = classifyPaused(operation, this.#authority(operation)).kind;
     const verdict = await this.#decide(operation);
     if (this.#isStopped || this.#pass !== pass) return;
     const event = eventOf(verdict);
@@ -312,7 +319,7 @@ export class Resume {
   }
 
   async #decide(operation: StoredOperation): Promise<ResumeVerdict> {
-    const verdict = classifyPaused(operation, this.#authority());
+    const verdict = classifyPaused(operation, this.#authority(operation));
     if (verdict.kind !== 'ask_control') return verdict;
     const answer = await this.#parts.fresh.decide(decisionInputOf(operation));
     if (!answer.ok) return { kind: 'not_yet', detail: answer.detail };

@@ -29,6 +29,7 @@ import type {
 import { AllotmentKeeper, allotmentFile } from '../authority/allotment-keeper.ts';
 import { HostIdentity, type EnrolledHost } from '../authority/identity.ts';
 import { KeptRevisions } from '../authority/kept-revisions.ts';
+import { NoticeKeeper } from '../authority/notice-keeper.ts';
 import { LeaseKeeper } from '../authority/lease-keeper.ts';
 import { LeaseTokens } from '../authority/lease-tokens.ts';
 import { PolicyKeeper } from '../authority/policy-keeper.ts';
@@ -67,6 +68,8 @@ export type UpstreamOptions = {
   readonly logger: Logger;
   readonly metrics: UpstreamMetrics;
   readonly journalFeed: JournalFeed;
+  /** Resolves when all that was handed to the journal before is on disk. */
+  readonly settled: () => Promise<unknown>;
   readonly transport: Transport;
   readonly compile: ExpressionCompiler;
   readonly pause: Pause;
@@ -83,6 +86,7 @@ export type Upstream = {
   readonly allotments: AllotmentKeeper;
   readonly leaseTokens: LeaseTokens;
   readonly approvals: ApprovalInbox;
+  readonly notices: NoticeKeeper;
   readonly fresh: FreshAuthority;
   readonly outages: OutageAuthority & { onChange(listener: (change: OutageChange) => void): void };
   readonly tasks: readonly Task[];
@@ -150,9 +154,20 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const kick = (): void => synchronizer.kick();
   const leaseTokens = new LeaseTokens({ clock, leases, kick });
   const approvals = new ApprovalInbox({ ...base, identity });
+  const { settled } = options;
+  const notices = new NoticeKeeper({ ...base, directory, identity, settled });
   const reporter = new Reporter({ ...exchange, pause, loopUse, askPosition: kick });
   const { bundleWaitMs: waitMs } = config;
-  const poller = new BundlePoller({ link, policy, reach, clock, random, waitMs, onOutcome: kick });
+  const poller = new BundlePoller({
+    link,
+    policy,
+    reach,
+    clock,
+    random,
+    waitMs,
+    onOutcome: kick,
+    noticeSequence: () => notices.sequence,
+  });
   const self = selfReport(config, random);
   const enrolment = { ...base, identity, link, hostName, controlUrl, joinToken };
   let token: JoinToken | null = null;
@@ -164,6 +179,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     allotments,
     leaseTokens,
     approvals,
+    notices,
     outages,
     self,
     controlUrl,
@@ -199,6 +215,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     allotments,
     leaseTokens,
     approvals,
+    notices,
     fresh,
     outages,
     tasks: [synchronizer.task, poller.task, reporter.task, leases.task, approvals.task],
@@ -209,6 +226,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
       token = checkJoinToken(enrolment);
       await policy.open();
       leases.open();
+      notices.open();
       allotments.open();
       await outages.open();
     },

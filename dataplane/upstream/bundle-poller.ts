@@ -25,6 +25,8 @@ export type BundlePollerOptions = {
   readonly waitMs: number;
   /** A revision was put in force or refused: control should hear of it soon. */
   readonly onOutcome: () => void;
+  /** Up to where notices are held. */
+  readonly noticeSequence: () => number;
 };
 
 type Poll =
@@ -82,6 +84,16 @@ export class BundlePoller {
       return offer.outcome === 'activated'
         ? { kind: 'settled' }
         : { kind: 'again_later', retryAfterMs: null };
+    }
+    const { payload } = result;
+    if (
+      payload.kind === 'not_modified' &&
+      payload.noticeSequence > this.#options.noticeSequence()
+    ) {
+      // Nobody has signed that: the sync finds out, and nothing is asked here before it did.
+      this.#options.onOutcome();
+      await this.#answered.wait(clock, waitMs, signal);
+      return { kind: 'settled' };
     }
     // A cache on the way may answer at once instead of letting the request wait: that must not
     // become a loop.

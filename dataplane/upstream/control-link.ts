@@ -9,6 +9,7 @@
  * T3  A call ends within its time-out by the clock, whatever the network does.
  * T4  It never retries, and what it says is one of three kinds: answer, unreachable, refused.
  */
+import { NOTICES_HEADER } from '../../shared/wire/notices.ts';
 import Type, { type Static, type TSchema } from 'typebox';
 import type { Instant } from '../../shared/core/time.ts';
 import {
@@ -70,7 +71,7 @@ const TOKEN_TTL_SECONDS = 60;
 const NONCE_BYTES = 18;
 
 export type BundleAnswer =
-  | { readonly kind: 'not_modified' }
+  | { readonly kind: 'not_modified'; readonly noticeSequence: number }
   /** Control has published nothing for this host yet. */
   | { readonly kind: 'none' }
   | { readonly kind: 'bundle'; readonly statement: string; readonly etag: string | null };
@@ -205,7 +206,11 @@ export class ControlLink {
         if (raw.kind !== 'raw') return raw;
         const { response, sentAt } = raw;
         if (response.status === 304)
-          return { kind: 'answer', payload: { kind: 'not_modified' }, sentAt };
+          return {
+            kind: 'answer',
+            payload: { kind: 'not_modified', noticeSequence: noticeSequenceOf(response) },
+            sentAt,
+          };
         if (response.status === 204) return { kind: 'answer', payload: { kind: 'none' }, sentAt };
         const payload = {
           kind: 'bundle',
@@ -376,6 +381,12 @@ const BoundSchema = Type.Object({
 });
 
 /** T1: an answer to another request, of another host, or by another control is none. */
+/** 0 where an older control says none. */
+function noticeSequenceOf({ headers }: TransportResponse): number {
+  const said = Number(headers[NOTICES_HEADER.toLowerCase()] ?? 0);
+  return Number.isSafeInteger(said) ? said : 0;
+}
+
 function bindingMismatch(payload: unknown, { nonce, host }: Raw): string | null {
   const bound = payload as Static<typeof BoundSchema>;
   if (bound.nonce !== nonce) return 'it answers another request';

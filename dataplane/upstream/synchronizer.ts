@@ -6,6 +6,7 @@
  * Z2  An answer is applied in this order: what it confirms, leases, the report position, and at
  *     last the end of the outage, so that whoever resumes work then does it under the authority
  *     that the same answer brought. What it says of approvals is taken after all of this.
+ *     Notices come before all of it: an answer whose notices are not held confirms nothing.
  * Z3  A refusal is no outage. One that withdraws what was granted is obeyed at once, policy and
  *     leases alike, and holds until a sync succeeds.
  * Z4  `kick` brings the next sync forward, at most every `KICK_SPACING_MS`, and never past a
@@ -31,6 +32,7 @@ import {
   type SyncAnswer,
   type SyncRequest,
 } from '../../shared/wire/statements.ts';
+import type { NoticeKeeper } from '../authority/notice-keeper.ts';
 import type { LeaseKeeper } from '../authority/lease-keeper.ts';
 import type { LeaseTokens } from '../authority/lease-tokens.ts';
 import type { PolicyKeeper } from '../authority/policy-keeper.ts';
@@ -68,6 +70,7 @@ export type SynchronizerOptions = {
   readonly allotments: AllotmentKeeper;
   readonly leaseTokens: LeaseTokens;
   readonly approvals: ApprovalInbox;
+  readonly notices: NoticeKeeper;
   readonly outages: OutageTracker;
   readonly feed: JournalFeed;
   readonly self: SelfReport;
@@ -194,7 +197,9 @@ export class Synchronizer {
     sentAt: Extract<LinkResult<SyncAnswer>, { kind: 'answer' }>['sentAt'],
   ): Promise<void> {
     const { policy, leases, outages, reach, metrics } = this.#options;
-    policy.noteSync({ newestRevision: answer.policyRevision, sentAt });
+    const { isWhole, isMore } = await this.#options.notices.take(answer.notices);
+    if (isWhole) policy.noteSync({ newestRevision: answer.policyRevision, sentAt });
+    if (isMore || !isWhole) this.kick();
     leases.apply(answer, asked, sentAt);
     this.#options.allotments.apply(answer, sentAt);
     this.#options.leaseTokens.apply(answer, sentAt.bootMs);
@@ -216,6 +221,7 @@ export class Synchronizer {
     const { seq, hash } = feed.head();
     const allotments = this.#options.allotments.request();
     const health = self.health();
+    const notices = this.#options.notices.request();
     return {
       sidecarVersion: VERSION,
       policyRevision: policy.activePolicy()?.policyRevision ?? null,
@@ -237,6 +243,7 @@ export class Synchronizer {
       },
       journal: { seq, hash, operations: this.#operationCounts() },
       ...(allotments === null ? {} : { allotments }),
+      ...(notices === null ? {} : { notices: { ...notices } }),
       ...(health === null ? {} : { health }),
     };
   }

@@ -69,6 +69,15 @@ export const UPSTREAM_METRICS = {
     help: 'Words of control about approvals, by what became of them; control repeats each until it is confirmed',
     labels: ['outcome'],
   },
+  holdfast_notices_in_force: {
+    kind: 'gauge',
+    help: 'Notices that this host obeys',
+  },
+  holdfast_notices_refused_total: {
+    kind: 'counter',
+    help: 'Words of control about notices that were not taken, by reason',
+    labels: ['reason'],
+  },
   holdfast_fresh_decisions_total: {
     kind: 'counter',
     help: 'Questions put to control for one request, by outcome',

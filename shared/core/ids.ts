@@ -3,7 +3,7 @@ import type { WallMs } from './time.ts';
 /** Crockford's alphabet: no I, L, O, U, and it sorts as its bytes do. */
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 
-export type IdPrefix = 'op' | 'ref' | 'out' | 'host' | 'join' | 'ctl' | 'prop' | 'apr';
+export type IdPrefix = 'op' | 'ref' | 'out' | 'host' | 'join' | 'ctl' | 'prop' | 'apr' | 'ntc';
 
 /**
  * A new id: prefix, 48 bits of wall time, 80 random bits, as in ULID. Time is there so that ids

@@ -17,6 +17,7 @@ import type {
   PolicyAuthority,
   RevisionArchive,
 } from '../../dataplane/authority/authority-view.ts';
+import { FakeNotices } from './fake-notices.ts';
 
 export const TEST_POLICY: PolicyDocument = {
   apiVersion: 'holdfast/v1',
@@ -73,6 +74,7 @@ export function activePolicy(document: PolicyDocument, policyRevision = 1): Acti
 }
 
 export class FakeAuthority implements PolicyAuthority, RevisionArchive, FreshAuthority {
+  readonly notices = new FakeNotices();
   active: ActivePolicy | null = activePolicy(TEST_POLICY);
   staleness: number | null = 1_000;
   revocation: { reason: string } | null = null;

@@ -93,7 +93,8 @@ export async function openTestSidecar(
   const journal = await openJournal(directory, clock);
   journal.useOutages(() => outages.current()?.outageId ?? null);
   const heartbeats = new Heartbeats();
-  const granted = { policy, leases, fresh, outages };
+  const { notices } = authority;
+  const granted = { policy, notices, leases, fresh, outages };
   const executions = new Executions({ journal, ...granted, heartbeats, clock });
   const waits = new OperationWaits(clock);
   journal.onChange((operation) => waits.note(operation));
@@ -199,7 +200,10 @@ function grantedBy(authority: FakeAuthority): Granted {
 }
 
 function testResume(
-  parts: Pick<ResumeParts, 'journal' | 'executions' | 'policy' | 'fresh' | 'clock' | 'logger'>,
+  parts: Pick<
+    ResumeParts,
+    'journal' | 'executions' | 'policy' | 'notices' | 'fresh' | 'clock' | 'logger'
+  >,
   ratePerSecond = 40,
 ): Resume {
   const pause = (): Promise<void> => Promise.resolve();

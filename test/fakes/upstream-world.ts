@@ -89,6 +89,7 @@ export class UpstreamWorld {
       logger: this.logger,
       metrics: this.metrics,
       journalFeed: this.feed,
+      settled: () => Promise.resolve(),
       transport: this.control,
       compile: this.compile,
       pause: this.pause,

@@ -50,7 +50,14 @@ export const MUTANTS: readonly Mutant[] = [
   }),
   mutant('there is no floor', 'database restored, wall clock wrong', 'I6', {
     remembered: ({ run }) => ({
-      floor: { run, epoch: 0, policyRevision: 0, disownedEpoch: 0, recovering: 'no' },
+      floor: {
+        run,
+        epoch: 0,
+        policyRevision: 0,
+        noticeSequence: 0,
+        disownedEpoch: 0,
+        recovering: 'no',
+      },
       markedEpoch: 0,
     }),
   }),

@@ -35,6 +35,7 @@ async function main(directory: string): Promise<void> {
   const executions = new Executions({
     journal,
     leases: authority.leases,
+    notices: authority.notices,
     fresh: authority,
     heartbeats: new Heartbeats(),
     clock,
@@ -50,6 +51,7 @@ async function main(directory: string): Promise<void> {
     journal,
     ...limiting,
     policy: authority,
+    notices: authority.notices,
     leases: authority.leases,
     fresh: authority,
     outages: authority.outages,

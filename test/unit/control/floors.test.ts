@@ -16,6 +16,7 @@ const floor = (over: Partial<Floor> = {}): Floor => ({
   run: 3,
   epoch: 1_000,
   policyRevision: 4,
+  noticeSequence: 0,
   disownedEpoch: 0,
   recovering: 'no',
   ...over,

@@ -1,0 +1,52 @@
+/** What a notice does to a sidecar: to what is asked for, and to what runs. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { FakeClock } from '../fakes/fake-clock.ts';
+import { openTestSidecar, type TestSidecar } from '../fakes/sidecar-app.ts';
+import { NOTIFY, callerOf } from '../fakes/sidecar-caller.ts';
+
+let sidecar: TestSidecar;
+beforeEach(async () => {
+  sidecar = await openTestSidecar({ clock: new FakeClock({ bootMs: 10 ** 12 }) });
+});
+afterEach(() => sidecar.close());
+const { call, admit } = callerOf(() => sidecar);
+
+type Seen = { operationId: string; state: string; reason: string | null };
+
+async function executing(): Promise<string> {
+  const { operationId } = (await admit(NOTIFY, 'k-1')).json<Seen>();
+  await call('POST', `/v1/operations/${operationId}/attempts`, { body: {} });
+  return operationId;
+}
+
+test('I3, I10: a notice refuses at once, with its own reason, until it is lifted', async () => {
+  expect((await admit(NOTIFY, 'k-1')).statusCode).toBe(201);
+  sidecar.authority.notices.give('revoke_principal', NOTIFY.principal);
+  const refused = await admit(NOTIFY, 'k-2');
+  expect(refused.statusCode).toBe(403);
+  expect(refused.json()).toMatchObject({
+    code: 'principal_revoked',
+    refusalId: expect.any(String),
+  });
+  // What was admitted before is answered with its record.
+  expect((await admit(NOTIFY, 'k-1')).statusCode).toBe(200);
+  sidecar.authority.notices.give('revoke_principal', NOTIFY.principal, false);
+  expect((await admit(NOTIFY, 'k-2')).statusCode).toBe(201);
+});
+
+test('work of a stopped action ends at its next effect, as onRevoke says', async () => {
+  const operationId = await executing();
+  sidecar.authority.notices.give('kill_action', NOTIFY.action);
+  const effect = await call('POST', `/v1/operations/${operationId}/attempts/1/effects/send`);
+  expect(effect.json()).toMatchObject({ code: 'action_killed', operationId });
+  const seen = (await call('GET', `/v1/operations/${operationId}`)).json<Seen>();
+  expect(seen).toMatchObject({ state: 'cancelled', reason: 'action_killed' });
+});
+
+test('the custodian ends work that asks for nothing (I8)', async () => {
+  const operationId = await executing();
+  sidecar.authority.notices.give('revoke_principal', NOTIFY.principal);
+  await sidecar.custodian.round();
+  const seen = (await call('GET', `/v1/operations/${operationId}`)).json<Seen>();
+  expect(seen).toMatchObject({ state: 'cancelled', reason: 'principal_revoked' });
+});
