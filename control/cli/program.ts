@@ -6,6 +6,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { nearestWord } from '../../shared/core/nearest-word.ts';
 import { VERSION } from '../../shared/core/version.ts';
 import { CommandContext, type GlobalFlags } from './command-context.ts';
+import { addNoticeCommands } from './commands/notice.ts';
 import { addApprovalCommands } from './commands/approval.ts';
 import { addAuditCommands } from './commands/audit.ts';
 import { addCompletionCommands } from './commands/completion.ts';
@@ -131,6 +132,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addOperationCommands(program, context);
   addReconcileCommands(program, context);
   addApprovalCommands(program, context);
+  addNoticeCommands(program, context);
   addRefusalCommands(program, context);
   addLeaseCommands(program, context);
   addLimitsCommand(program, context);

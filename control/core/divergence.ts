@@ -9,7 +9,7 @@
  *     held only against later revisions and against notices.
  * V4  The explanation is that of the earliest moment at which the answers differ.
  */
-import { NOTICE_REASONS } from '../../shared/wire/notices.ts';
+import { NOTICE_REASONS } from '../../shared/core/notice-index.ts';
 import { decide, type CompiledPolicy, type Decision } from '../../shared/core/policy.ts';
 import type { DivergenceKind, DivergenceVerdict } from '../../shared/wire/divergences.ts';
 import type { DecisionInput } from '../../shared/wire/policy-document.ts';

@@ -1,6 +1,7 @@
 /**
  * Admission, decided purely from what is at hand. Reasons in order of precedence:
- * `control_rejected`, what a notice says (`notice-book.ts`), `policy_absent`, then what policy says (`unknown_principal`, `no_rule`,
+ * `control_rejected`, what a notice says (`notice-book.ts`), `policy_absent`,
+ * then what policy says (`unknown_principal`, `no_rule`,
  * `rule_error`, `denied`), `policy_expired`, `approval_required` (`approval-use.ts`), what limits say
  * (`limits.ts`),
  * `lease_absent` or `lease_expired`, `lease_draining`, `deadline_too_long`.

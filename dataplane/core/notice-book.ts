@@ -6,12 +6,12 @@
  * N2  A notice ends by an entry that lifts it, and by nothing else: not by a restart, and not by a
  *     control that has forgotten it.
  */
-import { NoticeIndex, type NoticedRequest } from '../../shared/core/notice-index.ts';
 import {
   NOTICE_REASONS,
-  type NoticeEntry,
-  type NoticePosition,
-} from '../../shared/wire/notices.ts';
+  NoticeIndex,
+  type NoticedRequest,
+} from '../../shared/core/notice-index.ts';
+import type { NoticeEntry, NoticePosition } from '../../shared/wire/notices.ts';
 
 export type HeldNotice = Pick<NoticeEntry, 'noticeId' | 'kind' | 'subject' | 'reason' | 'sequence'>;
 

@@ -157,16 +157,15 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const { settled } = options;
   const notices = new NoticeKeeper({ ...base, directory, identity, settled });
   const reporter = new Reporter({ ...exchange, pause, loopUse, askPosition: kick });
-  const { bundleWaitMs: waitMs } = config;
+  const noticeSequence = (): number => notices.sequence;
+  const timing = { clock, random, waitMs: config.bundleWaitMs };
   const poller = new BundlePoller({
+    ...timing,
     link,
     policy,
     reach,
-    clock,
-    random,
-    waitMs,
     onOutcome: kick,
-    noticeSequence: () => notices.sequence,
+    noticeSequence,
   });
   const self = selfReport(config, random);
   const enrolment = { ...base, identity, link, hostName, controlUrl, joinToken };

@@ -37,6 +37,7 @@ import type { Proposal, ProposalDetail, RolloutMode } from '../wire/publication.
 import type { FleetHost, RolloutStatus } from '../wire/rollout.ts';
 import { DivergenceClient } from './divergence-client.ts';
 import { ApprovalClient } from './approval-client.ts';
+import { NoticeClient } from './notice-client.ts';
 import { JsonCaller, parseEndpoint } from './json-caller.ts';
 import { PlacementClient } from './placement-client.ts';
 import type { Page } from './sidecar-client.ts';
@@ -98,12 +99,14 @@ export class ControlClient {
   readonly placement: PlacementClient;
   readonly divergences: DivergenceClient;
   readonly approvals: ApprovalClient;
+  readonly notices: NoticeClient;
 
   constructor(options: ControlClientOptions) {
     this.#caller = new JsonCaller({ ...options, headers: {} });
     this.placement = new PlacementClient(this.#caller);
     this.divergences = new DivergenceClient(this.#caller);
     this.approvals = new ApprovalClient(this.#caller);
+    this.notices = new NoticeClient(this.#caller);
   }
 
   /** The policy in force. `not_found` where none was ever published. */

@@ -7,6 +7,14 @@
  */
 import type { NoticeKind } from '../wire/divergences.ts';
 
+/** Why a host refuses what a notice speaks against. */
+export const NOTICE_REASONS = {
+  revoke_principal: 'principal_revoked',
+  revoke_credential: 'credential_revoked',
+  kill_action: 'action_killed',
+  hold_resource: 'resource_held',
+} as const satisfies Record<NoticeKind, string>;
+
 export type IndexedNotice = {
   readonly noticeId: string;
   readonly kind: NoticeKind;

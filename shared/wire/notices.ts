@@ -3,7 +3,7 @@
  * revoked, an action is stopped, a resource is held.
  */
 import Type, { type Static } from 'typebox';
-import { NOTICE_KINDS, type NoticeKind } from './divergences.ts';
+import { NOTICE_KINDS } from './divergences.ts';
 import { count, wallMs } from './numbers.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -27,14 +27,6 @@ const subject = Type.String({
     'revoke_principal: a principal; revoke_credential: app:NAME or host:ID; kill_action: an ' +
     'action; hold_resource: a resource id; the last two may end in * for all that begin so',
 });
-
-/** Why a host refuses what a notice speaks against. */
-export const NOTICE_REASONS = {
-  revoke_principal: 'principal_revoked',
-  revoke_credential: 'credential_revoked',
-  kill_action: 'action_killed',
-  hold_resource: 'resource_held',
-} as const satisfies Record<NoticeKind, string>;
 
 /** That a notice begins or ends: one number of the sequence. */
 export const NoticeEntrySchema = Type.Object({
