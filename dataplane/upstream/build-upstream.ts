@@ -127,6 +127,31 @@ function selfReport({ labels = {} }: UpstreamConfig, random: Random): SelfReport
   return new SelfReport({ labels, processId: randomText(random, PROCESS_ID_BYTES) });
 }
 
+type FreshParts = Pick<UpstreamOptions, 'clock' | 'metrics'> & {
+  readonly link: ControlLink;
+  readonly policy: PolicyKeeper;
+  readonly outages: OutageTracker;
+  readonly kick: () => void;
+};
+
+function freshDecider(parts: FreshParts, { freshTimeoutMs }: UpstreamConfig): FreshDecider {
+  const { clock, metrics, link, policy, outages, kick } = parts;
+  return new FreshDecider({
+    link,
+    clock,
+    metrics,
+    timeoutMs: freshTimeoutMs,
+    highWaterRevision: () => policy.highWaterRevision(),
+    onUnreachable: async (failure) => {
+      await outages.callFailed(failure);
+      kick();
+    },
+    onAnswer: () => {
+      if (outages.current() !== null) kick();
+    },
+  });
+}
+
 export function buildUpstream(options: UpstreamOptions): Upstream {
   const { clock, random, logger, metrics, config, transport } = options;
   const { controlUrl, hostName, joinToken, syncIntervalMs, requestTimeoutMs } = config;
@@ -192,20 +217,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   });
   leases.onKick(kick);
   allotments.onKick(kick);
-  const fresh = new FreshDecider({
-    link,
-    clock,
-    metrics,
-    timeoutMs: config.freshTimeoutMs,
-    highWaterRevision: () => policy.highWaterRevision(),
-    onUnreachable: async (failure) => {
-      await outages.callFailed(failure);
-      kick();
-    },
-    onAnswer: () => {
-      if (outages.current() !== null) kick();
-    },
-  });
+  const fresh = freshDecider({ ...base, link, policy, outages, kick }, config);
 
   return {
     policy,

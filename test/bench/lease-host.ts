@@ -13,6 +13,11 @@ import {
   type SyncAnswer,
   type SyncRequest,
 } from '../../shared/wire/statements.ts';
+import {
+  NOTICES_HEADER,
+  type NoticePosition,
+  type NoticesStatement,
+} from '../../shared/wire/notices.ts';
 import type { Problem } from '../../shared/wire/problem.ts';
 import { LEASE_ENDS_HEADER } from '../../shared/wire/reconnect.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
@@ -23,6 +28,7 @@ export type SyncTry =
   | { readonly kind: 'failed'; readonly detail: string };
 
 const TIMEOUT_MS = 30_000;
+const WAIT_MS = 30_000;
 const TOKEN_S = 60;
 
 export class LeaseHost {
@@ -32,9 +38,13 @@ export class LeaseHost {
   readonly #transport: UndiciTransport;
   #nonces = 0;
   #highestEpoch = 0;
+  #notices: NoticePosition = { sequence: 0, entryId: null };
+  #etag: string | null = null;
+  readonly #waiting: UndiciTransport;
 
   private constructor(url: string, signer: Signer, enrolment: Enrolment) {
     this.#transport = new UndiciTransport({ url }, { connections: 1 });
+    this.#waiting = new UndiciTransport({ url }, { connections: 1 });
     this.#signer = signer;
     this.#enrolment = enrolment;
   }
@@ -88,8 +98,38 @@ export class LeaseHost {
     }
   }
 
+  /** Takes what it lacks of notices, and says what it has. */
+  async syncNotices(): Promise<void> {
+    const { answer } = await this.#exchange([], { notices: this.#notices });
+    if (answer.status !== 200) throw new Error(`${answer.status} ${answer.body}`);
+    const { notices } = payloadOf(answer.body) as SyncAnswer;
+    if (notices?.statement === undefined) return;
+    const { entries } = payloadOf(notices.statement) as NoticesStatement;
+    const last = entries.at(-1);
+    if (last !== undefined) this.#notices = { sequence: last.sequence, entryId: last.entryId };
+  }
+
+  /** Waits for the next bundle until control says that there is a notice. */
+  async awaitNotices(): Promise<void> {
+    for (;;) {
+      const headers = { ...(this.#etag === null ? {} : { 'if-none-match': this.#etag }) };
+      const path = '/v1/bundle';
+      const token = await this.#sign('', { method: 'GET', path });
+      const answer = await this.#waiting.send({
+        method: 'GET',
+        path: `${path}?wait=30s`,
+        headers: { ...headers, authorization: `Holdfast-Host ${token}` },
+        timeoutMs: TIMEOUT_MS + WAIT_MS,
+      });
+      if (answer.status !== 200 && answer.status !== 304) throw new Error(answer.body);
+      this.#etag = answer.headers['etag'] ?? null;
+      if (Number(answer.headers[NOTICES_HEADER.toLowerCase()]) > this.#notices.sequence) return;
+    }
+  }
+
   async #exchange(
     acquire: readonly string[],
+    over: Partial<SyncRequest> = {},
   ): Promise<{ answer: TransportResponse; tookMs: number }> {
     const request: SyncRequest = {
       sidecarVersion: 'bench',
@@ -98,6 +138,7 @@ export class LeaseHost {
       highWater: { policyRevision: 0, epoch: this.#highestEpoch },
       leases: { renew: [...this.held], acquire: [...acquire], release: [] },
       journal: { seq: 0, hash: FIRST_PREVIOUS_HASH, operations: {} },
+      ...over,
     };
     const text = JSON.stringify(request);
     const token = await this.#sign(text);
@@ -117,8 +158,9 @@ export class LeaseHost {
     return { answer, tookMs: performance.now() - startedMs };
   }
 
-  close(): Promise<void> {
-    return this.#transport.close();
+  async close(): Promise<void> {
+    await this.#waiting.close();
+    await this.#transport.close();
   }
 
   #take({ leases }: SyncAnswer): void {
@@ -129,7 +171,7 @@ export class LeaseHost {
     }
   }
 
-  #sign(text: string): Promise<string> {
+  #sign(text: string, { method, path } = { method: 'POST', path: '/v1/sync' }): Promise<string> {
     const { hostId, controlId, hostEpoch } = this.#enrolment;
     const iat = Math.floor(Date.now() / 1_000);
     this.#nonces += 1;
@@ -139,8 +181,8 @@ export class LeaseHost {
       hostEpoch,
       iat,
       exp: iat + TOKEN_S,
-      method: 'POST',
-      path: '/v1/sync',
+      method,
+      path,
       bodySha256: sha256Hex(text),
       nonce: `${this.#signer.kid.slice(0, 12)}-${String(this.#nonces).padStart(12, '0')}`,
     });

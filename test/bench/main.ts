@@ -8,6 +8,7 @@ import { benchDrain } from './drain.ts';
 import { benchGrowth } from './growth.ts';
 import { benchIdle } from './idle.ts';
 import { benchLeases } from './leases.ts';
+import { benchNotices } from './notices.ts';
 import { benchOutage } from './outage.ts';
 import { benchReconnect } from './reconnect.ts';
 import { benchPublish } from './publish.ts';
@@ -19,6 +20,8 @@ const HELP = `npm run bench -- <what> [--rounds N] [--requests N] [--connections
   growth   rate of admission and time to open as the journal grows [--sizes 10000,1000000,5000000]
   leases   a shard handed over between two sidecars, renewals in batches, and what sidecars that
            sync cost control [--sidecars 10000]
+  notices  a revocation on its way to sidecars that wait at control: until each has it, and until
+           control has its confirmation [--sidecars 1000]
   reconnect sidecars that come back all at once to a control that has just started: until the last is
            in, and what others wait meanwhile [--sidecars 2000]
   decide   policy decisions in process beside Cedar and over HTTP beside Cerbos, and what publication
@@ -63,6 +66,7 @@ const BENCHMARKS: Readonly<Record<string, () => object | Promise<object>>> = {
   growth: () =>
     benchGrowth({ sizes: numbers(values.sizes), requests, concurrency: connections, rounds, say }),
   leases: () => benchLeases({ sidecars: Number(values.sidecars), rounds, say }),
+  notices: () => benchNotices({ sidecars: Number(values.sidecars), rounds, say }),
   reconnect: () => benchReconnect({ sidecars: Number(values.sidecars), say }),
   decide: () =>
     benchDecide({
