@@ -13,8 +13,6 @@ import type { NoticeEntry, NoticePosition } from '../../shared/wire/notices.ts';
 /** Ascending by number. */
 export type NoticeLog = readonly NoticeEntry[];
 
-export const NO_POSITION: NoticePosition = { sequence: 0, entryId: null };
-
 /** Nothing real jumps so far: a number beyond it is a fault of the host. */
 export const SEQUENCE_JUMP_MAX = 1_000_000;
 

@@ -50,7 +50,6 @@ export class NoticeKeeper {
   #confirmed = NOWHERE;
   #isServed = false;
   #isDamaged = false;
-  #listener: () => void = () => {};
 
   constructor(options: NoticeKeeperOptions) {
     this.#options = options;
@@ -72,11 +71,6 @@ export class NoticeKeeper {
       );
     }
     this.#showGauge();
-  }
-
-  /** After each change: what runs is to be looked at. */
-  onChange(listener: () => void): void {
-    this.#listener = listener;
   }
 
   get isEmpty(): boolean {
@@ -140,7 +134,6 @@ export class NoticeKeeper {
       const { begun, lifted } = taken;
       logger.warn({ begun, lifted, sequence: this.sequence }, 'notices taken');
       this.#showGauge();
-      this.#listener();
     }
     return this.#confirm();
   }

@@ -112,7 +112,7 @@ export class LeaseHost {
   /** Waits for the next bundle until control says that there is a notice. */
   async awaitNotices(): Promise<void> {
     for (;;) {
-      const headers = { ...(this.#etag === null ? {} : { 'if-none-match': this.#etag }) };
+      const headers = this.#etag === null ? {} : { 'if-none-match': this.#etag };
       const path = '/v1/bundle';
       const token = await this.#sign('', { method: 'GET', path });
       const answer = await this.#waiting.send({
