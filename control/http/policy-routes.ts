@@ -11,7 +11,7 @@ import {
 import { POLICY_BYTES_MAX, PolicyDocumentSchema } from '../../shared/wire/policy-document.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { ROLLOUT_MODES, type RolloutMode } from '../../shared/wire/publication.ts';
-import { NOTICES_HEADER } from '../../shared/wire/notices.ts';
+import { NOTICES_HEADER, NOTICES_STATEMENT_HEADER } from '../../shared/wire/notices.ts';
 import { STATEMENT_CONTENT_TYPE } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
 import type { Precondition } from '../core/publication.ts';
@@ -254,7 +254,7 @@ export function installBundleRoutes(
     driver: RolloutDriver;
     store: PolicyStore;
     feed: BundleFeed;
-    noticeDesk: Pick<NoticeDesk, 'isBehind' | 'sequence'>;
+    noticeDesk: Pick<NoticeDesk, 'isBehind' | 'pushFor' | 'sequence'>;
     config: ControlConfig;
   },
 ): void {
@@ -305,13 +305,15 @@ export function installBundleRoutes(
         // Any other revision than the one held, also a lower one, or another document under its
         // number: what to make of that is for the host to judge.
         const isHeld = bundle === null ? held === null : bundleTag(bundle) === held;
-        const { caller } = request;
-        const isBehind = caller?.kind === 'host' && noticeDesk.isBehind(caller.host);
+        const host = request.caller?.kind === 'host' ? request.caller.host : null;
+        const isBehind = host !== null && noticeDesk.isBehind(host);
         if (isHeld && waiting !== null && !isBehind) {
           await waiting.woken;
           bundle = await bundleFor(request.caller);
         }
         void reply.header(NOTICES_HEADER, String(noticeDesk.sequence));
+        const pushed = host === null ? null : await noticeDesk.pushFor(host);
+        if (pushed !== null) void reply.header(NOTICES_STATEMENT_HEADER, pushed);
         if (bundle === null && held === null && feed.isClosed) {
           throw new HoldfastError('shutting_down', 'this control is stopping');
         }

@@ -16,6 +16,7 @@ import type { Random } from '../../shared/platform/random.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
 import {
   NOTICES_IN_FORCE_MAX,
+  NOTICES_STATEMENT_HEADER_LENGTH_MAX,
   NOTICE_ENTRIES_MAX,
   type NoticeEntry,
   type NoticePosition,
@@ -167,6 +168,16 @@ export class NoticeDesk {
     const entries = entriesAfter(this.#log, said.sequence, NOTICE_ENTRIES_MAX);
     if (entries.length === 0) return { sequence: this.sequence };
     return { sequence: this.sequence, statement: await this.#sign(entries) };
+  }
+
+  /** For who waits: what that host lacks, `null` where that is not known, or too much for a header. */
+  async pushFor({ hostId, hostEpoch }: HostOfEpoch): Promise<string | null> {
+    const holder = this.#holders.get(hostId);
+    if (holder?.hostEpoch !== hostEpoch || !isOfHistory(this.#log, holder.position)) return null;
+    const entries = entriesAfter(this.#log, holder.position.sequence, NOTICE_ENTRIES_MAX);
+    if (entries.length === 0) return null;
+    const statement = await this.#sign(entries);
+    return statement.length > NOTICES_STATEMENT_HEADER_LENGTH_MAX ? null : statement;
   }
 
   async #note({ hostId, hostEpoch }: HostOfEpoch, position: NoticePosition): Promise<void> {

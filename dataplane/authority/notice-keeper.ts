@@ -110,6 +110,15 @@ export class NoticeKeeper {
     return { isWhole: isTaken && !isBehind, isMore };
   }
 
+  /**
+   * What came outside of a sync. It confirms no authority, so it need not be an answer to this host:
+   * what is old or foreign changes nothing (N1).
+   */
+  async takePushed(statement: string): Promise<void> {
+    this.#isServed = true;
+    await this.#apply(statement);
+  }
+
   async #apply(statement: string): Promise<boolean> {
     const { identity, logger, metrics } = this.#options;
     const verified = await identity.verifier.verify(statement, {
@@ -152,7 +161,8 @@ export class NoticeKeeper {
       // Said again from there: the book refuses what it has.
       return false;
     }
-    this.#confirmed = position;
+    // Of two at once the older may be done later.
+    if (position.sequence > this.#confirmed.sequence) this.#confirmed = position;
     return true;
   }
 

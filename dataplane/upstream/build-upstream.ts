@@ -182,7 +182,6 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const { settled } = options;
   const notices = new NoticeKeeper({ ...base, directory, identity, settled });
   const reporter = new Reporter({ ...exchange, pause, loopUse, askPosition: kick });
-  const noticeSequence = (): number => notices.sequence;
   const timing = { clock, random, waitMs: config.bundleWaitMs };
   const poller = new BundlePoller({
     ...timing,
@@ -190,7 +189,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     policy,
     reach,
     onOutcome: kick,
-    noticeSequence,
+    notices,
   });
   const self = selfReport(config, random);
   const enrolment = { ...base, identity, link, hostName, controlUrl, joinToken };

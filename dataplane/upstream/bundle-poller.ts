@@ -8,6 +8,7 @@
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Random } from '../../shared/platform/random.ts';
 import type { Task } from '../../shared/platform/task-group.ts';
+import type { NoticeKeeper } from '../authority/notice-keeper.ts';
 import type { PolicyKeeper } from '../authority/policy-keeper.ts';
 import { backoffWithFloorMs } from '../core/sync-state.ts';
 import type { ControlLink } from './control-link.ts';
@@ -25,8 +26,7 @@ export type BundlePollerOptions = {
   readonly waitMs: number;
   /** A revision was put in force or refused: control should hear of it soon. */
   readonly onOutcome: () => void;
-  /** Up to where notices are held. */
-  readonly noticeSequence: () => number;
+  readonly notices: Pick<NoticeKeeper, 'sequence' | 'takePushed'>;
 };
 
 type Poll =
@@ -69,7 +69,7 @@ export class BundlePoller {
   };
 
   async #poll(signal: AbortSignal): Promise<Poll> {
-    const { clock, link, policy, waitMs } = this.#options;
+    const { clock, link, policy, notices, waitMs } = this.#options;
     const startedMs = clock.now().bootMs;
     const result = await link.bundle({ waitMs, etag: policy.etag() }, signal);
     if (result.kind !== 'answer') {
@@ -86,11 +86,10 @@ export class BundlePoller {
         : { kind: 'again_later', retryAfterMs: null };
     }
     const { payload } = result;
-    if (
-      payload.kind === 'not_modified' &&
-      payload.noticeSequence > this.#options.noticeSequence()
-    ) {
-      // Nobody has signed that: the sync finds out, and nothing is asked here before it did.
+    if (payload.kind === 'not_modified' && payload.noticeSequence > notices.sequence) {
+      // What is pushed is obeyed from here on. The number is signed by nobody: the sync finds out, and
+      // confirms; nothing is asked here before it did.
+      if (payload.noticesStatement !== null) await notices.takePushed(payload.noticesStatement);
       this.#options.onOutcome();
       await this.#answered.wait(clock, waitMs, signal);
       return { kind: 'settled' };

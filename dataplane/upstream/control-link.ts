@@ -9,7 +9,7 @@
  * T3  A call ends within its time-out by the clock, whatever the network does.
  * T4  It never retries, and what it says is one of three kinds: answer, unreachable, refused.
  */
-import { NOTICES_HEADER } from '../../shared/wire/notices.ts';
+import { NOTICES_HEADER, NOTICES_STATEMENT_HEADER } from '../../shared/wire/notices.ts';
 import Type, { type Static, type TSchema } from 'typebox';
 import type { Instant } from '../../shared/core/time.ts';
 import {
@@ -71,7 +71,12 @@ const TOKEN_TTL_SECONDS = 60;
 const NONCE_BYTES = 18;
 
 export type BundleAnswer =
-  | { readonly kind: 'not_modified'; readonly noticeSequence: number }
+  | {
+      readonly kind: 'not_modified';
+      readonly noticeSequence: number;
+      /** As control pushed it, unverified. */
+      readonly noticesStatement: string | null;
+    }
   /** Control has published nothing for this host yet. */
   | { readonly kind: 'none' }
   | { readonly kind: 'bundle'; readonly statement: string; readonly etag: string | null };
@@ -208,7 +213,7 @@ export class ControlLink {
         if (response.status === 304)
           return {
             kind: 'answer',
-            payload: { kind: 'not_modified', noticeSequence: noticeSequenceOf(response) },
+            payload: { kind: 'not_modified', ...noticesIn(response) },
             sentAt,
           };
         if (response.status === 204) return { kind: 'answer', payload: { kind: 'none' }, sentAt };
@@ -380,13 +385,19 @@ const BoundSchema = Type.Object({
   controlId: Type.Optional(Type.String()),
 });
 
-/** T1: an answer to another request, of another host, or by another control is none. */
 /** 0 where an older control says none. */
-function noticeSequenceOf({ headers }: TransportResponse): number {
+function noticesIn({ headers }: TransportResponse): {
+  readonly noticeSequence: number;
+  readonly noticesStatement: string | null;
+} {
   const said = Number(headers[NOTICES_HEADER.toLowerCase()] ?? 0);
-  return Number.isSafeInteger(said) ? said : 0;
+  return {
+    noticeSequence: Number.isSafeInteger(said) ? said : 0,
+    noticesStatement: headers[NOTICES_STATEMENT_HEADER.toLowerCase()] ?? null,
+  };
 }
 
+/** T1: an answer to another request, of another host, or by another control is none. */
 function bindingMismatch(payload: unknown, { nonce, host }: Raw): string | null {
   const bound = payload as Static<typeof BoundSchema>;
   if (bound.nonce !== nonce) return 'it answers another request';

@@ -72,6 +72,10 @@ export type NoticesAnswer = Static<typeof NoticesAnswerSchema>;
 
 /** Of an answer to `GET /v1/bundle`: the newest number. Unsigned: it only makes a host sync. */
 export const NOTICES_HEADER = 'Holdfast-Notices';
+/** Of the same answer: the `NoticesStatement` that the host lacks, where it is short enough. */
+export const NOTICES_STATEMENT_HEADER = 'Holdfast-Notices-Statement';
+/** An HTTP client takes 16 KiB of headers. */
+export const NOTICES_STATEMENT_HEADER_LENGTH_MAX = 8_000;
 
 export const NoticeRequestSchema = Type.Object(
   {

@@ -4,8 +4,10 @@ import { sha256Hex } from '../../shared/platform/digest.ts';
 import {
   generateSigningKey,
   openSigner,
+  openVerifier,
   publicPart,
   type Signer,
+  type Verifier,
 } from '../../shared/platform/signatures.ts';
 import {
   STATEMENT_TYPES,
@@ -15,8 +17,9 @@ import {
 } from '../../shared/wire/statements.ts';
 import {
   NOTICES_HEADER,
+  NOTICES_STATEMENT_HEADER,
+  NoticesStatementSchema,
   type NoticePosition,
-  type NoticesStatement,
 } from '../../shared/wire/notices.ts';
 import type { Problem } from '../../shared/wire/problem.ts';
 import { LEASE_ENDS_HEADER } from '../../shared/wire/reconnect.ts';
@@ -42,7 +45,14 @@ export class LeaseHost {
   #etag: string | null = null;
   readonly #waiting: UndiciTransport;
 
-  private constructor(url: string, signer: Signer, enrolment: Enrolment) {
+  readonly #verifier: Verifier;
+
+  private constructor(
+    url: string,
+    { signer, verifier }: { readonly signer: Signer; readonly verifier: Verifier },
+    enrolment: Enrolment,
+  ) {
+    this.#verifier = verifier;
     this.#transport = new UndiciTransport({ url }, { connections: 1 });
     this.#waiting = new UndiciTransport({ url }, { connections: 1 });
     this.#signer = signer;
@@ -70,7 +80,12 @@ export class LeaseHost {
       timeoutMs: TIMEOUT_MS,
     });
     if (answer.status !== 201) throw new Error(answer.body);
-    return new LeaseHost(url, await openSigner(key), payloadOf(answer.body) as Enrolment);
+    const enrolment = payloadOf(answer.body) as Enrolment;
+    const keys = {
+      signer: await openSigner(key),
+      verifier: await openVerifier(enrolment.trust.keys),
+    };
+    return new LeaseHost(url, keys, enrolment);
   }
 
   /** Renews all that it holds, and asks for `acquire`; ms until the answer was there. */
@@ -103,13 +118,20 @@ export class LeaseHost {
     const { answer } = await this.#exchange([], { notices: this.#notices });
     if (answer.status !== 200) throw new Error(`${answer.status} ${answer.body}`);
     const { notices } = payloadOf(answer.body) as SyncAnswer;
-    if (notices?.statement === undefined) return;
-    const { entries } = payloadOf(notices.statement) as NoticesStatement;
-    const last = entries.at(-1);
+    if (notices?.statement !== undefined) await this.#takeNotices(notices.statement);
+  }
+
+  async #takeNotices(statement: string): Promise<void> {
+    const verified = await this.#verifier.verify(statement, {
+      type: STATEMENT_TYPES.notices,
+      schema: NoticesStatementSchema,
+    });
+    if (!verified.ok) throw new Error(`notices: ${verified.reason}: ${verified.detail}`);
+    const last = verified.payload.entries.at(-1);
     if (last !== undefined) this.#notices = { sequence: last.sequence, entryId: last.entryId };
   }
 
-  /** Waits for the next bundle until control says that there is a notice. */
+  /** Waits for the next bundle until control says that there is a notice, and takes it. */
   async awaitNotices(): Promise<void> {
     for (;;) {
       const headers = this.#etag === null ? {} : { 'if-none-match': this.#etag };
@@ -123,7 +145,10 @@ export class LeaseHost {
       });
       if (answer.status !== 200 && answer.status !== 304) throw new Error(answer.body);
       this.#etag = answer.headers['etag'] ?? null;
-      if (Number(answer.headers[NOTICES_HEADER.toLowerCase()]) > this.#notices.sequence) return;
+      if (!(Number(answer.headers[NOTICES_HEADER.toLowerCase()]) > this.#notices.sequence))
+        continue;
+      const pushed = answer.headers[NOTICES_STATEMENT_HEADER.toLowerCase()];
+      return pushed === undefined ? this.syncNotices() : this.#takeNotices(pushed);
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * How fast a revocation reaches sidecars: control as a process of its own on its own store, and many
  * hosts in this one, each over a connection of its own with requests that it signs. As sidecars do,
- * each waits for the next bundle, and syncs twice when it is told: to get the notice, and to say that
+ * each waits for the next bundle, verifies the notice that comes in its place, and syncs to say that
  * it has it. What a sidecar writes to its disk in between is not part of it.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -56,7 +56,6 @@ export async function benchNotices(options: {
       const given = client.notices.record({ kind: 'revoke_principal', subject, reason: 'bench' });
       const came = waits.map(async (wait, index) => {
         await wait;
-        await hosts[index]?.syncNotices();
         reached.push(performance.now() - startedMs);
         await hosts[index]?.syncNotices();
         confirmed.push(performance.now() - startedMs);

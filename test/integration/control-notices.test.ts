@@ -78,6 +78,7 @@ test('who waits for a bundle is told at once, and a lift goes the same way', asy
   const { noticeId } = await give();
   const told = await poll;
   expect([told.status, told.headers.get('holdfast-notices')]).toEqual([304, '1']);
+  expect(told.headers.get('holdfast-notices-statement')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
   const held = await takeAll(host);
   const body = { reason: 'found again' };
   const lifted = await world.call('POST', `/v1/notices/${noticeId}:lift`, { body });

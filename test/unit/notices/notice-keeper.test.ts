@@ -95,3 +95,33 @@ test('what is forged, foreign, or leaves a number out confirms nothing (I10)', a
   expect(await keeper.take({ sequence: 1, statement })).toEqual(nothing);
   expect(keeper.against(REQUEST)).toBeNull();
 });
+
+test('I10: what is pushed is obeyed and confirmed by the next sync, and forged it is nothing', async () => {
+  const keeper = open();
+  const pushed = async (sequence: number, controlId?: string): Promise<void> =>
+    keeper.takePushed((await answer(sequence, controlId)).statement ?? '');
+  await pushed(1, 'ctl_2');
+  await keeper.takePushed('no.statement.atall');
+  expect(keeper.against(REQUEST)).toBeNull();
+  expect(keeper.request()).toEqual({ sequence: 0, entryId: null });
+  await pushed(1);
+  expect(keeper.against(REQUEST)).toMatchObject({ code: 'principal_revoked' });
+  expect(keeper.request()).toEqual({ sequence: 1, entryId: 'e1' });
+  // Once more, and a sync that says the same: neither changes anything.
+  await pushed(1);
+  expect(await keeper.take(await answer(1))).toEqual({ isWhole: true, isMore: false });
+});
+
+test('I1: of two at once the older may be done later, and takes back no confirmation', async () => {
+  const keeper = open();
+  const writes: (() => void)[] = [];
+  settled = () => new Promise<void>((resolve) => void writes.push(resolve));
+  const [first, second] = [await answer(1), await answer(2)];
+  const taking = [keeper.takePushed(first.statement ?? ''), keeper.take(second)];
+  while (writes.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  writes[1]?.();
+  await taking[1];
+  writes[0]?.();
+  await Promise.all(taking);
+  expect(keeper.request()).toEqual({ sequence: 2, entryId: 'e2' });
+});
