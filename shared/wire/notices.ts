@@ -101,8 +101,8 @@ export const NoticeHostSchema = Type.Object(
     hostName: Type.String(),
     state: Type.Enum([...NOTICE_HOST_STATES], {
       description:
-        'confirmed: it has the notice on disk and obeys it; may_act: it has not said so, and its ' +
-        'cached authority may not have ended; bound_passed: it has not said so, and has ended',
+        'confirmed: it has the notice on disk and obeys it; may_act: it has not said so, and ' +
+        'actsUntilMs is to come; bound_passed: it has not said so, and can act no more',
     }),
     sequence: count({ description: 'up to here it has confirmed' }),
     silentMs: count({

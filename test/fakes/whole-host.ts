@@ -72,8 +72,8 @@ async function openHere(directory: string, clock: Clock): Promise<Journal> {
 }
 
 export class WholeHost {
-  /** How control cannot be reached; `null`: it can. */
-  cut: OutageCause | null = null;
+  #cut: OutageCause | null = null;
+  #whole = new AbortController();
   readonly #control: ControlWorld;
   readonly #clock: Clock;
   readonly #dataDir = mkdtempSync(join(tmpdir(), 'holdfast-host-'));
@@ -91,6 +91,17 @@ export class WholeHost {
     const host = new WholeHost(control, await control.joinToken('host-1'));
     await host.start();
     return host;
+  }
+
+  /** How control cannot be reached; `null`: it can. What is under way when it is cut is lost too. */
+  get cut(): OutageCause | null {
+    return this.#cut;
+  }
+
+  set cut(cause: OutageCause | null) {
+    this.#cut = cause;
+    this.#whole.abort();
+    this.#whole = new AbortController();
   }
 
   get client(): SidecarClient {
@@ -174,7 +185,10 @@ export class WholeHost {
       send: async (request) => {
         if (this.cut !== null)
           throw new UnreachableError(this.cut, `the network is cut: ${this.cut}`);
-        return (await this.#networkTo()).send(request);
+        const network = await this.#networkTo();
+        const whole = this.#whole.signal;
+        const signal = request.signal ? AbortSignal.any([request.signal, whole]) : whole;
+        return network.send({ ...request, signal });
       },
       close: () => Promise.resolve(),
     };

@@ -1,12 +1,15 @@
 /** What a notice does to a sidecar: to what is asked for, and to what runs. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TEST_POLICY, activePolicy } from '../fakes/fake-authority.ts';
 import { FakeClock } from '../fakes/fake-clock.ts';
 import { openTestSidecar, type TestSidecar } from '../fakes/sidecar-app.ts';
 import { NOTIFY, callerOf } from '../fakes/sidecar-caller.ts';
 
+let clock: FakeClock;
 let sidecar: TestSidecar;
 beforeEach(async () => {
-  sidecar = await openTestSidecar({ clock: new FakeClock({ bootMs: 10 ** 12 }) });
+  clock = new FakeClock({ bootMs: 10 ** 12 });
+  sidecar = await openTestSidecar({ clock });
 });
 afterEach(() => sidecar.close());
 const { call, admit } = callerOf(() => sidecar);
@@ -42,6 +45,36 @@ test('work of a stopped action ends at its next effect, as onRevoke says', async
   const seen = (await call('GET', `/v1/operations/${operationId}`)).json<Seen>();
   expect(seen).toMatchObject({ state: 'cancelled', reason: 'action_killed' });
 });
+
+test.each(['pause', 'finish'] as const)(
+  'I8: work whose rule says %s does so under a notice, and goes on when it is lifted',
+  async (onRevoke) => {
+    const rules = TEST_POLICY.rules.map((rule) => ({ ...rule, onRevoke }));
+    sidecar.authority.active = activePolicy({ ...TEST_POLICY, rules });
+    const operationId = await executing();
+    const state = async () =>
+      (await call('GET', `/v1/operations/${operationId}`)).json<Seen>().state;
+    sidecar.authority.notices.give('kill_action', NOTIFY.action);
+    await sidecar.custodian.round();
+    const begin = `/v1/operations/${operationId}/attempts/1/effects/send`;
+    if (onRevoke === 'finish') {
+      expect((await call('POST', begin)).statusCode).toBeLessThan(300);
+      expect(await state()).toBe('executing');
+      return;
+    }
+    expect(await state()).toBe('paused');
+    await clock.advance(60_000);
+    expect((await call('POST', begin)).statusCode).toBeGreaterThanOrEqual(400);
+    await sidecar.custodian.round();
+    expect(await state()).toBe('paused');
+    sidecar.authority.notices.give('kill_action', NOTIFY.action, false);
+    // What was found held is looked at again after a while.
+    await clock.advance(60_000);
+    await sidecar.custodian.round();
+    await sidecar.custodian.round();
+    expect(await state()).toBe('accepted');
+  },
+);
 
 test('the custodian ends work that asks for nothing (I8)', async () => {
   const operationId = await executing();
