@@ -7,8 +7,8 @@ import { STATEMENT_TYPES } from '../../shared/wire/statements.ts';
 import { ControlWorld, policyDocument } from '../fakes/control-world.ts';
 import type { SigningHost } from '../fakes/signing-host.ts';
 import { asked } from '../fakes/stored-approval.ts';
+import { WAITING_DIGEST, recordWaiting } from '../fakes/waiting-approval.ts';
 
-const DIGEST = 'f'.repeat(64);
 const TTL_MS = 300_000;
 
 let world: ControlWorld;
@@ -44,29 +44,7 @@ let operations = 0;
 /** An operation that waits, reported. */
 async function waiting(over: { required?: number; showPayload?: boolean } = {}): Promise<string> {
   operations += 1;
-  const requestId = `apr_${operations}`;
-  host.record(
-    'admitted',
-    {
-      hostId: host.id,
-      app: 'billing',
-      idempotencyKey: `key-${operations}`,
-      fingerprint: DIGEST,
-      principal: 'agent:billing',
-      action: 'payments.capture',
-      resource: { id: 'order-1', attributes: {} },
-      attributes: { amount: 700 },
-      policyRevision: 1,
-      rule: 'capture-payment',
-      basis: 'cached',
-      stalenessMs: 12,
-      effectTerms: {},
-      deadlineAtMs: 2,
-      deadlineBoot: { bootId: 'boot-1', bootMs: 2 },
-      approval: asked(requestId, { ttlMs: TTL_MS, ...over }),
-    },
-    `op_${operations}`,
-  );
+  const requestId = recordWaiting(host, operations, { ttlMs: TTL_MS, ...over });
   await report();
   return requestId;
 }
@@ -79,7 +57,7 @@ async function report(): Promise<void> {
 let reportedSeq = 0;
 
 function say(name: string, id: string, verb: string, over: Record<string, unknown> = {}) {
-  const body = { reason: `${name} looked`, digest: DIGEST, ...over };
+  const body = { reason: `${name} looked`, digest: WAITING_DIGEST, ...over };
   return world.call('POST', `/v1/approvals/${id}:${verb}`, {
     token: tokens.get(name) ?? '',
     body,
@@ -129,7 +107,7 @@ test('what waits is listed, and shown with what it could touch; its payload only
   const next = await world.get(`/v1/approvals?state=pending&cursor=${String(list['nextCursor'])}`);
   expect(next.json['items']).toMatchObject([{ requestId: id, delivery: 'none' }]);
   expect(await show(id)).toMatchObject({
-    payloadDigest: DIGEST,
+    payloadDigest: WAITING_DIGEST,
     payload: { action: 'payments.capture', attributes: { amount: 700 } },
     payloadMissing: null,
     // What it would be decided as now, whatever was decided when it was asked for.
@@ -167,7 +145,7 @@ test('I2: two of the role approve it, once; each word goes down with every sync 
         outcome: 'approved',
         hostId: host.id,
         hostEpoch: 1,
-        payloadDigest: DIGEST,
+        payloadDigest: WAITING_DIGEST,
         policyRevision: 1,
         rule: 'capture-payment',
         votes: [{ by: 'operator:ann', reason: 'ann looked' }, { by: 'operator:bob' }],
@@ -200,7 +178,7 @@ test('who may not is told why, and it is audited who did', async () => {
     actor: 'operator:bob',
     action: 'approval.deny',
     target: id,
-    detail: { reason: 'bob looked', payloadDigest: DIGEST },
+    detail: { reason: 'bob looked', payloadDigest: WAITING_DIGEST },
   });
   await confirm(id, 'denied', { state: 'cancelled', reason: 'approval_denied' });
 });

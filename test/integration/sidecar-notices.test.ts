@@ -46,35 +46,41 @@ test('work of a stopped action ends at its next effect, as onRevoke says', async
   expect(seen).toMatchObject({ state: 'cancelled', reason: 'action_killed' });
 });
 
-test.each(['pause', 'finish'] as const)(
-  'I8: work whose rule says %s does so under a notice, and goes on when it is lifted',
-  async (onRevoke) => {
-    const rules = TEST_POLICY.rules.map((rule) => ({ ...rule, onRevoke }));
-    sidecar.authority.active = activePolicy({ ...TEST_POLICY, rules });
-    const operationId = await executing();
-    const state = async () =>
-      (await call('GET', `/v1/operations/${operationId}`)).json<Seen>().state;
-    sidecar.authority.notices.give('kill_action', NOTIFY.action);
-    await sidecar.custodian.round();
-    const begin = `/v1/operations/${operationId}/attempts/1/effects/send`;
-    if (onRevoke === 'finish') {
-      expect((await call('POST', begin)).statusCode).toBeLessThan(300);
-      expect(await state()).toBe('executing');
-      return;
-    }
-    expect(await state()).toBe('paused');
-    await clock.advance(60_000);
-    expect((await call('POST', begin)).statusCode).toBeGreaterThanOrEqual(400);
-    await sidecar.custodian.round();
-    expect(await state()).toBe('paused');
-    sidecar.authority.notices.give('kill_action', NOTIFY.action, false);
-    // What was found held is looked at again after a while.
-    await clock.advance(60_000);
-    await sidecar.custodian.round();
-    await sidecar.custodian.round();
-    expect(await state()).toBe('accepted');
-  },
-);
+function everyRuleSays(onRevoke: 'pause' | 'finish'): void {
+  const rules = TEST_POLICY.rules.map((rule) => ({ ...rule, onRevoke }));
+  sidecar.authority.active = activePolicy({ ...TEST_POLICY, rules });
+}
+const stateOf = async (operationId: string): Promise<string> =>
+  (await call('GET', `/v1/operations/${operationId}`)).json<Seen>().state;
+const beginEffect = (operationId: string) =>
+  call('POST', `/v1/operations/${operationId}/attempts/1/effects/send`);
+
+test('I8: work whose rule says finish goes on under a notice', async () => {
+  everyRuleSays('finish');
+  const operationId = await executing();
+  sidecar.authority.notices.give('kill_action', NOTIFY.action);
+  await sidecar.custodian.round();
+  expect((await beginEffect(operationId)).statusCode).toBeLessThan(300);
+  expect(await stateOf(operationId)).toBe('executing');
+});
+
+test('I8: work whose rule says pause stands still under a notice until it is lifted', async () => {
+  everyRuleSays('pause');
+  const operationId = await executing();
+  sidecar.authority.notices.give('kill_action', NOTIFY.action);
+  await sidecar.custodian.round();
+  expect(await stateOf(operationId)).toBe('paused');
+  await clock.advance(60_000);
+  expect((await beginEffect(operationId)).statusCode).toBeGreaterThanOrEqual(400);
+  await sidecar.custodian.round();
+  expect(await stateOf(operationId)).toBe('paused');
+  sidecar.authority.notices.give('kill_action', NOTIFY.action, false);
+  // What was found held is looked at again after a while.
+  await clock.advance(60_000);
+  await sidecar.custodian.round();
+  await sidecar.custodian.round();
+  expect(await stateOf(operationId)).toBe('accepted');
+});
 
 test('the custodian ends work that asks for nothing (I8)', async () => {
   const operationId = await executing();
