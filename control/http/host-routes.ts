@@ -215,6 +215,7 @@ export function installExchangeRoutes(
           inputDigest: digestOf(request.body),
           policyRevision: current.policyRevision,
           decision,
+          decidedAtMs: ports.clock.now().wallMs,
         };
         return reply
           .type(STATEMENT_CONTENT_TYPE)

@@ -70,6 +70,8 @@ export type FreshAnswer =
       readonly decision: Decision;
       readonly policyRevision: number;
       readonly stalenessMs: number;
+      /** By the clock of control; an older one does not say. */
+      readonly decidedAtMs?: number;
     }
   | {
       readonly ok: false;

@@ -43,6 +43,8 @@ export type RecheckProof = {
   readonly stalenessMs: number;
   /** On the boot clock: an answer holds for a moment only. */
   readonly endsBootMs: number;
+  /** By the clock of control, for people. */
+  readonly decidedAtMs?: number;
 };
 
 /** Why control's word for an effect was not to be had. */

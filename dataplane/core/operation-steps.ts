@@ -164,8 +164,8 @@ function recheckFact(
   proof: RecheckProof | null,
 ): Readonly<Record<string, unknown>> {
   if (operation.recheck === null || proof === null) return {};
-  const { policyRevision, stalenessMs } = proof;
-  return { recheck: { policyRevision, stalenessMs } };
+  const { endsBootMs: _ends, ...told } = proof;
+  return { recheck: told };
 }
 
 /** O7: the effect has not begun; that it was asked for, and what was said, is a fact. */

@@ -46,10 +46,11 @@ export class EffectRecheck {
       const { reason: code, detail: message } = answer;
       return { kind: 'refused', refusal: { code, message, policyRevision: null, rule: null } };
     }
-    const { decision, policyRevision, stalenessMs } = answer;
+    const { decision, policyRevision, stalenessMs, decidedAtMs } = answer;
     if (decision.decision === 'permit') {
       const endsBootMs = this.#clock.now().bootMs + PERMIT_MS - stalenessMs;
-      return { kind: 'permitted', proof: { policyRevision, stalenessMs, endsBootMs } };
+      const at = decidedAtMs === undefined ? {} : { decidedAtMs };
+      return { kind: 'permitted', proof: { policyRevision, stalenessMs, endsBootMs, ...at } };
     }
     const { rule, reason, message } = decision;
     const refusal = {

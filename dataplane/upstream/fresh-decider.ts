@@ -115,7 +115,7 @@ export class FreshDecider implements FreshAuthority {
       return notKnown(`${result.cause}: ${result.detail}`);
     }
     this.#options.onAnswer();
-    const { decision, inputDigest, policyRevision } = result.payload;
+    const { decision, inputDigest, policyRevision, decidedAtMs } = result.payload;
     if (inputDigest !== digestOf(input))
       return notKnown('bad_answer: control decided another question');
     const highWater = this.#options.highWaterRevision();
@@ -129,7 +129,8 @@ export class FreshDecider implements FreshAuthority {
     const stalenessMs = elapsedMs(result.sentAt, clock.now());
     if (stalenessMs === null)
       return notKnown('timeout: the clock went back while control was asked');
-    return { ok: true, decision, policyRevision, stalenessMs };
+    const at = decidedAtMs === undefined ? {} : { decidedAtMs };
+    return { ok: true, decision, policyRevision, stalenessMs, ...at };
   }
 }
 

@@ -277,6 +277,9 @@ export const FreshDecisionSchema = Type.Object({
   inputDigest: Type.String({ description: 'SHA-256 of the canonical DecisionInput, hex' }),
   policyRevision: count(),
   decision: Type.Unknown({ description: 'a Decision of shared/core/policy.ts' }),
+  decidedAtMs: Type.Optional(
+    wallMs({ description: 'by the clock of control; an older one does not say' }),
+  ),
 });
 export type FreshDecision = Static<typeof FreshDecisionSchema>;
 

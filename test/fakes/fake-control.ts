@@ -321,6 +321,7 @@ export class FakeControl implements Transport {
           inputDigest: digestOf(body),
           policyRevision: this.decisionRevision,
           decision: this.decision,
+          decidedAtMs: this.#clock.now().wallMs,
         });
       case 'reports':
         return signed(STATEMENT_TYPES.report, {

@@ -271,6 +271,7 @@ describe('a fresh decision', () => {
     });
     expect(await ask({ ...input, attributes: { amount: 501 } })).toMatchObject({
       decision: { decision: 'deny', reason: 'denied', message: 'at most 500' },
+      decidedAtMs: world.clock.now().wallMs,
     });
     expect(await ask({ ...input, action: 'payments.refund' })).toMatchObject({
       decision: { decision: 'deny', reason: 'no_rule' },

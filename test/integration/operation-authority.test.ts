@@ -25,6 +25,7 @@ const rule = (name: string, more: Partial<PolicyRule>): PolicyRule => ({
   effects: { send: {} },
   ...more,
 });
+const DECIDED_AT_MS = 1_790_000_000_000;
 const DOCUMENT: PolicyDocument = {
   apiVersion: 'holdfast/v1',
   kind: 'Policy',
@@ -58,7 +59,8 @@ afterEach(() => sidecar.close());
 function controlDecidesBy(document: PolicyDocument, policyRevision = 4): void {
   const { compiled } = activePolicy(document);
   controlAnswers((input) => {
-    return { ok: true, decision: decide(compiled, input), policyRevision, stalenessMs: 5 };
+    const decision = decide(compiled, input);
+    return { ok: true, decision, policyRevision, stalenessMs: 5, decidedAtMs: DECIDED_AT_MS };
   });
 }
 
@@ -100,7 +102,7 @@ describe('I4: recheck: commit', () => {
     const { events } = await explain(id);
     expect(events.at(-1)).toMatchObject({
       kind: 'effect_begun',
-      body: { recheck: { policyRevision: 4, stalenessMs: 5 } },
+      body: { recheck: { policyRevision: 4, stalenessMs: 5, decidedAtMs: DECIDED_AT_MS } },
     });
   });
 

@@ -52,6 +52,7 @@ describe('I4: fresh', () => {
       decision: PERMIT,
       policyRevision: 1,
       stalenessMs: 0,
+      decidedAtMs: world.clock.now().wallMs,
     });
     await decide();
     expect(world.control.count('decisions')).toBe(2);
