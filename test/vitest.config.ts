@@ -1,7 +1,10 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { ClosingLines } from './reporting/closing-lines.ts';
+
+// Many tests start daemons, and half of what a start costs is to strip and compile the same files.
+process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'holdfast-test-compile-cache');
 
 // In test/ rather than at the root, so that the top level of the repository stays as designed.
 export default defineConfig({
