@@ -17,6 +17,7 @@ export type HealthInput = {
   readonly revoked: string | null;
   /** Rules that may rest on cached authority, and those of them for which it is too old. */
   readonly staleRules: { readonly bounded: number; readonly expired: number };
+  readonly notices: { readonly inForce: number; readonly isUnknown: boolean };
   readonly queueLength: number;
   /** How long a write would wait for the disk, and whether new work is turned away for it. */
   readonly writeWait: { readonly ms: number; readonly isShedding: boolean };
@@ -121,6 +122,14 @@ function admissionPart({ status, revoked, staleRules }: HealthInput): HealthPart
   return part('degraded', expired === bounded ? `nothing bounded is admitted: ${age}` : age);
 }
 
+function noticesPart({ notices: { inForce, isUnknown } }: HealthInput): HealthPart {
+  if (!isUnknown) return part('ok', `${inForce} in force`);
+  return part(
+    'degraded',
+    'nothing is admitted: notices.json is damaged, and control has not said them anew',
+  );
+}
+
 function journalPart(input: HealthInput): HealthPart {
   const { status, queueLength, quarantine, writeWait } = input;
   if (quarantine !== null)
@@ -144,6 +153,7 @@ function dataParts(input: HealthInput): Record<string, HealthPart> {
   const accepted = status.journal.operations['accepted'] ?? 0;
   return {
     admission: admissionPart(input),
+    notices: noticesPart(input),
     config: configPart(input),
     journal: journalPart(input),
     disk: diskPart(input),

@@ -186,6 +186,7 @@ export class SidecarView {
       expiredConfig: expiredConfig(authority, now),
       revoked: this.#upstream.policy.revoked()?.reason ?? null,
       staleRules: staleRules(authority),
+      notices: this.#upstream.notices.status(),
       queueLength: this.#journal.queueLength(),
       nowMs: now.wallMs,
     });

@@ -77,6 +77,11 @@ export class NoticeKeeper {
     return !this.#isDamaged && this.#book.notices().length === 0;
   }
 
+  /** `isUnknown`: Q2. */
+  status(): { readonly inForce: number; readonly isUnknown: boolean } {
+    return { inForce: this.#book.notices().length, isUnknown: this.#isDamaged };
+  }
+
   get sequence(): number {
     return this.#book.position.sequence;
   }

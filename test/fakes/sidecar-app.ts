@@ -252,6 +252,7 @@ function healthOf(
     reportsStopped: null,
     quarantine: journal.quarantine,
     isReadOnly: journal.isReadOnly,
+    notices: { inForce: 0, isUnknown: false },
     queueLength: 0,
     writeWait: { ms: journal.expectedWaitMs(), isShedding: journal.isShedding() },
     disk: { pressure: 'ample', detail: 'not watched here', sinceMs: null },

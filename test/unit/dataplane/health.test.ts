@@ -26,6 +26,7 @@ const input: HealthInput = {
   expiredConfig: { count: 0, of: 0 },
   revoked: null,
   staleRules: { bounded: 1, expired: 0 },
+  notices: { inForce: 2, isUnknown: false },
   queueLength: 2,
   writeWait: { ms: 0, isShedding: false },
   disk: { pressure: 'ample', detail: '9 GiB are free', sinceMs: null },
@@ -73,4 +74,14 @@ describe('I10: the disk is told under the data plane, and what it means for new 
     expect(readOnly).toMatchObject({ state: 'failed', detail: 'read-only: why' });
     expect(partOf('journal', { quarantine })).toMatchObject({ detail: 'quarantined: why' });
   });
+});
+
+test('I5: damaged notices are told as what keeps new work out', () => {
+  expect(partOf('notices', {})).toMatchObject({ state: 'ok', detail: '2 in force' });
+  const notices = { inForce: 0, isUnknown: true };
+  expect(partOf('notices', { notices })).toMatchObject({
+    state: 'degraded',
+    detail: expect.stringContaining('nothing is admitted') as string,
+  });
+  expect(sidecarHealth({ ...input, notices }).dataPlane.verdict).toBe('impaired');
 });
