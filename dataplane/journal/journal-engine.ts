@@ -27,6 +27,7 @@ import type { ChainPlace, JournalMemory } from '../core/journal-verdict.ts';
 import { applyLifecycleEvent } from '../core/operation-lifecycle.ts';
 import { ownedAsOf } from '../core/operation-steps.ts';
 import { SETTLED_STATES, hasEnded, type StoredOperation } from '../core/operation-record.ts';
+import { AdmissionRows } from './admission-rows.ts';
 import { BodyEnds } from './body-ends.ts';
 import { ClaimTable } from './claim-table.ts';
 import { tooLate } from '../core/late-step.ts';
@@ -61,6 +62,7 @@ export class JournalEngine {
   /** As they are in the transaction; emptied where it is undone. Nobody else writes. */
   readonly #hot = new LRUCache<string, HotOperation>({ max: HOT_OPERATIONS_MAX });
   readonly #fences: FenceTable;
+  readonly #rows: AdmissionRows;
   readonly #keys: KeyIndex;
   readonly #ends: BodyEnds;
   readonly #registers: RegisterTable;
@@ -82,6 +84,7 @@ export class JournalEngine {
     this.#clock = clock;
     migrate(this.#database, JOURNAL_MIGRATIONS);
     this.#statements = prepareStatements(this.#database);
+    this.#rows = new AdmissionRows(this.#database);
     this.#keys = new KeyIndex(this.#database);
     this.#ends = new BodyEnds(this.#database);
     this.#pruner = new JournalPruner(this.#database, { keys: this.#keys, ends: this.#ends });
@@ -160,11 +163,13 @@ export class JournalEngine {
     let answers: JournalAnswer[];
     try {
       answers = commands.map((command) => this.#apply(command));
+      this.#rows.write();
       this.#keys.writeFullRun();
       this.#outages.flushIfDue(this.#clock.now().bootMs);
     } catch (error) {
       if (isStorageError(error)) throw error;
       this.#statements.rollback.run();
+      this.#rows.drop();
       this.#hot.clear();
       this.#fences.forget();
       this.#keys.load();
@@ -224,6 +229,8 @@ export class JournalEngine {
   }
 
   #apply(command: JournalCommand): JournalAnswer {
+    // What it reads is then as it is in the transaction.
+    if (command.type !== 'admit') this.#rows.write();
     switch (command.type) {
       case 'admit':
         return this.#admit(command);
@@ -314,24 +321,18 @@ export class JournalEngine {
     const seq = this.#append('admitted', command.operationId, command.admission, command);
     if (leaseResource !== null && command.leaseEpoch !== null)
       this.#fences.raise(leaseResource, command.leaseEpoch);
-    this.#statements.insertOperation.run(
-      seq,
-      app,
-      key,
-      command.state,
-      command.onControlLoss,
-      command.deadlineAtMs,
-      command.action,
-    );
+    const { state, onControlLoss, deadlineAtMs, action } = command;
+    this.#rows.addOperation([seq, app, key, state, onControlLoss, deadlineAtMs, action]);
     this.#keys.add(key, seq);
     this.#outages.noteAdmission(seq);
     if (command.quota !== undefined) this.#quotas.count(command.quota, command.now);
-    this.#count(command.state, 1);
+    this.#count(state, 1);
     return { type: 'admitted', recorded: null };
   }
 
   #operationByKey(key: number, app: string, idempotencyKey: string): StoredOperation | undefined {
     for (const seq of this.#keys.find(key)) {
+      if (this.#rows.has(seq)) this.#rows.write();
       const row = this.#statements.bySeq.get(seq);
       const operation = row === undefined ? undefined : operationOfRow(row);
       if (operation?.app === app && operation.idempotencyKey === idempotencyKey) return operation;
@@ -470,9 +471,9 @@ export class JournalEngine {
     const bodyText = own + end;
     this.#hash = entryHash(this.#hash, { seq, atMs, kind, operationId, outageId, bodyText });
     this.#seq = seq;
-    const { insertEvent } = this.#statements;
     const endName = end === '' ? null : this.#ends.nameOf(end, seq);
-    insertEvent.run(seq, atMs, kind, operationId, outageId, own, endName, this.#hash);
+    this.#rows.addEvent([seq, atMs, kind, operationId, outageId, own, endName, this.#hash]);
+    if (kind !== 'admitted') this.#rows.write();
     return seq;
   }
 

@@ -14,12 +14,6 @@ export function prepareStatements(database: Database) {
     countByState: database.prepare(
       'SELECT state, count(*) AS count FROM operations GROUP BY state',
     ),
-    insertEvent: database.prepare(
-      'INSERT INTO events (seq, at_ms, kind, operation_id, outage_id, body, body_end, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-    ),
-    insertOperation: database.prepare(
-      'INSERT INTO operations (seq, app, key_hash, state, on_control_loss, deadline_at_ms, action) VALUES (?, ?, ?, ?, ?, ?, ?)',
-    ),
     updateOperation: database.prepare(
       'UPDATE operations SET state = ?, settled_seq = coalesce(settled_seq, ?), record = ?, digest = ? WHERE seq = ?',
     ),

@@ -199,6 +199,53 @@ describe('group commit', () => {
   });
 });
 
+describe('one transaction', () => {
+  const admissions = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, at) => newEntry(`k${from + at}`));
+
+  test('J2: what a command reads is what those before it in its batch admitted', async () => {
+    const journal = await opened();
+    const cancel = { kind: 'cancel', reason: 'no longer wanted' } as const;
+    const [, cancelled, , again, found] = await Promise.all([
+      Promise.all(admissions(0, 45).map((entry) => journal.admit(entry))),
+      journal.submit({ type: 'apply', operationId: 'op_k44', app: 'demo', event: cancel }),
+      Promise.all(admissions(45, 60).map((entry) => journal.admit(entry))),
+      journal.admit(newEntry('k59')),
+      journal.operationByKey('demo', 'k58'),
+    ]);
+    expect(cancelled).toMatchObject({ type: 'applied', operation: { state: 'cancelled' } });
+    expect(again).toMatchObject({ replayed: true, operation: { operationId: 'op_k59' } });
+    expect(found?.operationId).toBe('op_k58');
+    expect(journal.operationCounts()).toEqual({ accepted: 59, cancelled: 1 });
+    expectWholeChain(journal, 61);
+    expect(journal.operation('op_k7')).toMatchObject({ idempotencyKey: 'k7', state: 'accepted' });
+  });
+
+  test('J6: one command that cannot be applied costs those around it nothing', async () => {
+    const journal = await opened();
+    const [before, wrong, after] = await Promise.all([
+      Promise.all(admissions(0, 40).map((entry) => journal.admit(entry))),
+      journal.admit({ ...newEntry('wrong'), operationId: {} as unknown as string }),
+      Promise.all(admissions(40, 50).map((entry) => journal.admit(entry))),
+    ]);
+    expect(wrong).toMatchObject({ type: 'declined', code: 'internal' });
+    for (const answer of [...before, ...after]) expect(answer).toMatchObject({ replayed: false });
+    expectWholeChain(journal, 50);
+  });
+});
+
+function expectWholeChain(journal: Journal, length: number): void {
+  const events = journal.eventsAfter(0, 1_000);
+  expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length }, (_, at) => at + 1));
+  let previous = FIRST_PREVIOUS_HASH;
+  for (const { hash, previousHash, ...entry } of events) {
+    expect(previousHash).toBe(previous);
+    expect(eventHash(previousHash, entry)).toBe(hash);
+    previous = hash;
+  }
+  expect(journal.head()).toEqual({ seq: length, hash: previous });
+}
+
 describe('the chain', () => {
   test('every entry follows the one before it, and what is read back is what was hashed', async () => {
     const journal = await opened();
@@ -211,13 +258,7 @@ describe('the chain', () => {
     });
     const events = journal.eventsAfter(0, 10);
     expect(events.map(({ kind }) => kind)).toEqual(['admitted', 'cancelled']);
-    let previous = FIRST_PREVIOUS_HASH;
-    for (const { hash, previousHash, ...entry } of events) {
-      expect(previousHash).toBe(previous);
-      expect(eventHash(previousHash, entry)).toBe(hash);
-      previous = hash;
-    }
-    expect(journal.head()).toEqual({ seq: 2, hash: previous });
+    expectWholeChain(journal, 2);
   });
 
   test('I6: a fence is durable and never goes back', async () => {
