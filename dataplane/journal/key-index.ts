@@ -23,11 +23,11 @@ const CHUNK_KEYS = 240;
 const FILTER_BITS = 1_048_576;
 const FILTER_PROBES = 6;
 
-const KEY_HASH_BYTES = 6;
+const KEY_HASH_DIGITS = 12;
 
-/** Six bytes of it: a number that is exact, and small on disk. */
+/** Six bytes of it: a number that is exact, and small on disk. A buffer of it costs more than its text. */
 export function keyHash(app: string, idempotencyKey: string): number {
-  return hash('sha256', `${app}\n${idempotencyKey}`, 'buffer').readUIntBE(0, KEY_HASH_BYTES);
+  return Number.parseInt(hash('sha256', `${app}\n${idempotencyKey}`).slice(0, KEY_HASH_DIGITS), 16);
 }
 
 type Run = {
@@ -73,9 +73,8 @@ export class KeyIndex {
     const recent = this.#recent.get(wanted);
     if (recent !== undefined) found.push(recent);
     for (const [other, seq] of this.#shared) if (other === wanted) found.push(seq);
-    const bits = filterBits(wanted);
     for (const run of this.#runs)
-      if (mayHold(run.filter, bits)) this.#findInRun(run, wanted, found);
+      if (mayHold(run.filter, wanted)) this.#findInRun(run, wanted, found);
     return found;
   }
 
@@ -93,15 +92,19 @@ export class KeyIndex {
     const filter = new Uint8Array(FILTER_BITS / 8);
     for (let from = 0; from < keys.length; from += CHUNK_KEYS) {
       const chunk = keys.slice(from, from + CHUNK_KEYS);
-      const entries = bytesOf(Float64Array.from(chunk.flat()));
+      const numbers = new Float64Array(chunk.length * 2);
+      chunk.forEach((key, at) => numbers.set(key, at * 2));
+      const entries = bytesOf(numbers);
       this.#statements.insertChunk.run(chunkId(run, firsts.length), entries, digest(entries));
       firsts.push(chunk[0]?.[0] ?? 0);
     }
     let lastSeq = 0;
     for (const [key, seq] of keys) {
       lastSeq = Math.max(lastSeq, seq);
-      for (const bit of filterBits(key))
+      for (let probe = 0; probe < FILTER_PROBES; probe += 1) {
+        const bit = filterBit(key, probe);
         filter[bit >> 3] = (filter[bit >> 3] ?? 0) | (1 << (bit & 7));
+      }
     }
     const written = { run, lastSeq, filter, firsts: Float64Array.from(firsts) };
     const firstsBytes = bytesOf(written.firsts);
@@ -166,16 +169,19 @@ function readRun({ run, last_seq: lastSeq, filter, firsts, digest: proof }: RunR
   return { run, lastSeq, filter, firsts: numbersOf(firsts) };
 }
 
-function mayHold(filter: Uint8Array, bits: readonly number[]): boolean {
-  for (const bit of bits) if (((filter[bit >> 3] ?? 0) & (1 << (bit & 7))) === 0) return false;
+function mayHold(filter: Uint8Array, key: number): boolean {
+  for (let probe = 0; probe < FILTER_PROBES; probe += 1) {
+    const bit = filterBit(key, probe);
+    if (((filter[bit >> 3] ?? 0) & (1 << (bit & 7))) === 0) return false;
+  }
   return true;
 }
 
-/** Two parts of the hash make as many places as are wanted: once a key, not once a run. */
-function filterBits(key: number): number[] {
+/** Two parts of the hash make as many places as are wanted. Most runs end a look at the first. */
+function filterBit(key: number, probe: number): number {
   const start = key % FILTER_BITS;
   const step = (Math.floor(key / FILTER_BITS) % FILTER_BITS) | 1;
-  return Array.from({ length: FILTER_PROBES }, (_, probe) => (start + probe * step) % FILTER_BITS);
+  return (start + probe * step) % FILTER_BITS;
 }
 
 function digest(...parts: readonly Uint8Array[]): string {
