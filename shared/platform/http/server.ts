@@ -10,6 +10,7 @@ import type { Logger } from '../logger.ts';
 import { randomText, type Random } from '../random.ts';
 import { jsonTextProblem } from './json-text.ts';
 import type { App } from './app.ts';
+import { answerClientError, installMalformedRequests } from './malformed-requests.ts';
 import { installProblems, sendFrameworkError } from './problems.ts';
 import { requestLogger } from './request-logger.ts';
 import { sharedSerializers } from './shared-serializers.ts';
@@ -49,6 +50,9 @@ export function buildServer(options: ServerOptions): App {
     connectionTimeout: options.handlerTimeoutMs + BODY_TIMEOUT_MS,
     requestTimeout: BODY_TIMEOUT_MS,
     frameworkErrors: sendFrameworkError,
+    clientErrorHandler: answerClientError,
+    // It is asked for below, with an answer of ours.
+    http: { requireHostHeader: false },
     keepAliveTimeout: 72_000,
     return503OnClosing: true,
     forceCloseConnections: 'idle',
@@ -121,6 +125,7 @@ function requestIds(random: Random): () => string {
 
 /** With callbacks, not promises: they run for each request, and wait for nothing. */
 function installRequestHooks(app: App, logger: Logger): void {
+  installMalformedRequests(app);
   installRequestTrace(app);
   app.addHook('preValidation', (request, _reply, done) => {
     const { query, params } = request;
