@@ -59,7 +59,15 @@ export function installBatchRoutes(app: App, { admissions }: Parts): void {
             'Every accepted one is durable before the answer. Verdicts are in the order of the items; a batch sent again replays what was recorded. NDJSON is answered with NDJSON.',
           consumes: ['application/json', NDJSON],
           body: BatchSchema,
-          response: { 200: Type.Ref('BatchVerdicts'), ...problems(400, 401, 413, 415, 503) },
+          response: {
+            200: {
+              content: {
+                'application/json': { schema: Type.Ref('BatchVerdicts') },
+                [NDJSON]: { schema: Type.String({ description: 'a BatchVerdict on each line' }) },
+              },
+            },
+            ...problems(400, 401, 413, 415, 503),
+          },
         },
       },
       async (request, reply) => {

@@ -121,6 +121,8 @@ async function changeFrom(
   }
 }
 
+const LINES = Type.String({ description: 'a ConfigChange in each line or event' });
+
 function installStream(app: App, { config, clock, logger, onConfigStream }: Parts): void {
   let streams = 0;
   const counted = (change: 1 | -1): void => {
@@ -144,8 +146,10 @@ function installStream(app: App, { config, clock, logger, onConfigStream }: Part
           accept: Type.Optional(Type.String()),
           'last-event-id': Type.Optional(Type.String({ maxLength: 200 })),
         }),
-        produces: [NDJSON, SSE],
-        response: problems(400, 401, 503),
+        response: {
+          200: { content: { [NDJSON]: { schema: LINES }, [SSE]: { schema: LINES } } },
+          ...problems(400, 401, 503),
+        },
       },
     },
     async (request, reply) => {

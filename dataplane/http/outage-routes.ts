@@ -25,6 +25,8 @@ import type { Parts } from './route-parts.ts';
 /** Each reads all that an outage touched; more at once would only slow each other down. */
 const EXPORTS_MAX = 4;
 const EXPORT_RETRY_MS = 5_000;
+/** As a body is described that is no JSON document. */
+const LINES = { [NDJSON]: { schema: Type.String({ description: 'lines of JSON' }) } };
 
 export function installOutageRoutes(app: App, parts: Parts): void {
   installRecovery(app, parts);
@@ -42,8 +44,10 @@ function installRecovery(app: App, parts: Parts): void {
         description: `The first page of each list. Where Accept asks for ${NDJSON}, all of it, as recovery:export.`,
         querystring: RecoveryQuerySchema,
         headers: Type.Object({ accept: Type.Optional(Type.String()) }),
-        produces: ['application/json', NDJSON],
-        response: { 200: Type.Ref('Recovery'), ...problems(400, 401, 403, 404, 503) },
+        response: {
+          200: { content: { 'application/json': { schema: Type.Ref('Recovery') }, ...LINES } },
+          ...problems(400, 401, 403, 404, 503),
+        },
       },
     },
     async (request, reply) => {
@@ -84,8 +88,7 @@ function installRecovery(app: App, parts: Parts): void {
           'The first line has the verdict; each line after it says its list and one operation or refusal, ' +
           'as it was when it was read; the last says how many lines came before it.',
         querystring: RecoveryQuerySchema,
-        produces: [NDJSON],
-        response: problems(400, 401, 403, 404, 503),
+        response: { 200: { content: LINES }, ...problems(400, 401, 403, 404, 503) },
       },
     },
     async (request, reply) => {

@@ -28,6 +28,9 @@ export const OPEN_PATHS: ReadonlySet<string> = new Set([
   '/openapi.json',
 ]);
 
+const refusal = { content: { 'application/problem+json': { schema: Type.Ref('Problem') } } };
+const REFUSALS = { '4xx': refusal, '5xx': refusal } as const;
+
 export function installOperationsRoutes(app: App, routes: OperationsRoutes): void {
   app.addSchema(ProbeSchema);
   const verbose = Type.Object(
@@ -41,7 +44,7 @@ export function installOperationsRoutes(app: App, routes: OperationsRoutes): voi
         schema: {
           summary,
           querystring: verbose,
-          response: { 200: Type.Ref('Probe'), 503: Type.Ref('Probe') },
+          response: { 200: Type.Ref('Probe'), 503: Type.Ref('Probe'), ...REFUSALS },
         },
       },
       async (request, reply) => {
@@ -62,7 +65,15 @@ export function installOperationsRoutes(app: App, routes: OperationsRoutes): voi
     {
       schema: {
         summary: 'Prometheus metrics; as OpenMetrics with exemplars where Accept asks for it',
-        produces: ['text/plain', 'application/openmetrics-text'],
+        response: {
+          200: {
+            content: {
+              'text/plain': { schema: Type.String() },
+              'application/openmetrics-text': { schema: Type.String() },
+            },
+          },
+          ...REFUSALS,
+        },
       },
     },
     async (request, reply) => {
