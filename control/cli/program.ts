@@ -19,6 +19,7 @@ import { addHostCommands } from './commands/host.ts';
 import { addJournalCommand } from './commands/journal.ts';
 import { addLeaseCommands } from './commands/lease.ts';
 import { addLimitsCommand } from './commands/limits.ts';
+import { addMcpCommand } from './commands/mcp.ts';
 import { addOperationCommands } from './commands/operation.ts';
 import { addOperatorCommands } from './commands/operator.ts';
 import { addOutageCommands } from './commands/outage.ts';
@@ -139,6 +140,7 @@ function buildProgram(program: Command, context: CommandContext): void {
   addPlacementCommands(program, context);
   addRegisterCommands(program, context);
   addWebhookCommands(program, context);
+  addMcpCommand(program, context);
   addOutageCommands(program, context);
   addRecoveryCommand(program, context);
   addDivergenceCommands(program, context);

@@ -1,5 +1,5 @@
 /** Control and one sidecar as real processes on free ports, for a test that plays with them. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Supervisor } from '../../control/cli/dev/supervisor.ts';
@@ -10,8 +10,11 @@ export type DevDaemons = { readonly supervisor: Supervisor; close(): Promise<voi
 
 export async function startDevDaemons(
   sidecarSettings: Readonly<Record<string, string>> = {},
+  policy?: object,
 ): Promise<DevDaemons> {
   const dataDir = mkdtempSync(join(tmpdir(), 'daemons-'));
+  const policyFile = join(dataDir, 'policy.json');
+  if (policy !== undefined) writeFileSync(policyFile, JSON.stringify(policy));
   const supervisor = await Supervisor.open({
     dataDir,
     controlPort: 0,
@@ -23,6 +26,7 @@ export async function startDevDaemons(
     logLevel: 'warn',
     onLine: () => undefined,
     onEnd: () => undefined,
+    ...(policy === undefined ? {} : { policyFile }),
   });
   const close = async (): Promise<void> => {
     await supervisor.down();

@@ -31,6 +31,11 @@ const RESTRICTED: readonly {
     places: /^shared\/platform\//,
     where: 'shared/platform/, behind a port',
   },
+  {
+    module: /^@modelcontextprotocol\//,
+    places: /^control\/cli\/mcp\/sdk-/,
+    where: 'control/cli/mcp/sdk-*.ts, behind the ports beside them,',
+  },
   { module: /^commander$/, places: /^control\/cli\//, where: 'control/cli/' },
   {
     module: /^fast-check$/,
