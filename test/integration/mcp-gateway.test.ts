@@ -1,18 +1,19 @@
 /**
- * `holdfast mcp` over stdio as a host runs it: the SDK's own client, servers that others wrote, and
- * two real daemons.
+ * `holdfast mcp` as it is run, over stdio and over HTTP: the SDK's own client, servers that others
+ * wrote, and two real daemons.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { claimPort } from '../../control/cli/dev/free-port.ts';
 import type { SidecarClient } from '../../shared/client/index.ts';
 import { startDevDaemons, type DevDaemons } from '../fakes/dev-daemons.ts';
-import { McpSession } from '../fakes/mcp-session.ts';
+import { McpSession, Served } from '../fakes/mcp-session.ts';
 import { REPOSITORY_ROOT } from '../tidy/source-tree.ts';
 
 const SERVERS = join(REPOSITORY_ROOT, 'node_modules/@modelcontextprotocol');
-const EVERYTHING = [process.execPath, join(SERVERS, 'server-everything/dist/index.js'), 'stdio'];
+const EVERYTHING = join(SERVERS, 'server-everything/dist/index.js');
 
 const anyone = { permit: [{ expression: 'true' }] };
 const once = { effects: { call: { idempotent: false } }, onWorkerLoss: 'unknown' };
@@ -76,7 +77,7 @@ afterAll(async () => {
 
 const openEverything = (): Promise<McpSession> =>
   McpSession.open(daemons.supervisor, {
-    command: EVERYTHING,
+    command: [process.execPath, EVERYTHING, 'stdio'],
     flags: ['--server', 'any', '--scope', 'talk-1'],
   });
 const inDirectory = (name: string): string => join(directory, name);
@@ -188,7 +189,7 @@ test('I9: kill -9 of the gateway in the middle of a call leaves it unknown, and 
   await new Promise<void>((resolve) => {
     everything.call(...LONG, { onProgress: resolve }).catch(() => undefined);
   });
-  process.kill(everything.pid, 'SIGKILL');
+  process.kill(everything.pid!, 'SIGKILL');
   everything = await openEverything();
   await expect
     .poll(async () => (await everything.call(...LONG)).outcome, { timeout: 60_000 })
@@ -214,6 +215,103 @@ test('I9: a server that dies in the middle of a call leaves it unknown, and is s
   expect(sum).toMatchObject({ isError: false, outcome: { status: 'succeeded' } });
 });
 
+const SHORT = ['trigger-long-running-operation', { duration: 0.5, steps: 5 }] as const;
+
+describe('over HTTP', () => {
+  const token = 'a-token-of-the-tests';
+  let tokenFile: string;
+  let upstream: Served;
+  let gateway: Served;
+  let client: McpSession;
+  const openGateway = async (): Promise<void> => {
+    // Far away: that the server is gone is found otherwise.
+    const flags = ['--server', 'any', '--client-token-file', tokenFile, '--call-timeout', '10m'];
+    gateway = await Served.gateway(daemons.supervisor, [...flags, '--upstream-url', upstream.url]);
+    client = await McpSession.over(gateway.url, token);
+  };
+  beforeAll(async () => {
+    tokenFile = inDirectory('client.token');
+    writeFileSync(tokenFile, token, { mode: 0o600 });
+    const port = await claimPort(0, { flag: '' });
+    upstream = await Served.everything(EVERYTHING, port);
+    await openGateway();
+  });
+  afterAll(async () => {
+    await client.close();
+    await gateway.end('SIGTERM');
+    await upstream.end('SIGKILL');
+  });
+
+  test('sessions are apart, a scope brings them together, and strangers stay outside', async () => {
+    const other = await McpSession.over(gateway.url, token);
+    const echo = ['echo', { message: 'hello' }] as const;
+    const [one, two] = await Promise.all([client.call(...echo), other.call(...echo)]);
+    expect(one).toMatchObject({ isError: false, outcome: { status: 'succeeded' } });
+    expect(two.outcome.operationId).not.toBe(one.outcome.operationId);
+    const scope = 'talk-9';
+    const first = await client.call(...echo, { scope });
+    const second = await other.call(...echo, { scope });
+    expect(second.outcome).toMatchObject({ ...first.outcome, replayed: true });
+
+    const headers = {
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    };
+    const post = (more: Record<string, string>, body = '{}'): Promise<number> =>
+      fetch(gateway.url, { method: 'POST', headers: { ...headers, ...more }, body }).then(
+        ({ status }) => status,
+      );
+    expect(await post({ authorization: 'Bearer another-token-of-16' })).toBe(401);
+    expect(await post({ origin: 'http://127.0.0.1' })).toBe(403);
+    expect(await post({ 'mcp-session-id': 'none' })).toBe(404);
+    expect(await post({}, '{"jsonrpc": ')).toBe(400);
+    expect(await post({}, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')).toBe(400);
+    expect(await post({}, `"${'x'.repeat(5 * 1024 * 1024)}"`)).toBe(413);
+    const malformed = other.client.callTool({ name: 'echo', arguments: [1] as never });
+    await expect(malformed).rejects.toThrow('expected record');
+    expect((await other.call('echo', { message: 5 })).outcome.status).toBe('tool_error');
+    const ended = await other.endSession();
+    expect(await post({ 'mcp-session-id': ended })).toBe(404);
+    expect((await client.call(...echo)).outcome.replayed).toBe(true);
+  });
+
+  test('asked to stop, it first has on record what is under way', async () => {
+    const scope = 'stop';
+    const onProgress = (): void => void gateway.end('SIGTERM');
+    // Its answer comes, or is lost on a connection that ends: the record has it in either case.
+    await client.call(...SHORT, { scope, onProgress }).catch(() => null);
+    expect(await gateway.end('SIGTERM')).toBe(0);
+    await openGateway();
+    expect(await client.call(...SHORT, { scope })).toMatchObject({
+      isError: false,
+      outcome: { status: 'succeeded', replayed: true },
+    });
+  });
+
+  test('I9: a server that is gone in the middle of a call, and before it', async () => {
+    const scope = 'gone';
+    const onProgress = (): void => void upstream.end('SIGKILL');
+    const told = await client.call(...LONG, { scope, onProgress });
+    expect(told).toMatchObject({ isError: true, outcome: { status: 'unknown' } });
+    await upstream.end('SIGKILL');
+    const sum = ['get-sum', { a: 1, b: 1 }] as const;
+    const early = await client.call(...sum, { scope });
+    expect(early).toMatchObject({ isError: true, outcome: { status: 'not_begun' } });
+    const { operationId } = early.outcome;
+    expect(await sidecar.operation(operationId!)).toMatchObject({ state: 'accepted', effects: [] });
+    upstream = await Served.everything(EVERYTHING, Number(new URL(upstream.url).port));
+    expect(await client.call(...sum, { scope })).toMatchObject({
+      isError: false,
+      outcome: { operationId, status: 'succeeded', replayed: false },
+    });
+    expect((await client.call(...LONG, { scope })).outcome).toMatchObject({
+      status: 'unknown',
+      replayed: true,
+    });
+  });
+});
+
 test('control away, then the sidecar away: each call says what it did and did not', async () => {
   await daemons.supervisor.kill('control');
   const write = { path: inDirectory('away.txt'), content: '1' };
@@ -230,4 +328,18 @@ test('control away, then the sidecar away: each call says what it did and did no
   await daemons.supervisor.start('sidecar');
   expect((await files.call('write_file', later)).outcome.status).toBe('succeeded');
   expect((await files.call('write_file', write)).outcome).toMatchObject({ replayed: true });
+});
+
+test('I9: the sidecar is gone when the tool answers: the answer is told, and that it may not be on record', async () => {
+  const scope = 'unrecorded';
+  const onProgress = (): void => void daemons.supervisor.kill('sidecar');
+  const told = await everything.call(...SHORT, { scope, onProgress });
+  expect(told).toMatchObject({ isError: true, outcome: { status: 'unknown', replayed: false } });
+  expect(told.text).toContain('Long running operation completed');
+  expect(told.text).toContain('not known');
+  await daemons.supervisor.kill('sidecar');
+  await daemons.supervisor.start('sidecar');
+  await expect
+    .poll(async () => (await everything.call(...SHORT, { scope })).outcome, { timeout: 60_000 })
+    .toMatchObject({ operationId: told.outcome.operationId, status: 'unknown', replayed: true });
 });

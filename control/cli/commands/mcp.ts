@@ -14,6 +14,9 @@ type McpFlags = {
   readonly callTimeout: string;
   readonly patience: string;
   readonly messageBytesMax: number;
+  readonly listen?: string;
+  readonly clientTokenFile?: string;
+  readonly allowedHosts?: string;
 };
 
 const AFTER_HELP = `
@@ -31,85 +34,62 @@ The map (--map) says otherwise for single tools:
 
 Examples:
   holdfast mcp --principal agent:files --server files -- npx @modelcontextprotocol/server-filesystem /srv
-  holdfast mcp --principal agent:desk --upstream-url http://127.0.0.1:3001/mcp --scope conversation-7`;
+  holdfast mcp --principal agent:desk --server crm --upstream-url http://127.0.0.1:3001/mcp \\
+               --scope conversation-7
+  holdfast mcp --principal agent:desk --server crm --upstream-url http://127.0.0.1:3001/mcp \\
+               --listen 127.0.0.1:7500 --client-token-file mcp.token`;
+
+/** Each with its variable, `HOLDFAST_MCP_` and the name of the flag. */
+const OPTIONS: readonly (readonly [flags: string, description: string, standing?: string])[] = [
+  ['--server <name>', 'name in actions and keys'],
+  ['--upstream-url <url>', 'the server, over streamable HTTP'],
+  ['--upstream-token-file <file>', 'bearer token for --upstream-url'],
+  ['--map <file>', 'action, resource and effect of tools'],
+  ['--scope <name>', 'within which the same call is the same operation: a conversation, a ticket'],
+  [
+    '--approval-wait <duration>',
+    'wait for an approval before a call is told as pending, at most 50s',
+    '0s',
+  ],
+  ['--call-timeout <duration>', 'after which a call without answer or progress is unknown', '60s'],
+  ['--patience <duration>', 'how long to go on asking a sidecar that does not answer', '10s'],
+  ['--listen <host:port>', 'serve over streamable HTTP instead of stdio, at /mcp'],
+  ['--client-token-file <file>', 'bearer token that the clients of --listen must send'],
+  [
+    '--allowed-hosts <names>',
+    'host names that --listen answers to besides the loopback ones, by commas',
+  ],
+];
 
 export function addMcpCommand(program: Command, context: CommandContext): void {
-  const option = (flags: string, description: string, variable: string): Option =>
-    new Option(flags, description).env(variable);
-  program
+  const command = program
     .command('mcp [command...]')
     .description('front an MCP server: each call of a tool is an operation')
     .addOption(
       option(
         '--principal <kind:name>',
         'on whose behalf the tools are called',
-        'HOLDFAST_MCP_PRINCIPAL',
       ).makeOptionMandatory(),
     )
-    .addOption(option('--server <name>', 'name in actions and keys', 'HOLDFAST_MCP_SERVER'))
     .addOption(
-      option(
-        '--upstream-url <url>',
-        'the server, over streamable HTTP',
-        'HOLDFAST_MCP_UPSTREAM_URL',
-      ),
-    )
-    .addOption(
-      option(
-        '--upstream-token-file <file>',
-        'bearer token for --upstream-url',
-        'HOLDFAST_MCP_UPSTREAM_TOKEN_FILE',
-      ),
+      option('--message-bytes-max <bytes>', 'of one message of the client')
+        .argParser(parseBytes)
+        .default(4 * 1024 * 1024),
     )
     .option(
       '--pass-env <name>',
       "a variable for the server's command; can be repeated",
       (name: string, names: readonly string[]) => [...names, name],
       [],
-    )
-    .addOption(option('--map <file>', 'action, resource and effect of tools', 'HOLDFAST_MCP_MAP'))
-    .addOption(
-      option(
-        '--scope <name>',
-        'within which the same call is the same operation: a conversation, a ticket',
-        'HOLDFAST_MCP_SCOPE',
-      ),
-    )
-    .addOption(
-      option(
-        '--approval-wait <duration>',
-        'wait for an approval before a call is told as pending, at most 50s',
-        'HOLDFAST_MCP_APPROVAL_WAIT',
-      ).default('0s'),
-    )
-    .addOption(
-      option(
-        '--call-timeout <duration>',
-        'after which a call without answer or progress is unknown',
-        'HOLDFAST_MCP_CALL_TIMEOUT',
-      ).default('60s'),
-    )
-    .addOption(
-      option(
-        '--patience <duration>',
-        'how long to go on asking a sidecar that does not answer',
-        'HOLDFAST_MCP_PATIENCE',
-      ).default('10s'),
-    )
-    .addOption(
-      option(
-        '--message-bytes-max <bytes>',
-        'of one message of the client',
-        'HOLDFAST_MCP_MESSAGE_BYTES_MAX',
-      )
-        .argParser(parseBytes)
-        .default(4 * 1024 * 1024),
-    )
+    );
+  for (const [flags, description, standing] of OPTIONS)
+    command.addOption(option(flags, description).default(standing));
+  command
     .addHelpText('after', AFTER_HELP)
-    .action(async (command: string[], flags: McpFlags) => {
+    .action(async (upstream: readonly string[], flags: McpFlags) => {
       const { runMcp } = await import('../mcp/run-mcp.ts');
       await runMcp({
-        options: { ...readFlags(flags), command },
+        options: { ...readFlags(flags), command: upstream },
         sidecar: context.sidecar,
         clock: context.clock,
         surroundings: context.surroundings,
@@ -117,9 +97,16 @@ export function addMcpCommand(program: Command, context: CommandContext): void {
     });
 }
 
+function option(flags: string, description: string): Option {
+  const name = flags.slice(2).split(' ', 1)[0] ?? '';
+  const variable = `HOLDFAST_MCP_${name.toUpperCase().replaceAll('-', '_')}`;
+  return new Option(flags, description).env(variable);
+}
+
 function readFlags(flags: McpFlags) {
   const { server = null, upstreamUrl = null, upstreamTokenFile = null, scope = null } = flags;
   const { principal, passEnv, messageBytesMax, map: mapFile = null } = flags;
+  const { listen = null, clientTokenFile = null, allowedHosts = null } = flags;
   return {
     principal,
     server,
@@ -129,6 +116,9 @@ function readFlags(flags: McpFlags) {
     mapFile,
     scope,
     messageBytesMax,
+    listen,
+    clientTokenFile,
+    allowedHosts,
     approvalWaitMs: Math.min(50_000, durationFlag('--approval-wait', flags.approvalWait)),
     callTimeoutMs: durationFlag('--call-timeout', flags.callTimeout),
     patienceMs: durationFlag('--patience', flags.patience),

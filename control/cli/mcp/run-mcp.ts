@@ -1,12 +1,15 @@
 /** `holdfast mcp`: the gateway in its process, until its client goes or it is asked to stop. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import type { Clock } from '../../../shared/platform/clock.ts';
+import { sha256Hex } from '../../../shared/platform/digest.ts';
+import { parseListen } from '../../../shared/platform/http/server.ts';
 import { SystemRandom } from '../../../shared/platform/random.ts';
 import type { SidecarClient } from '../../../shared/client/index.ts';
 import { CommandError, EXIT, usageError } from '../failures.ts';
 import { readInput } from '../read-input.ts';
 import type { Surroundings } from '../surroundings.ts';
+import type { ServeParts } from './sdk-gateway.ts';
 import type { UpstreamTarget } from './sdk-upstream.ts';
 import { ToolMapError, parseToolMap, type ToolMap } from './tool-map.ts';
 
@@ -23,6 +26,11 @@ export type McpOptions = {
   readonly callTimeoutMs: number;
   readonly patienceMs: number;
   readonly messageBytesMax: number;
+  /** `host:port`; `null`: stdio. */
+  readonly listen: string | null;
+  readonly clientTokenFile: string | null;
+  /** Separated by commas. */
+  readonly allowedHosts: string | null;
 };
 
 export type McpParts = {
@@ -40,8 +48,13 @@ export async function runMcp({ options, sidecar, clock, surroundings }: McpParts
   const target = targetOf(options, cwd, env);
   const server = options.server ?? nameOf(target);
   if (!SERVER_NAME.test(server))
-    throw usageError(`--server ${server} is no name for actions: use small letters, as files`);
+    throw usageError(
+      options.server === null
+        ? `name the server with --server, as files: ${server} is no name for actions`
+        : `--server ${server} is no name for actions: use small letters, as files`,
+    );
   const map = readMap(options.mapFile, cwd);
+  const http = httpOf(options, cwd, say);
   const serveGateway = await loadSdk();
   if (options.scope === null)
     say(
@@ -61,6 +74,8 @@ export async function runMcp({ options, sidecar, clock, surroundings }: McpParts
         map,
         approvalWaitMs: options.approvalWaitMs,
       },
+      http,
+      onListening: (url) => say(`serving ${url}`),
       random: new SystemRandom(),
       stop: asked.signal,
     });
@@ -105,6 +120,49 @@ function targetOf(
   };
 }
 
+const TOKEN_LENGTH_MIN = 16;
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
+
+/** `null` where the only client is the one that has started it. */
+function httpOf(
+  { listen, clientTokenFile, allowedHosts }: McpOptions,
+  cwd: string,
+  say: (text: string) => void,
+): ServeParts['http'] {
+  if (listen === null) {
+    if (clientTokenFile === null && allowedHosts === null) return null;
+    throw usageError(
+      '--client-token-file and --allowed-hosts are for --listen, which is not given',
+    );
+  }
+  const address = parseListen(listen);
+  if (address === null) throw usageError(`--listen ${listen} is not host:port, as 127.0.0.1:7500`);
+  const hosts = allowedHosts === null ? [] : allowedHosts.split(',').map((name) => name.trim());
+  if (hosts.includes(''))
+    throw usageError(`--allowed-hosts ${allowedHosts} has an empty name: separate them by commas`);
+  if (!LOOPBACK.test(address.host)) {
+    if (hosts.length === 0)
+      throw usageError(
+        `--listen ${listen} is not a loopback address: use 127.0.0.1 or [::1], or name the hosts it is reached by with --allowed-hosts`,
+      );
+    say(`${listen} is no loopback address: tokens and arguments cross the network unencrypted`);
+  }
+  if (clientTokenFile === null)
+    throw usageError(
+      '--listen needs --client-token-file: write a random text of 16 characters or more there, and give it to the clients',
+    );
+  const token = readToken(cwd, clientTokenFile);
+  if (token.length < TOKEN_LENGTH_MIN)
+    throw usageError(
+      `the token in ${clientTokenFile} has ${token.length} characters, and needs ${TOKEN_LENGTH_MIN} or more`,
+    );
+  if ((statSync(resolve(cwd, clientTokenFile)).mode & 0o004) !== 0)
+    throw usageError(`${clientTokenFile} can be read by every user: chmod 0640 it`);
+  // By digest, so that time tells nothing of it.
+  const digest = sha256Hex(token);
+  return { listen: address, allowedHosts: hosts, isToken: (text) => sha256Hex(text) === digest };
+}
+
 /** The server gets what the SDK hands on (PATH, HOME and their like), and what is named: no token of ours. */
 function passed(names: readonly string[], env: Surroundings['env']): Record<string, string> {
   return Object.fromEntries(
@@ -134,7 +192,7 @@ function readMap(file: string | null, cwd: string): ToolMap {
   }
 }
 
-export function readToken(cwd: string, file: string): string {
+function readToken(cwd: string, file: string): string {
   let token: string;
   try {
     token = readFileSync(resolve(cwd, file), 'utf8').trim();

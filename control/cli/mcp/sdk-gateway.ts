@@ -1,6 +1,9 @@
-/** The gateway in its process: the upstream, and its clients over stdio. */
+/** The gateway in its process: one upstream, and its clients over stdio or HTTP. */
+import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { randomText, type Random } from '../../../shared/platform/random.ts';
 import { Gateway, type GatewayParts } from './gateway.ts';
+import { requestRefusal, type GuardSettings } from './http-guard.ts';
+import { serveHttp } from './sdk-http.ts';
 import { buildServer, serveStdio } from './sdk-server.ts';
 import { SdkUpstream, type UpstreamTarget } from './sdk-upstream.ts';
 
@@ -16,6 +19,11 @@ export type ServeParts = {
   };
   readonly target: UpstreamTarget;
   readonly gateway: Omit<GatewayParts, 'upstream'>;
+  /** `null`: one client, over stdio. */
+  readonly http:
+    | (GuardSettings & { readonly listen: { readonly host: string; readonly port: number } })
+    | null;
+  readonly onListening: (url: string) => void;
   readonly random: Random;
   /** Aborted when the process is asked to stop. */
   readonly stop: AbortSignal;
@@ -23,26 +31,40 @@ export type ServeParts = {
 
 /** Until its client goes or it is asked to stop. */
 export async function serveGateway(parts: ServeParts): Promise<void> {
-  const { options, target, random, stop } = parts;
+  const { options, target, http, random, stop, onListening } = parts;
+  const { messageBytesMax } = options;
   const { clock } = parts.gateway;
-  const sessions = new Set<{ toolsChanged(): void }>();
   const upstream = new SdkUpstream({
     target,
     callTimeoutMs: options.callTimeoutMs,
-    onToolsChanged: () => {
-      for (const session of sessions) session.toolsChanged();
-    },
+    onToolsChanged: () => front?.toolsChanged(),
   });
   const gateway = new Gateway({ ...parts.gateway, upstream });
-  try {
+  const openServer = (): McpServer => {
     const sessionKey = randomText(random, SESSION_KEY_BYTES);
-    const scope = options.scope ?? `session-${sessionKey}`;
-    const mcp = buildServer({ gateway, scope, sessionKey });
-    sessions.add({ toolsChanged: () => mcp.sendToolListChanged() });
-    await serveStdio(mcp, { messageBytesMax: options.messageBytesMax, stop });
+    return buildServer({ gateway, sessionKey, scope: options.scope ?? `session-${sessionKey}` });
+  };
+  let front: Awaited<ReturnType<typeof serveStdio>> | null = null;
+  try {
+    front =
+      http === null
+        ? await serveStdio(openServer(), { messageBytesMax, stop })
+        : await serveHttp({
+            listen: http.listen,
+            refusal: (head) => requestRefusal(head, http),
+            messageBytesMax,
+            openServer,
+            clock,
+            random,
+            onListening,
+            stop,
+          });
+    await front.ended;
     // W3: what was begun is recorded, as far as the time goes.
-    await Promise.race([gateway.idle(), clock.sleep(STOP_BOUND_MS)]);
-    await mcp.close();
+    const bound = new AbortController();
+    await Promise.race([gateway.idle(), clock.sleep(STOP_BOUND_MS, bound.signal)]);
+    bound.abort();
+    await front.close();
   } finally {
     await upstream.close();
   }

@@ -104,12 +104,19 @@ async function resultOf(
 /** It came over the wire in this form, or was written in it. */
 const answered = (answer: object): CallToolResult => answer as CallToolResult;
 
-/** Until its client goes, or `stop`. */
+/** Where the clients come in. */
+export type Front = {
+  /** The client is gone, or the process is asked to stop. */
+  readonly ended: Promise<void>;
+  toolsChanged(): void;
+  close(): Promise<void>;
+};
+
 export async function serveStdio(
   server: McpServer,
   { messageBytesMax, stop }: { readonly messageBytesMax: number; readonly stop: AbortSignal },
-): Promise<void> {
-  const { promise: closed, resolve } = Promise.withResolvers<void>();
+): Promise<Front> {
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
   const options = { maxBufferSize: messageBytesMax };
   const transport = new StdioServerTransport(process.stdin, process.stdout, options);
   // The SDK has no other way to be told.
@@ -118,5 +125,9 @@ export async function serveStdio(
   process.stdin.once('end', resolve).once('close', resolve);
   stop.addEventListener('abort', () => resolve(), { once: true });
   await server.connect(transport);
-  await closed;
+  return {
+    ended,
+    toolsChanged: () => server.sendToolListChanged(),
+    close: () => server.close(),
+  };
 }

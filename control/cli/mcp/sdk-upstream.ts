@@ -50,6 +50,7 @@ export class SdkUpstream implements Upstream {
   readonly #options: SdkUpstreamOptions;
   #client: Client | null = null;
   #connecting: Promise<Client> | null = null;
+  #looking = false;
 
   constructor(options: SdkUpstreamOptions) {
     this.#options = options;
@@ -116,7 +117,12 @@ export class SdkUpstream implements Upstream {
 
   async close(): Promise<void> {
     const client = this.#client ?? (await this.#connecting?.catch(() => null)) ?? null;
-    if (client !== null) await this.#forget(client);
+    if (client === null) return;
+    const { transport } = client;
+    // It need not keep the session for nobody.
+    if (transport instanceof StreamableHTTPClientTransport)
+      await transport.terminateSession().catch(() => undefined);
+    await this.#forget(client);
   }
 
   /** One at a time, whoever asks. */
@@ -139,6 +145,8 @@ export class SdkUpstream implements Upstream {
     client.onclose = () => {
       if (this.#client === client) this.#client = null;
     };
+    // oxlint-disable-next-line unicorn/prefer-add-event-listener
+    client.onerror = () => void this.#look(client);
     await client.connect(this.#transport(), { timeout: REACH_TIMEOUT_MS });
     this.#client = client;
     return client;
@@ -154,6 +162,18 @@ export class SdkUpstream implements Upstream {
     return new StreamableHTTPClientTransport(new URL(target.url), {
       requestInit: { headers },
     });
+  }
+
+  /**
+   * A stream that breaks over HTTP leaves its call waiting for its time-out: where the server, or the
+   * session at it, is gone, no answer will come, and the call is unknown now.
+   */
+  async #look(client: Client): Promise<void> {
+    if (this.#options.target.kind !== 'url' || this.#looking || this.#client !== client) return;
+    this.#looking = true;
+    const isGone = !(await isThere(client));
+    this.#looking = false;
+    if (isGone) await this.#forget(client);
   }
 
   async #forget(client: Client): Promise<void> {
