@@ -217,7 +217,12 @@ async function buildShells(base: Base, store: ControlStore, start: Start) {
     hosts: start.hosts,
   });
   const reevaluating = await buildReevaluation({ ...base, store, publisher, time });
-  const approvals = new ApprovalDesk({ ...base, store, publisher });
+  const approvals = new ApprovalDesk({
+    ...base,
+    store,
+    publisher,
+    call: (hostId) => feed.call(hostId),
+  });
   const noticeDesk = await NoticeDesk.open({
     ...base,
     store: store.notices,

@@ -46,6 +46,8 @@ type Ports = {
   readonly config: Pick<ControlConfig, 'hostLateAfterMs' | 'hostLostAfterMs'>;
   readonly metrics: Metrics<ControlMetrics>;
   readonly logger: Logger;
+  /** That host is to sync: there is a word for it. */
+  readonly call: (hostId: string) => void;
 };
 
 /** As often as another vote, or a report of the host, came between. */
@@ -155,6 +157,7 @@ export class ApprovalDesk {
     const { requestId, operationId, state } = request;
     const by = actorOf(asked.operator);
     logger.info({ requestId, operationId, state, by, verb: asked.verb }, 'approval: a verdict');
+    if (outcome !== null) this.#ports.call(request.hostId);
     return request;
   }
 

@@ -12,7 +12,7 @@ import { POLICY_BYTES_MAX, PolicyDocumentSchema } from '../../shared/wire/policy
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { ROLLOUT_MODES, type RolloutMode } from '../../shared/wire/publication.ts';
 import { NOTICES_HEADER, NOTICES_STATEMENT_HEADER } from '../../shared/wire/notices.ts';
-import { STATEMENT_CONTENT_TYPE } from '../../shared/wire/statements.ts';
+import { STATEMENT_CONTENT_TYPE, SYNC_NOW_HEADER } from '../../shared/wire/statements.ts';
 import type { ControlConfig } from '../config.ts';
 import type { Precondition } from '../core/publication.ts';
 import type { NoticeDesk } from '../notices/notice-desk.ts';
@@ -298,17 +298,20 @@ export function installBundleRoutes(
           },
         );
       }
+      const host = request.caller?.kind === 'host' ? request.caller.host : null;
       // Before the store is read, so that a publication between the two wakes it.
-      const waiting = mustWait ? feed.wait(waitMs, request.signal) : null;
+      const waiting = mustWait
+        ? feed.wait(waitMs, { hostId: host?.hostId ?? null, signal: request.signal })
+        : null;
       try {
         let bundle = await bundleFor(request.caller);
         // Any other revision than the one held, also a lower one, or another document under its
         // number: what to make of that is for the host to judge.
         const isHeld = bundle === null ? held === null : bundleTag(bundle) === held;
-        const host = request.caller?.kind === 'host' ? request.caller.host : null;
         const isBehind = host !== null && noticeDesk.isBehind(host);
         if (isHeld && waiting !== null && !isBehind) {
-          await waiting.woken;
+          const isCalled = await waiting.woken;
+          if (isCalled) void reply.header(SYNC_NOW_HEADER, '1');
           bundle = await bundleFor(request.caller);
         }
         void reply.header(NOTICES_HEADER, String(noticeDesk.sequence));

@@ -86,8 +86,11 @@ export class BundlePoller {
         : { kind: 'again_later', retryAfterMs: null };
     }
     const { payload } = result;
-    if (payload.kind === 'not_modified' && payload.noticeSequence > notices.sequence) {
-      // What is pushed is obeyed from here on. The number is signed by nobody: the sync finds out, and
+    const isCalled =
+      payload.kind === 'not_modified' &&
+      (payload.asksSync || payload.noticeSequence > notices.sequence);
+    if (isCalled) {
+      // What is pushed is obeyed from here on. The rest is signed by nobody: the sync finds out, and
       // confirms; nothing is asked here before it did.
       if (payload.noticesStatement !== null) await notices.takePushed(payload.noticesStatement);
       this.#options.onOutcome();

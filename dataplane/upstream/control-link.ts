@@ -37,6 +37,7 @@ import {
   HOST_AUTH_SCHEME,
   ReportAnswerSchema,
   STATEMENT_TYPES,
+  SYNC_NOW_HEADER,
   SyncAnswerSchema,
   type Enrolment,
   type FreshDecision,
@@ -76,6 +77,7 @@ export type BundleAnswer =
       readonly noticeSequence: number;
       /** As control pushed it, unverified. */
       readonly noticesStatement: string | null;
+      readonly asksSync: boolean;
     }
   /** Control has published nothing for this host yet. */
   | { readonly kind: 'none' }
@@ -213,7 +215,7 @@ export class ControlLink {
         if (response.status === 304)
           return {
             kind: 'answer',
-            payload: { kind: 'not_modified', ...noticesIn(response) },
+            payload: { kind: 'not_modified', ...newsIn(response) },
             sentAt,
           };
         if (response.status === 204) return { kind: 'answer', payload: { kind: 'none' }, sentAt };
@@ -386,14 +388,16 @@ const BoundSchema = Type.Object({
 });
 
 /** 0 where an older control says none. */
-function noticesIn({ headers }: TransportResponse): {
+function newsIn({ headers }: TransportResponse): {
   readonly noticeSequence: number;
   readonly noticesStatement: string | null;
+  readonly asksSync: boolean;
 } {
   const said = Number(headers[NOTICES_HEADER.toLowerCase()] ?? 0);
   return {
     noticeSequence: Number.isSafeInteger(said) ? said : 0,
     noticesStatement: headers[NOTICES_STATEMENT_HEADER.toLowerCase()] ?? null,
+    asksSync: headers[SYNC_NOW_HEADER.toLowerCase()] !== undefined,
   };
 }
 

@@ -271,6 +271,12 @@ export const LeaseTokenSchema = Type.Object({
 export type LeaseToken = Static<typeof LeaseTokenSchema>;
 
 /** Control's answer to a `fresh` question, for one request of one host. */
+/**
+ * Of an answer to `GET /v1/bundle`: there is something for this host that it gets with a sync.
+ * Unsigned: it only makes a host sync.
+ */
+export const SYNC_NOW_HEADER = 'Holdfast-Sync-Now';
+
 export const FreshDecisionSchema = Type.Object({
   nonce: Type.String(),
   hostId: Type.String(),

@@ -31,12 +31,13 @@ import {
   type ErrorCode,
   type Problem,
 } from '../../shared/wire/problem.ts';
-import { REPORT_LINES_TYPE, readReportLines } from '../../shared/wire/report-lines.ts';
+import { REPORT_LINES_TYPE } from '../../shared/wire/report-lines.ts';
 import {
   HostRequestSchema,
   REFUSAL_HEADER,
   STATEMENT_CONTENT_TYPE,
   STATEMENT_TYPES,
+  SYNC_NOW_HEADER,
   type Bundle,
   type HostRefusal,
   type HostRequest,
@@ -45,6 +46,7 @@ import {
   type SyncAnswer,
   type SyncRequest,
 } from '../../shared/wire/statements.ts';
+import { reportedIn } from './reported-entries.ts';
 
 export type Route = 'enrol' | 'sync' | 'bundle' | 'decisions' | 'reports';
 
@@ -100,6 +102,7 @@ export class FakeControl implements Transport {
   readonly #clock: Clock;
   readonly #behaviours = new Map<Route | '*', Behaviour>();
   readonly #bundles = new Map<number, string>();
+  #isCalled = false;
   readonly #answers = new Map<Route, TransportResponse>();
   readonly #publication = new Set<() => void>();
   readonly #waiting = new Set<() => void>();
@@ -452,23 +455,17 @@ export class FakeControl implements Transport {
     });
     const later = current();
     if (later !== null) return later;
-    return known === null ? problem('policy_absent') : { status: 304, headers: {}, body: '' };
+    if (known === null) return problem('policy_absent');
+    const headers = this.#isCalled ? { [SYNC_NOW_HEADER.toLowerCase()]: '1' } : {};
+    this.#isCalled = false;
+    return { status: 304, headers, body: '' };
   }
-}
 
-/** The entries of a report in either form. */
-export function reportedIn(text: string): readonly JournalEvent[] {
-  if (text.startsWith('{"events"'))
-    return (JSON.parse(text) as { events: readonly JournalEvent[] }).events;
-  const read = readReportLines(text);
-  if (!read.ok) throw new HoldfastError('invalid_request', read.problem);
-  let { previousHash } = read.report;
-  return read.report.entries.map(({ bodyText, kind, ...entry }) => {
-    const body = JSON.parse(bodyText) as JournalEvent['body'];
-    const event = { ...entry, kind: kind as JournalEvent['kind'], body, previousHash };
-    previousHash = entry.hash;
-    return event;
-  });
+  /** Whoever waits for a bundle is to sync. */
+  call(): void {
+    this.#isCalled = true;
+    for (const end of this.#publication) end();
+  }
 }
 
 export function problem(code: ErrorCode, retryAfterMs?: number): TransportResponse {

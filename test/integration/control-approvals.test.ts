@@ -183,6 +183,25 @@ test('who may not is told why, and it is audited who did', async () => {
   await confirm(id, 'denied', { state: 'cancelled', reason: 'approval_denied' });
 });
 
+test('a host that waits for a bundle is called at once, and no other is', async () => {
+  const other = await world.enrolHost('host-2');
+  const etag = (await host.request('GET', '/v1/bundle')).headers.get('etag') ?? '';
+  const headers = { 'if-none-match': etag };
+  const wait = (who: SigningHost) =>
+    who.request('GET', '/v1/bundle?wait=30s', undefined, { headers });
+  const id = await waiting();
+  const polls = [wait(host), wait(other)];
+  while ((await world.metric('holdfast_control_bundle_waiters')) !== 2)
+    await new Promise((resolve) => setImmediate(resolve));
+  await say('ann', id, 'deny');
+  const called = await polls[0];
+  expect([called?.status, called?.headers.get('holdfast-sync-now')]).toEqual([304, '1']);
+  expect(await world.metric('holdfast_control_bundle_waiters')).toBe(1);
+  await world.clock.advance(30_000);
+  expect((await polls[1])?.headers.get('holdfast-sync-now')).toBeNull();
+  await confirm(id, 'denied', { state: 'cancelled', reason: 'approval_denied' });
+});
+
 test('approve and deny at once: one outcome, and the other is told so', async () => {
   const id = await waiting();
   const answers = await Promise.all([say('ann', id, 'approve'), say('bob', id, 'deny')]);

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MINUTE_MS, SECOND_MS } from '../../shared/core/time.ts';
 import type { JournalEvent } from '../../shared/wire/operation.ts';
-import { reportedIn } from '../fakes/fake-control.ts';
+import { reportedIn } from '../fakes/reported-entries.ts';
 import { REQUEST_TIMEOUT_MS, UpstreamWorld } from '../fakes/upstream-world.ts';
 
 let world: UpstreamWorld;

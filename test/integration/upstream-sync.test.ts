@@ -450,3 +450,14 @@ describe('authoritative refusals', () => {
     expect(world.clock.now().bootMs).toBe(nowMs);
   });
 });
+
+test('a host that control calls while it waits for a bundle syncs at once, and once', async () => {
+  await world.startWithPolicy();
+  await world.settle();
+  const [before, bundles] = [world.control.count('sync'), world.control.count('bundle')];
+  world.control.call();
+  await world.passUntil(() => world.control.count('sync') > before, 'a sync', 1_000);
+  await world.passUntil(() => world.control.count('bundle') > bundles, 'it waits again', 1_000);
+  await world.pass(1_000);
+  expect(world.control.count('sync')).toBe(before + 1);
+});
