@@ -50,12 +50,24 @@ export function schemaProblems(value: unknown, problemsMax: number): PolicyProbl
     const mistyped = new Set(
       errors.filter(({ keyword }) => keyword === 'type').map(({ instancePath }) => instancePath),
     );
-    return errors
+    const problems = errors
       .filter(({ keyword, instancePath }) => keyword === 'type' || !mistyped.has(instancePath))
       .flatMap((error) => toProblems(error, value));
+    const told = new Set(problems.map(({ path }) => path));
+    // Where one object has more unknown fields than are looked for, nothing says them all once.
+    return [...problems, ...unknownFields(errors).filter(({ path }) => !told.has(path))];
   } finally {
     Settings.Set({ maxErrors });
   }
+}
+
+function unknownFields(errors: readonly SchemaError[]): PolicyProblem[] {
+  return errors.flatMap(({ keyword, instancePath: path, schemaPath }) => {
+    if (keyword !== 'boolean') return [];
+    const field = unescapePointer(path.slice(path.lastIndexOf('/') + 1));
+    const schema = schemaAt(schemaPath.replace(/\/[^/]*$/, ''));
+    return [{ path, message: unknownField(field, schema) }];
+  });
 }
 
 function toProblems(error: SchemaError, document: unknown): PolicyProblem[] {
@@ -65,7 +77,7 @@ function toProblems(error: SchemaError, document: unknown): PolicyProblem[] {
   const value = valueAt(document, path);
   switch (keyword) {
     case 'boolean':
-      // Says again, for each unknown field, what `additionalProperties` says once.
+      // Says again, for each unknown field, what `additionalProperties` says of all; see above.
       return [];
     case 'additionalProperties':
       return (params['additionalProperties'] as string[]).map((field) => ({
