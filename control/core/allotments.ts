@@ -20,7 +20,7 @@
  */
 import { grantorEndMs } from '../../shared/core/lease.ts';
 import { windowAt, type QuotaWindow } from '../../shared/core/quota-window.ts';
-import { SECOND_MS, type Instant } from '../../shared/core/time.ts';
+import { DURATION_MS_MAX, SECOND_MS, type Instant } from '../../shared/core/time.ts';
 import type { AllotmentAsk, AllotmentGrant } from '../../shared/wire/allotments.ts';
 import type { LimitKind } from '../../shared/core/limit-kinds.ts';
 
@@ -87,7 +87,10 @@ export function decideAllotment(
   asking: Asking,
   grantor: Grantor,
 ): { readonly state: BudgetState; readonly grant: AllotmentGrant } {
-  const { ask } = asking;
+  // No rule allows a longer deadline; a host may say so all the same, and must not move what is stored
+  // beyond what can be read back.
+  const deadlineMs = Math.min(asking.ask.deadlineMs, DURATION_MS_MAX);
+  const ask = { ...asking.ask, deadlineMs };
   const { now } = grantor;
   const window = budget.kind === 'quota' ? windowAt(state.window, budget.windowMs, now) : null;
   const isHers = (part: Part): boolean =>

@@ -51,6 +51,12 @@ const UNITS: Readonly<Record<string, number>> = {
 /** `250ms`, `5s`, `15m`, `1h30m`, `2d`. Durations in policy are always text with a unit. */
 export const DURATION_PATTERN = '^([0-9]{1,9}(ms|s|m|h|d)){1,4}$';
 
+/**
+ * A hundred years: an instant and a few of these are still whole numbers that JSON and SQLite give back as
+ * they were. What is written longer lasts as long.
+ */
+export const DURATION_MS_MAX = 36_500 * DAY_MS;
+
 /** Milliseconds of a duration text, or `null` where it is not one. */
 export function parseDurationMs(text: string): number | null {
   if (!new RegExp(DURATION_PATTERN).test(text)) return null;
@@ -58,7 +64,7 @@ export function parseDurationMs(text: string): number | null {
   for (const [, digits, unit] of text.matchAll(/([0-9]+)(ms|s|m|h|d)/g)) {
     totalMs += Number(digits) * (UNITS[unit ?? ''] ?? 0);
   }
-  return Number.isSafeInteger(totalMs) ? totalMs : null;
+  return Math.min(totalMs, DURATION_MS_MAX);
 }
 
 /** The shortest text that `parseDurationMs` reads back: 90000 -> `1m30s`. */

@@ -215,4 +215,15 @@ describe('I3: nothing is overspent', () => {
       { hostName: 'b', units: 0 },
     ]);
   });
+
+  test('I10: a deadline that no rule can allow moves nothing beyond what can be read', async () => {
+    await world.publish(limited({ concurrency: 10 }));
+    const [a, b] = [await enrol('a'), await enrol('b')];
+    await a.ask({ deadlineMs: Number.MAX_SAFE_INTEGER });
+    expect((await b.ask()).units).toBeGreaterThan(0);
+    expect(await listed()).toMatchObject([{ hostName: 'a' }, { hostName: 'b' }]);
+    await world.restart();
+    await a.ask({ deadlineMs: Number.MAX_SAFE_INTEGER });
+    expect((await world.get('/v1/allotments')).status).toBe(200);
+  });
 });
