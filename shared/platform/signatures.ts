@@ -79,13 +79,18 @@ export interface Verifier {
 }
 
 export async function openVerifier(keys: readonly PublicKey[]): Promise<Verifier> {
+  // By its thumbprint whatever its `kid` says, which adds a name and takes none: what was signed before
+  // the key was called otherwise is verified on.
+  const named = new Map<string, KeyObject>();
   const imported = new Map<string, KeyObject>();
   for (const key of keys) {
     const { kty, crv, x } = key;
     const publicKey = createPublicKey({ key: { kty, crv, x }, format: 'jwk' });
-    imported.set(key.kid ?? (await thumbprint(key)), publicKey);
+    imported.set(await thumbprint(key), publicKey);
+    if (key.kid !== undefined) named.set(key.kid, publicKey);
   }
-  return { verify: async (statement, expected) => verifyStatement(statement, expected, imported) };
+  const known = new Map([...named, ...imported]);
+  return { verify: async (statement, expected) => verifyStatement(statement, expected, known) };
 }
 
 function verifyStatement<T extends TSchema>(
