@@ -36,25 +36,50 @@ export function admittedOperation(admission: Admission, entry: AdmittedEntry): O
   return operation;
 }
 
-/** The same, with the deadline on the boot clock: of nobody else, and made at once. */
+/** Most have none of these. */
+const RARE = ['onUnknown', 'compensates', 'traceparent', 'tracestate'] as const;
+type Carried = Required<Omit<Admission, (typeof RARE)[number] | 'approval'>>;
+
+/**
+ * The same, with the deadline on the boot clock: of nobody else, and made at once. Each field is
+ * named: an object of so many that are copied is a table, slower to make and much slower to write.
+ */
 export function admittedFacts(
   admission: Admission,
   { operationId, atMs, outageId }: AdmittedEntry,
 ): Operation & Pick<Admission, 'deadlineBoot'> {
-  const { approval: asked, ...admitted } = admission;
-  const approval = asked === undefined ? {} : { approval: askedApproval(admission, asked, atMs) };
-  return {
+  const operation: Operation & Carried = {
     operationId,
+    hostId: admission.hostId,
+    app: admission.app,
+    idempotencyKey: admission.idempotencyKey,
+    fingerprint: admission.fingerprint,
+    principal: admission.principal,
+    action: admission.action,
+    resource: admission.resource,
+    attributes: admission.attributes ?? {},
     state: stateAtAdmission(admission),
     reason: null,
-    ...UNSAID,
-    // Nobody is to share these.
-    attributes: {},
-    warnings: [],
-    ...admitted,
-    ...approval,
+    policyRevision: admission.policyRevision,
+    rule: admission.rule,
+    basis: admission.basis,
+    stalenessMs: admission.stalenessMs,
+    leaseResource: admission.leaseResource ?? UNSAID.leaseResource,
+    leaseEpoch: admission.leaseEpoch ?? UNSAID.leaseEpoch,
+    leaseInGrace: admission.leaseInGrace ?? UNSAID.leaseInGrace,
     outageId,
+    warnings: admission.warnings ?? [],
+    onControlLoss: admission.onControlLoss ?? UNSAID.onControlLoss,
+    onWorkerLoss: admission.onWorkerLoss ?? UNSAID.onWorkerLoss,
+    onRevoke: admission.onRevoke ?? UNSAID.onRevoke,
+    recheck: admission.recheck ?? UNSAID.recheck,
+    heartbeatTimeoutMs: admission.heartbeatTimeoutMs ?? UNSAID.heartbeatTimeoutMs,
+    ownershipMode: admission.ownershipMode ?? UNSAID.ownershipMode,
+    ownershipGraceMs: admission.ownershipGraceMs ?? UNSAID.ownershipGraceMs,
+    effectTerms: admission.effectTerms,
     admittedAtMs: atMs,
+    deadlineAtMs: admission.deadlineAtMs,
+    deadlineBoot: admission.deadlineBoot,
     updatedAtMs: atMs,
     settledAtMs: null,
     attempt: 0,
@@ -64,6 +89,11 @@ export function admittedFacts(
     checkpoint: null,
     outcome: null,
   };
+  const { approval } = admission;
+  if (approval !== undefined) operation.approval = askedApproval(admission, approval, atMs);
+  for (const name of RARE)
+    if (admission[name] !== undefined) Object.assign(operation, { [name]: admission[name] });
+  return operation;
 }
 
 /** What needs an approval is not accepted before it has one. */
