@@ -48,6 +48,9 @@ type Entry = {
   window: QuotaWindow | null;
 };
 
+/** For each `per`, by its key. */
+type UseCounts = Readonly<Record<LimitTerms['per'], Map<string, number>>>;
+
 type Look = {
   readonly subject: LimitSubject;
   readonly budget: LimitBudget;
@@ -89,8 +92,8 @@ export class LimitKeeper {
   /** Rule, then `keyOf`; what was used longest ago comes first. */
   readonly #rules = new Map<string, Map<string, Entry>>();
   #keys = 0;
-  /** Rule, then whose: K2. */
-  readonly #inUse = new Map<string, Map<string, number>>();
+  /** By rule: K2. */
+  readonly #inUse = new Map<string, UseCounts>();
 
   constructor(parts: {
     clock: Clock;
@@ -188,7 +191,7 @@ export class LimitKeeper {
 
   /** Accepted operations of a rule and key that have not ended. */
   inUse({ rule, terms: { per }, key }: LimitSubject): number {
-    return this.#inUse.get(rule)?.get(whoseKey(per, key)) ?? 0;
+    return this.#inUse.get(rule)?.[per].get(key) ?? 0;
   }
 
   /** Units of the window that were used, as far as anybody looked. */
@@ -223,9 +226,7 @@ export class LimitKeeper {
     const keys = new Set<string>(per === 'rule' ? [''] : []);
     for (const { subject } of this.#rules.get(rule)?.values() ?? [])
       if (subject.terms.per === per && subject.terms.scope === scope) keys.add(subject.key);
-    const prefix = whoseKey(per, '');
-    for (const whose of this.#inUse.get(rule)?.keys() ?? [])
-      if (whose.startsWith(prefix)) keys.add(whose.slice(prefix.length));
+    for (const key of this.#inUse.get(rule)?.[per].keys() ?? []) keys.add(key);
     return keys;
   }
 
@@ -270,22 +271,21 @@ export class LimitKeeper {
   #count(rule: string, { principal, action, resource }: Input, change: 1 | -1): void {
     let counts = this.#inUse.get(rule);
     if (counts === undefined) {
-      counts = new Map();
+      counts = { rule: new Map(), principal: new Map(), action: new Map(), resource: new Map() };
       this.#inUse.set(rule, counts);
     }
-    const whose = [
-      whoseKey('rule', ''),
-      whoseKey('principal', principal),
-      whoseKey('action', action),
-      whoseKey('resource', resource?.id ?? ''),
-    ];
-    for (const one of whose) {
-      const next = (counts.get(one) ?? 0) + change;
-      if (next > 0) counts.set(one, next);
-      else counts.delete(one);
-    }
-    if (counts.size === 0) this.#inUse.delete(rule);
+    changeCount(counts.rule, '', change);
+    changeCount(counts.principal, principal, change);
+    changeCount(counts.action, action, change);
+    changeCount(counts.resource, resource?.id ?? '', change);
+    if (counts.rule.size === 0) this.#inUse.delete(rule);
   }
+}
+
+function changeCount(counts: Map<string, number>, key: string, change: 1 | -1): void {
+  const next = (counts.get(key) ?? 0) + change;
+  if (next > 0) counts.set(key, next);
+  else counts.delete(key);
 }
 
 const NO_LIMITS: LimitTerms = {
@@ -297,12 +297,8 @@ const NO_LIMITS: LimitTerms = {
   scope: 'host',
 };
 
-function whoseKey(per: LimitTerms['per'], key: string): string {
-  return `${per}:${key}`;
-}
-
 function keyOf({ terms: { per, scope }, key }: LimitSubject): string {
-  return `${scope} ${whoseKey(per, key)}`;
+  return `${scope} ${per}:${key}`;
 }
 
 function noteOf(
