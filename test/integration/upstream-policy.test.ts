@@ -490,15 +490,3 @@ function nested(levels: number): unknown {
   for (let depth = 0; depth < levels; depth += 1) value = [value];
   return value;
 }
-
-test('K3: a key that a bundle calls otherwise still verifies what it signed, over a restart', async () => {
-  await world.startWithPolicy();
-  const named = await world.control.bundle(2, { ...policyDocument(2), rules: [] }, (bundle) => ({
-    ...bundle,
-    trust: { keys: bundle.trust.keys.map((key) => ({ ...key, kid: 'another-name' })) },
-  }));
-  await offer(2, named, 'policy_invalid');
-  await world.restart();
-  expect(world.revision()).toBe(1);
-  await publish(3);
-});
