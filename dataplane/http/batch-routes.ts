@@ -75,11 +75,11 @@ export function installBatchRoutes(app: App, { admissions }: Parts): void {
         const { body } = request;
         if (!isNdjson(request))
           return { items: await inOrder(body, (item, at) => judge(boundedItem(item), at, caller)) };
-        const lines = await inOrder(body, async (line, at) => {
-          const verdict = await judge(itemOfLine(String(line), request), at, caller);
-          return `${JSON.stringify(verdict)}\n`;
-        });
-        return reply.header('content-type', NDJSON).serializer(String).send(lines.join(''));
+        const verdicts = await inOrder(body, (line, at) =>
+          judge(itemOfLine(String(line), request), at, caller),
+        );
+        const lines = verdicts.map((verdict) => `${JSON.stringify(verdict)}\n`).join('');
+        return reply.header('content-type', NDJSON).serializer(String).send(lines);
       },
     );
 
@@ -99,10 +99,9 @@ export function installBatchRoutes(app: App, { admissions }: Parts): void {
   async function judge(item: unknown, index: number, caller: CallingApp): Promise<BatchVerdict> {
     let idempotencyKey: string | null = null;
     try {
-      const checked = checkItem(item);
-      ({ idempotencyKey } = checked);
-      const { idempotencyKey: _key, ...request } = checked;
-      return accepted(index, await admitAs(caller, checked.idempotencyKey, request));
+      const { idempotencyKey: key, ...request } = checkItem(item);
+      idempotencyKey = key;
+      return accepted(index, await admitAs(caller, key, request));
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       const problem = toProblem(error);

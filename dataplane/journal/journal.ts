@@ -179,15 +179,24 @@ export class Journal implements JournalFeed {
   }
 
   /** As `submit`, and `journal_full`; what is admitted was decided `now`. */
-  async admit({
-    operationId,
-    admission,
-    authorityEndsBootMs,
-    quota = null,
-    now,
-  }: NewEntry): Promise<Admitted> {
+  admit(entry: NewEntry): Promise<Admitted> {
     const outageId = this.#outageId();
-    const answer = await this.#submit({
+    // One promise, and not one for each step: there are many of these.
+    return new Promise((resolve, reject) => {
+      const take = (answer: JournalAnswer): void => {
+        if (answer.type === 'admitted') resolve(this.#admitted(entry, answer, outageId));
+        else if (answer.type !== 'declined')
+          reject(new Error(`the journal answered ${answer.type} to an admission`));
+        else if (answer.code === 'journal_full') reject(this.#full(answer.detail));
+        else resolve(answer);
+      };
+      this.#enqueue({ command: this.#admitCommand(entry, outageId), resolve: take, reject });
+    });
+  }
+
+  #admitCommand(entry: NewEntry, outageId: string | null): JournalCommand {
+    const { operationId, admission, authorityEndsBootMs, quota = null, now } = entry;
+    return {
       type: 'admit',
       operationId,
       app: admission.app,
@@ -204,15 +213,15 @@ export class Journal implements JournalFeed {
       ...(quota === null ? {} : { quota }),
       now,
       outageId,
-    });
-    if (answer.type === 'declined') {
-      if (answer.code === 'journal_full') throw this.#full(answer.detail);
-      return answer;
-    }
-    if (answer.type !== 'admitted')
-      throw new Error(`the journal answered ${answer.type} to an admission`);
-    if (answer.recorded !== null)
-      return { type: 'admitted', operation: answer.recorded, replayed: true };
+    };
+  }
+
+  #admitted(
+    { operationId, admission, now }: NewEntry,
+    { recorded }: JournalAnswer & { type: 'admitted' },
+    outageId: string | null,
+  ): Admitted {
+    if (recorded !== null) return { type: 'admitted', operation: recorded, replayed: true };
     const entry = { operationId, atMs: now.wallMs, outageId };
     this.#onClaimable(admission);
     return { type: 'admitted', operation: storedAsAdmitted(admission, entry), replayed: false };
@@ -227,23 +236,23 @@ export class Journal implements JournalFeed {
   }
 
   #submit(command: JournalCommand): Promise<JournalAnswer> {
-    if (this.quarantine !== null) return Promise.reject(quarantined(this.quarantine));
-    if (this.#failure !== null) return Promise.reject(unknownOutcome(this.#failure));
-    if (this.#queue.length >= QUEUE_COMMANDS_MAX) {
-      return Promise.reject(
-        new HoldfastError(
-          'journal_busy',
-          `${this.#queue.length} writes are waiting for the disk: slow down`,
-          { retry_after_ms: BUSY_RETRY_MS },
-        ),
-      );
-    }
-    const turnedAway = this.#turnedAway(command);
-    if (turnedAway !== null) return Promise.reject(turnedAway);
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ command, resolve, reject });
-      this.#writeSoon();
-    });
+    return new Promise((resolve, reject) => this.#enqueue({ command, resolve, reject }));
+  }
+
+  #enqueue(queued: Queued): void {
+    const refusal = this.#refusalOf(queued.command);
+    if (refusal !== null) return queued.reject(refusal);
+    this.#queue.push(queued);
+    this.#writeSoon();
+  }
+
+  /** G2 to G5. */
+  #refusalOf(command: JournalCommand): HoldfastError | null {
+    if (this.quarantine !== null) return quarantined(this.quarantine);
+    if (this.#failure !== null) return unknownOutcome(this.#failure);
+    if (this.#queue.length < QUEUE_COMMANDS_MAX) return this.#turnedAway(command);
+    const detail = `${this.#queue.length} writes are waiting for the disk: slow down`;
+    return new HoldfastError('journal_busy', detail, { retry_after_ms: BUSY_RETRY_MS });
   }
 
   /** G5. */

@@ -13,7 +13,7 @@ import type { Clock } from '../../shared/platform/clock.ts';
 import { digestOf } from '../../shared/platform/digest.ts';
 import { failpoint } from '../../shared/platform/failpoints.ts';
 import type { Random } from '../../shared/platform/random.ts';
-import { SPAN_ATTRIBUTES, currentTrace, spanned } from '../../shared/platform/tracing.ts';
+import { SPAN_ATTRIBUTES, currentTrace, isHeard, spanned } from '../../shared/platform/tracing.ts';
 import { makeId } from '../../shared/core/ids.ts';
 import { traceIdOf } from '../../shared/core/trace-context.ts';
 import type { AdmitRequest, Refusal } from '../../shared/wire/operation.ts';
@@ -102,6 +102,7 @@ export class Admissions {
    * refusal is recorded too.
    */
   admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
+    if (!isHeard()) return this.#admit(caller, request);
     return spanned('holdfast.admission', { facts: { [ACTION]: request.action } }, async (tell) => {
       const admitted = await this.#admit(caller, request);
       const { operation, replayed } = admitted;
@@ -111,7 +112,7 @@ export class Admissions {
   }
 
   async #admit(caller: Caller, request: AdmitRequest): Promise<Admitted> {
-    const { journal } = this.#parts;
+    const { journal, limits } = this.#parts;
     const fingerprint = digestOf(request);
     const plan = this.#plan(caller, request);
     let local = plan.kind === 'ask_control' ? plan : this.#settle(plan, request);
@@ -130,24 +131,18 @@ export class Admissions {
           )
         : local;
     if (verdict.kind !== 'ready') throw await this.#refuse(caller, request, verdict);
-    const answer = await this.#record({ caller, fingerprint }, request, verdict);
-    if (answer.type === 'declined') {
-      if (answer.code === 'idempotency_key_reused') {
-        const { operationId = '' } = answer;
-        throw new HoldfastError(answer.code, answer.detail, { operationId });
-      }
-      const { decision, basis } = verdict.plan;
-      throw await this.#refuse(caller, request, {
-        kind: 'refused',
-        code: answer.code,
-        detail: answer.detail,
-        leaseResource: answer.code === 'lease_expired' ? decision.leaseResource : null,
-        rule: decision.rule,
-        policyRevision: basis.policyRevision,
-        basis: basis.basis,
-        stalenessMs: basis.stalenessMs,
-      });
+    let answer: Awaited<ReturnType<Journal['admit']>>;
+    let isNew = false;
+    try {
+      failpoint('admission.before_submit');
+      answer = await journal.admit(this.#entryOf(caller, fingerprint, request, verdict));
+      isNew = answer.type === 'admitted' && !answer.replayed;
+    } finally {
+      // What limits hold for it goes back wherever nothing new is recorded.
+      if (!isNew) limits.giveBack(verdict.reservation);
     }
+    if (answer.type === 'declined')
+      throw await this.#declined(caller, request, verdict.plan, answer);
     const { operation, replayed } = answer;
     this.#parts.onDecision({
       decision: replayed ? 'replayed' : 'admitted',
@@ -158,34 +153,51 @@ export class Admissions {
     return { operation, replayed };
   }
 
-  /** Gives back what limits hold for it wherever nothing new is recorded. */
-  async #record(
-    { caller, fingerprint }: { caller: Caller; fingerprint: string },
+  #entryOf(
+    caller: Caller,
+    fingerprint: string,
     request: AdmitRequest,
     { plan, admissible, reservation }: Ready,
-  ): ReturnType<Journal['admit']> {
-    const { journal, clock, limits } = this.#parts;
+  ): Parameters<Journal['admit']>[0] {
+    const { clock, random } = this.#parts;
     const now = clock.now();
-    const { random } = this.#parts;
     const asks = plan.terms.approval !== null;
     const approval = asks ? { approvalRequestId: approvalRequestId(now.wallMs, random) } : {};
     const trace = currentTrace();
     const admitter = { hostId: this.#parts.hostId(), ...caller, fingerprint, trace, ...approval };
-    let isNew = false;
-    try {
-      failpoint('admission.before_submit');
-      const answer = await journal.admit({
-        operationId: makeId('op', now.wallMs, random.bytes(16)),
-        admission: newAdmission(admitter, request, plan, admissible, now),
-        authorityEndsBootMs: admissible.authorityEndsBootMs,
-        quota: reservation.quota,
-        now,
-      });
-      isNew = answer.type === 'admitted' && !answer.replayed;
-      return answer;
-    } finally {
-      if (!isNew) limits.giveBack(reservation);
-    }
+    return {
+      operationId: makeId('op', now.wallMs, random.bytes(16)),
+      admission: newAdmission(admitter, request, plan, admissible, now),
+      authorityEndsBootMs: admissible.authorityEndsBootMs,
+      quota: reservation.quota,
+      now,
+    };
+  }
+
+  /** What is to be thrown where the journal took nothing. */
+  async #declined(
+    caller: Caller,
+    request: AdmitRequest,
+    { decision, basis }: Ready['plan'],
+    {
+      code,
+      detail,
+      operationId = '',
+    }: Awaited<ReturnType<Journal['admit']>> & {
+      type: 'declined';
+    },
+  ): Promise<HoldfastError> {
+    if (code === 'idempotency_key_reused') return new HoldfastError(code, detail, { operationId });
+    return this.#refuse(caller, request, {
+      kind: 'refused',
+      code,
+      detail,
+      leaseResource: code === 'lease_expired' ? decision.leaseResource : null,
+      rule: decision.rule,
+      policyRevision: basis.policyRevision,
+      basis: basis.basis,
+      stalenessMs: basis.stalenessMs,
+    });
   }
 
   #replay(caller: Caller, known: StoredOperation, fingerprint: string): Admitted {

@@ -67,7 +67,7 @@ const storage = new AsyncLocalStorage<TraceContext>();
 const tellNobody: Tell = () => undefined;
 
 /** The global provider stands in for the one that is registered, or for one that does nothing. */
-function isRecording(): boolean {
+export function isHeard(): boolean {
   const provider = trace.getTracerProvider() as TracerProvider & { getDelegate?(): object };
   const registered = provider.getDelegate?.() ?? provider;
   return registered.constructor.name !== 'NoopTracerProvider';
@@ -96,7 +96,7 @@ export function spanned<T>(
   options: SpanOptions,
   work: (tell: Tell) => Promise<T>,
 ): Promise<T> {
-  if (!isRecording()) return runInTrace(options.parent ?? null, () => work(tellNobody));
+  if (!isHeard()) return runInTrace(options.parent ?? null, () => work(tellNobody));
   const open = openSpan(name, options);
   return open.run(async () => {
     try {
@@ -120,7 +120,7 @@ export type OpenSpan = {
 
 /** For what begins and ends in different places; `null` where nobody listens. */
 export function openSpanIfHeard(name: () => string, options: SpanOptions): OpenSpan | null {
-  return isRecording() ? openSpan(name(), options) : null;
+  return isHeard() ? openSpan(name(), options) : null;
 }
 
 function openSpan(name: string, { kind = 'internal', facts = {}, parent }: SpanOptions): OpenSpan {
