@@ -77,6 +77,8 @@ export type ControlPorts = {
   readonly version: string;
   /** Where the token of the first admin is put; called only when there are no operators. */
   readonly keepAdminToken: (token: string) => void;
+  /** Answers with where it is reached; default: by the socket that is configured. */
+  readonly serve?: (app: App) => Promise<string>;
 };
 
 export type Control = {
@@ -168,12 +170,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
         await describeFleetHealth(appPorts);
       });
       silences.start();
-      await app.listen({
-        ...config.listen,
-        backlog: LISTEN_BACKLOG,
-        listenTextResolver: (at) => `HTTP socket open at ${at}`,
-      });
-      return addressOf(app);
+      return ports.serve === undefined ? listenOn(app, config) : ports.serve(app);
     },
     run: () => ended.promise,
     async stop() {
@@ -333,6 +330,15 @@ async function beginRun({ store, floors: floorStore, clock, random, logger }: Co
     storedEpoch: state.highestEpoch,
   };
   return { controlId, floors, start };
+}
+
+async function listenOn(app: App, { listen }: ControlConfig): Promise<string> {
+  await app.listen({
+    ...listen,
+    backlog: LISTEN_BACKLOG,
+    listenTextResolver: (at) => `HTTP socket open at ${at}`,
+  });
+  return addressOf(app);
 }
 
 function addressOf(app: App): string {

@@ -17,15 +17,20 @@ import type { Logger } from '../shared/platform/logger.ts';
 import { createMetrics } from '../shared/platform/metrics.ts';
 import type { Random } from '../shared/platform/random.ts';
 import type { RunningDaemon } from '../shared/platform/shutdown.ts';
-import { systemLoopUse } from '../shared/platform/loop-use.ts';
+import { systemLoopUse, type LoopUse } from '../shared/platform/loop-use.ts';
 import type { ProbeCaller } from '../shared/platform/http-probe.ts';
-import { giveWay } from '../shared/platform/slices.ts';
+import { giveWay, type Pause } from '../shared/platform/slices.ts';
 import { runTasks, type Task } from '../shared/platform/task-group.ts';
 import type { Transport } from '../shared/client/transport.ts';
 import { sidecarSettings, type SidecarConfig, type SidecarSettings } from './config.ts';
 import { ConfigValues } from './authority/config-values.ts';
 import { loadAppTokens, type AppTokens } from './http/app-tokens.ts';
-import { closeListeners, openListeners, type Listeners } from './http/listeners.ts';
+import {
+  closeListeners,
+  openListeners,
+  type ListenOptions,
+  type Listeners,
+} from './http/listeners.ts';
 import type { Parts } from './http/route-parts.ts';
 import { buildSidecarApp } from './http/sidecar-app.ts';
 import { limitedRules } from './core/active-policy.ts';
@@ -81,6 +86,11 @@ export type SidecarPorts = {
     clock: Clock,
     onBatch: (batch: { size: number; commitMs: number }) => void,
   ) => Promise<Journal>;
+  /** Where it is reached; default: by the sockets that are configured. */
+  readonly openListeners?: (options: ListenOptions) => Promise<Listeners>;
+  /** How long work gives others their turn; default: for one round of the event loop. */
+  readonly pause?: Pause;
+  readonly loopUse?: LoopUse;
 };
 
 export type Sidecar = RunningDaemon & {
@@ -132,7 +142,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
     parts = { ...buildParts(ports, { settings, metrics, journal, upstream, view }), webhooks };
     const { custodian } = parts;
     upstream.onStop((operationIds) => custodian.stop(operationIds));
-    listeners = await listen(config, { settings, metrics, parts, tokens });
+    listeners = await listen(ports, { settings, metrics, parts, tokens });
   } catch (error) {
     await journal.close();
     throw error;
@@ -250,8 +260,8 @@ function openUpstream(ports: SidecarPorts, { settings, metrics, journal }: Opene
     settled: () => journal.operationByKey('', '-'),
     transport,
     compile,
-    pause: giveWay,
-    loopUse: systemLoopUse(),
+    pause: ports.pause ?? giveWay,
+    loopUse: ports.loopUse ?? systemLoopUse(),
   });
 }
 
@@ -264,7 +274,7 @@ function buildParts(
   ports: SidecarPorts,
   opened: Opened & { readonly upstream: Upstream; readonly view: SidecarView },
 ): BuiltParts {
-  const { clock, random, logger } = ports;
+  const { clock, random, logger, pause = giveWay } = ports;
   const { settings, metrics, journal, upstream, view } = opened;
   const { leases, outages } = upstream;
   const heartbeats = new Heartbeats();
@@ -320,7 +330,7 @@ function buildParts(
       onDecision: (fact) => metrics.add('holdfast_decisions_total', fact),
     }),
     executions,
-    claims: openClaims({ journal, executions, leases, clock }, metrics),
+    claims: openClaims({ journal, executions, leases, clock, pause }, metrics),
     resume,
     waits,
     registers: new Registers({ journal, leases, registersMax: settings.registersMax }),
@@ -388,12 +398,11 @@ function openReconciler(
 }
 
 function openClaims(
-  parts: Pick<ClaimsParts, 'journal' | 'executions' | 'leases' | 'clock'>,
+  parts: Pick<ClaimsParts, 'journal' | 'executions' | 'leases' | 'clock' | 'pause'>,
   metrics: SidecarMetrics,
 ): Claims {
   return new Claims({
     ...parts,
-    pause: giveWay,
     onClaim: (outcome, operations) => {
       metrics.add('holdfast_claims_total', { outcome });
       if (outcome === 'claimed') metrics.add('holdfast_claimed_operations_total', {}, operations);
@@ -403,7 +412,7 @@ function openClaims(
 }
 
 function buildResume(
-  { clock, logger }: Pick<SidecarPorts, 'clock' | 'logger'>,
+  { clock, logger, pause = giveWay }: Pick<SidecarPorts, 'clock' | 'logger' | 'pause'>,
   opened: Opened & { readonly upstream: Upstream; readonly executions: Executions },
 ): Resume {
   const { settings, metrics, journal, upstream, executions } = opened;
@@ -417,7 +426,7 @@ function buildResume(
     clock,
     logger,
     ratePerSecond: settings.resumeRate,
-    pause: giveWay,
+    pause,
     onResumed: (as) => metrics.add('holdfast_resumed_total', { as }),
   });
   metrics.beforeScrape(() => showResume(metrics, resume.status()));
@@ -448,7 +457,7 @@ function openWebhooks(
 }
 
 function listen(
-  { allowedHosts, socketPath }: SidecarConfig,
+  { config: { allowedHosts, socketPath }, openListeners: open = openListeners }: SidecarPorts,
   opened: Omit<Opened, 'journal'> & { readonly parts: Parts; readonly tokens: AppTokens | null },
 ): Promise<Listeners> {
   const { settings, metrics, parts, tokens } = opened;
@@ -459,5 +468,5 @@ function listen(
       tokens,
       onRejected: (reason) => metrics.add('holdfast_http_requests_rejected_total', { reason }),
     });
-  return openListeners({ build, listen: settings.listen, socketPath });
+  return open({ build, listen: settings.listen, socketPath });
 }

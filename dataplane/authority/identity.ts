@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import Type, { type Static } from 'typebox';
 import { assert } from '../../shared/core/assert.ts';
 import type { Logger } from '../../shared/platform/logger.ts';
+import type { Random } from '../../shared/platform/random.ts';
 import {
   generateSigningKey,
   openSigner,
@@ -27,6 +28,7 @@ import { PublicKeySchema, type Enrolment, type PublicKey } from '../../shared/wi
 import { StateFile } from './state-file.ts';
 
 const FORMER_KEYS_MAX = 8;
+const KEY_SEED_BYTES = 32;
 
 const IdentitySchema = Type.Object({
   hostName: Type.String(),
@@ -67,6 +69,7 @@ export type HostIdentityOptions = {
   readonly dataDir: string;
   readonly hostName: string;
   readonly logger: Logger;
+  readonly random: Random;
 };
 
 export class HostIdentity {
@@ -80,7 +83,7 @@ export class HostIdentity {
   }
 
   async open(): Promise<void> {
-    const { hostName, logger } = this.#options;
+    const { hostName, logger, random } = this.#options;
     const read = this.#file.read();
     if (read.kind === 'damaged') {
       throw new StartError(
@@ -90,7 +93,7 @@ export class HostIdentity {
     }
     let stored = read.kind === 'read' ? read.value : null;
     if (stored === null || (stored.enrolment === null && stored.hostName !== hostName)) {
-      const key = stored?.key ?? (await generateSigningKey());
+      const key = stored?.key ?? (await generateSigningKey(random.bytes(KEY_SEED_BYTES)));
       const trust = { policyRevision: 0, keys: [], former: [] };
       stored = { hostName, key, enrolment: null, trust };
       // N1.

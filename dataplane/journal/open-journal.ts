@@ -9,12 +9,20 @@ import {
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import { FIRST_PREVIOUS_HASH } from '../../shared/wire/operation.ts';
 import type { JournalDamage } from '../core/journal-verdict.ts';
-import type { BatchAnswer } from './journal-command.ts';
+import type { BatchAnswer, JournalWriter } from './journal-command.ts';
 import { journalFiles, type JournalFiles } from './journal-files.ts';
 import { JournalReader } from './journal-reader.ts';
 import { Journal } from './journal.ts';
 import { ThreadWriter } from './journal-writer.ts';
 import { verifyJournal } from './start-verification.ts';
+
+/** Throws a `StoreError` where the journal cannot be used. */
+export type OpenWriter = (
+  files: JournalFiles,
+  clock: Clock,
+) => Promise<{ readonly writer: JournalWriter; readonly snapshot: BatchAnswer }>;
+
+const openThread: OpenWriter = (files, clock) => ThreadWriter.open(files, clock);
 
 /**
  * Opens or makes the journal in `directory`. One that is not what is remembered of it is opened for
@@ -25,6 +33,7 @@ export async function openJournal(
   directory: string,
   clock: Clock,
   onBatch?: (batch: { size: number; commitMs: number }) => void,
+  openWriter: OpenWriter = openThread,
 ): Promise<Journal> {
   const files = journalFiles(directory);
   try {
@@ -40,7 +49,7 @@ export async function openJournal(
   const verdict = verifyJournal(files);
   if (verdict.kind !== 'ok' && verdict.kind !== 'fresh')
     return openQuarantined(files, verdict, clock);
-  const { writer, snapshot } = await ThreadWriter.open(files, clock);
+  const { writer, snapshot } = await openWriter(files, clock);
   // SQLite ignores a failed fsync of the directory; without it a new file may be gone after a power
   // cut.
   syncDirectory(directory);

@@ -159,7 +159,7 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
   const directory = join(options.dataDir, 'authority');
   const base = { clock, random, logger, metrics };
 
-  const identity = new HostIdentity({ dataDir: options.dataDir, hostName, logger });
+  const identity = new HostIdentity({ dataDir: options.dataDir, hostName, logger, random });
   const link = new ControlLink({ transport, identity, clock, random, requestTimeoutMs });
   const reach = new Reach();
   const { pause, loopUse } = options;

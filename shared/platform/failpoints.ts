@@ -68,12 +68,22 @@ export type FailpointReport = {
 const SHARED_KEY = 'holdfast.failpoints';
 const LINGER_MS = 200;
 
+let watcher: ((name: FailpointName) => void) | null = null;
 /** P2: of the thread that started this one. */
 let armed = (getEnvironmentData(SHARED_KEY) ?? null) as Armed | null;
 
 /** `subject` tells one from another at the same point, as the revision that is put in force. */
 export function failpoint(name: FailpointName, subject: number | null = null): void {
+  watcher?.(name);
   if (armed !== null) reach(armed, name, subject);
+}
+
+/**
+ * For a simulation, where more than one daemon runs in this process: what is simulated to die at a
+ * point is cut off there by whoever watches. P1 holds for it too.
+ */
+export function watchFailpoints(watch: (name: FailpointName) => void): void {
+  watcher = watch;
 }
 
 /**

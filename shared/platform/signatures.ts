@@ -10,10 +10,19 @@
  * What a payload means (audience, nonce, revision, age) is checked by whoever
  * asked, after that.
  */
-import { createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 'node:crypto';
-import { calculateJwkThumbprint, decodeProtectedHeader, exportJWK, generateKeyPair } from 'jose';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  randomBytes,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto';
+import { decodeProtectedHeader } from 'jose';
 import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { assert } from '../core/assert.ts';
 import type { PublicKey, StatementType } from '../wire/statements.ts';
 
 const ALGORITHM = 'Ed25519';
@@ -22,11 +31,22 @@ const STATEMENT_BYTES_MAX = 16 * 1024 * 1024;
 export type PrivateKey = PublicKey & { readonly d: string };
 export type SigningKey = PrivateKey & { readonly kid: string };
 
-/** A new Ed25519 key; its `kid` is its RFC 7638 thumbprint. */
-export async function generateSigningKey(): Promise<SigningKey> {
-  const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true });
-  const jwk = await exportJWK(privateKey);
-  const key = { kty: 'OKP', crv: 'Ed25519', x: jwk.x ?? '', d: jwk.d ?? '' } as const;
+const SEED_BYTES = 32;
+/** PKCS #8 of an Ed25519 key (RFC 8410), up to its 32 bytes. */
+const PRIVATE_KEY_HEAD = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/**
+ * A new Ed25519 key; its `kid` is its RFC 7638 thumbprint. `seed` is the private key itself
+ * (RFC 8032): 32 bytes that nobody can guess.
+ */
+export async function generateSigningKey(
+  seed: Uint8Array = randomBytes(SEED_BYTES),
+): Promise<SigningKey> {
+  assert(seed.length === SEED_BYTES, `a key is made of ${SEED_BYTES} bytes, not of ${seed.length}`);
+  const der = Buffer.concat([PRIVATE_KEY_HEAD, seed]);
+  const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  const { x = '', d = '' } = privateKey.export({ format: 'jwk' });
+  const key = { kty: 'OKP', crv: 'Ed25519', x, d } as const;
   return { ...key, kid: await thumbprint(key) };
 }
 
@@ -34,8 +54,9 @@ export function publicPart(key: SigningKey): PublicKey & { readonly kid: string 
   return { kty: key.kty, crv: key.crv, x: key.x, kid: key.kid };
 }
 
-export function thumbprint(key: PublicKey): Promise<string> {
-  return calculateJwkThumbprint({ kty: key.kty, crv: key.crv, x: key.x });
+/** RFC 7638: the members that make the key, in the order of their names. */
+export async function thumbprint({ crv, kty, x }: PublicKey): Promise<string> {
+  return createHash('sha256').update(JSON.stringify({ crv, kty, x })).digest('base64url');
 }
 
 export interface Signer {

@@ -155,7 +155,7 @@ describe('I10: the sidecar and the refusals of control', () => {
     network = new UndiciTransport({ url: world.address });
     inBetween = (request) => Promise.resolve(request);
     const logger = createLogger({ name: 'test', level: 'silent' });
-    identity = new HostIdentity({ dataDir, hostName: 'host-1', logger });
+    identity = new HostIdentity({ dataDir, hostName: 'host-1', logger, random: new FakeRandom(3) });
     await identity.open();
     const transport: Transport = {
       send: async (request) => network.send(await inBetween(request)),

@@ -34,6 +34,7 @@ beforeEach(async () => {
     dataDir,
     hostName: 'host-1',
     logger: createLogger({ name: 'test', level: 'silent' }),
+    random: new FakeRandom(6),
   });
   await identity.open();
   const swapped: Transport = {
