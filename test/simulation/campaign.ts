@@ -1,0 +1,140 @@
+/** Many seeds over several processes, and what came of them together. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { PROMISES, type Promised, type Violation } from './history.ts';
+import type { FromWorker, ToWorker } from './worker.ts';
+
+export type CampaignOptions = {
+  readonly seeds: readonly number[];
+  readonly workers: number;
+  readonly minutes: number;
+  readonly onProgress: (done: number, failed: number) => void;
+};
+
+export type FailedSeed = {
+  readonly seed: number;
+  readonly violations: readonly Violation[];
+  /** Where the simulation itself broke. */
+  readonly broken: string | null;
+};
+
+export type CampaignReport = {
+  readonly seeds: number;
+  readonly simulatedHours: number;
+  readonly cpuSeconds: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly calls: Readonly<Record<string, number>>;
+  readonly operations: number;
+  readonly checks: Readonly<Record<Promised, number>>;
+  readonly violations: Readonly<Record<Promised, number>>;
+  readonly failed: readonly FailedSeed[];
+  /** By seed. */
+  readonly hashes: Readonly<Record<number, string>>;
+};
+
+const HOUR_MS = 3_600_000;
+
+export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
+  const { seeds, workers, minutes, onProgress } = options;
+  const waiting = [...seeds];
+  const totals = emptyTotals();
+  let done = 0;
+  await Promise.all(
+    Array.from({ length: Math.min(workers, seeds.length) }, async () => {
+      let child = startWorker();
+      for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) {
+        const answer = await ask(child, { seed, minutes });
+        if (answer.kind === 'broken') {
+          // What it left behind must not be seen by the next.
+          child.kill();
+          child = startWorker();
+        }
+        take(totals, answer);
+        onProgress((done += 1), totals.failed.length);
+      }
+      child.disconnect();
+    }),
+  );
+  return {
+    ...totals,
+    seeds: seeds.length,
+    failed: totals.failed.toSorted((a, b) => a.seed - b.seed),
+  };
+}
+
+function startWorker(): ChildProcess {
+  return fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+}
+
+function ask(child: ChildProcess, message: ToWorker): Promise<FromWorker> {
+  return new Promise((resolve) => {
+    const answered = (answer: unknown): void => {
+      child.off('exit', ended);
+      resolve(answer as FromWorker);
+    };
+    const ended = (code: number | null): void => {
+      child.off('message', answered);
+      resolve({
+        kind: 'broken',
+        seed: message.seed,
+        detail: `the process ended with ${String(code)}`,
+      });
+    };
+    child.once('message', answered);
+    child.once('exit', ended);
+    child.send(message);
+  });
+}
+
+type Totals = {
+  simulatedHours: number;
+  cpuSeconds: number;
+  operations: number;
+  readonly faults: Record<string, number>;
+  readonly calls: Record<string, number>;
+  readonly checks: Record<Promised, number>;
+  readonly violations: Record<Promised, number>;
+  readonly failed: FailedSeed[];
+  readonly hashes: Record<number, string>;
+};
+
+function emptyTotals(): Totals {
+  const none = (): Record<Promised, number> =>
+    Object.fromEntries(PROMISES.map((promise) => [promise, 0])) as Record<Promised, number>;
+  return {
+    simulatedHours: 0,
+    cpuSeconds: 0,
+    operations: 0,
+    faults: {},
+    calls: {},
+    checks: none(),
+    violations: none(),
+    failed: [],
+    hashes: {},
+  };
+}
+
+function take(totals: Totals, answer: FromWorker): void {
+  if (answer.kind === 'broken') {
+    const { seed, detail } = answer;
+    totals.failed.push({ seed, violations: [], broken: detail });
+    return;
+  }
+  const { judged, cpuMs } = answer;
+  totals.simulatedHours += judged.simulatedMs / HOUR_MS;
+  totals.cpuSeconds += cpuMs / 1_000;
+  totals.operations += judged.operations;
+  totals.hashes[judged.seed] = judged.hash;
+  addAll(totals.faults, judged.faults);
+  addAll(totals.calls, judged.calls);
+  addAll(totals.checks, judged.checks);
+  for (const { promise } of judged.violations) totals.violations[promise] += 1;
+  if (judged.violations.length > 0)
+    totals.failed.push({ seed: judged.seed, violations: judged.violations, broken: null });
+}
+
+function addAll(to: Record<string, number>, from: Readonly<Record<string, number>>): void {
+  for (const [name, count] of Object.entries(from)) to[name] = (to[name] ?? 0) + count;
+}

@@ -1,0 +1,126 @@
+/**
+ * The simulation of the whole fleet: `npm run simulate`. Exit codes: 0 every promise held, 1 one did
+ * not or a run broke, 2 wrong arguments.
+ */
+import { execFileSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { runCampaign, type CampaignReport } from './campaign.ts';
+import { MINUTES_STANDARD } from './plan.ts';
+import { reportText } from './report.ts';
+
+const SEEDS_DEFAULT = 200;
+const SEEDS_MAX = 1_000_000;
+const MINUTES_MAX = 600;
+const WORKERS_MAX = 256;
+const EXIT = { passed: 0, broken: 1, usage: 2 } as const;
+
+const HELP = `npm run simulate -- [--seeds N] [--from K] [--workers W] [--minutes M] [--json]
+npm run simulate -- --seed N [--minutes M] [--json]
+
+Control and two or three sidecars, the real ones, in one process on simulated clocks, networks and
+disks, with apps and operators at work while faults happen; then everything is healed and must come to
+rest. What could be seen is held against the promises I1 to I12. A seed says all that will happen.
+
+  --seeds N     as many seeds (default ${SEEDS_DEFAULT}), over several processes
+  --from K      the first of them (default 1)
+  --seed N      this one alone: prints its hash, and where a promise is broken the way there
+  --workers W   processes (default: one for each processor)
+  --minutes M   simulated time in which faults happen, of each seed (default ${MINUTES_STANDARD})
+  --json        one JSON object on standard output
+
+Exit codes: 0 every promise held, 1 one did not, 2 wrong arguments
+`;
+
+class UsageError extends Error {
+  override name = 'UsageError';
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: `${SEEDS_DEFAULT}` },
+      from: { type: 'string', default: '1' },
+      seed: { type: 'string' },
+      workers: { type: 'string', default: `${Math.min(availableParallelism(), WORKERS_MAX)}` },
+      minutes: { type: 'string', default: `${MINUTES_STANDARD}` },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return EXIT.passed;
+  }
+  const minutes = numberOf('minutes', values.minutes, MINUTES_MAX);
+  if (values.seed !== undefined) {
+    const { runOne } = await import('./run-one.ts');
+    const found = await runOne(
+      numberOf('seed', values.seed, Number.MAX_SAFE_INTEGER),
+      minutes,
+      say,
+    );
+    process.stdout.write(values.json ? `${JSON.stringify(found.judged)}\n` : found.text);
+    return found.judged.violations.length === 0 ? EXIT.passed : EXIT.broken;
+  }
+  const count = numberOf('seeds', values.seeds, SEEDS_MAX);
+  const from = numberOf('from', values.from, Number.MAX_SAFE_INTEGER - SEEDS_MAX);
+  const startedMs = performance.now();
+  const report = await runCampaign({
+    seeds: Array.from({ length: count }, (_, index) => from + index),
+    workers: numberOf('workers', values.workers, WORKERS_MAX),
+    minutes,
+    onProgress: progress(count),
+  });
+  const wallSeconds = (performance.now() - startedMs) / 1_000;
+  process.stdout.write(
+    values.json
+      ? `${JSON.stringify(report)}\n`
+      : reportText(report, { wallSeconds }) + wayBack(report),
+  );
+  return report.failed.length === 0 ? EXIT.passed : EXIT.broken;
+}
+
+function numberOf(name: string, text: string, most: number): number {
+  const value = Number(text);
+  if (!/^[0-9]{1,16}$/.test(text) || value < 1 || value > most)
+    throw new UsageError(`--${name} ${text}: a number from 1 to ${most} is needed`);
+  return value;
+}
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** A line now and then, and where a seed has failed. */
+function progress(count: number): (done: number, failed: number) => void {
+  let failedBefore = 0;
+  const step = Math.max(1, Math.floor(count / 20));
+  return (done, failed) => {
+    if (done % step !== 0 && failed === failedBefore && done !== count) return;
+    failedBefore = failed;
+    say(`${done} of ${count} seeds${failed === 0 ? '' : `, ${failed} failed`}`);
+  };
+}
+
+function wayBack({ failed }: CampaignReport): string {
+  const [first] = failed;
+  if (first === undefined) return '';
+  return `at commit ${commit()}: npm run simulate -- --seed ${first.seed}\n`;
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const isUsage =
+    error instanceof UsageError ||
+    (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
+  say(isUsage ? `${(error as Error).message}\n\n${HELP}` : String((error as Error).stack));
+  process.exitCode = isUsage ? EXIT.usage : EXIT.broken;
+}

@@ -1,0 +1,167 @@
+/**
+ * All that a run will do to the daemons, drawn from its seed before it begins. Each task and each
+ * fault has a seed of its own: one that is left out changes none of the others.
+ */
+import type { ControlConfiguration } from '../../control/config.ts';
+import { FakeRandom } from '../fakes/fake-random.ts';
+import type { FaultKind, RunTerms } from './history.ts';
+
+export type TaskKind =
+  | 'order'
+  | 'look'
+  | 'keep'
+  | 'publish'
+  | 'rollout'
+  | 'approvals'
+  | 'move'
+  | 'drain'
+  | 'undrain'
+  | 'settle';
+
+export type PlannedTask = {
+  readonly id: number;
+  readonly atMs: number;
+  readonly kind: TaskKind;
+  readonly host: number;
+  readonly seed: number;
+};
+
+export type PlannedFault = {
+  readonly id: number;
+  readonly atMs: number;
+  readonly durationMs: number;
+  readonly kind: FaultKind;
+  /** `null`: control. */
+  readonly host: number | null;
+  readonly seed: number;
+};
+
+export type Plan = {
+  readonly seed: number;
+  readonly terms: RunTerms;
+  readonly rollout: ControlConfiguration['rollout'];
+  /** How late rounds come on every machine. */
+  readonly beatMs: number;
+  readonly tasks: readonly PlannedTask[];
+  readonly faults: readonly PlannedFault[];
+};
+
+const MINUTE_MS = 60_000;
+/** Of the safety phase; the time until all has come to rest is added to it. */
+export const MINUTES_STANDARD = 20;
+/** Nothing is broken before everything has come up. */
+const CALM_MS = 45_000;
+
+/** In a safety phase of the standard length. */
+const TASKS_PER_RUN: Readonly<Record<TaskKind, number>> = {
+  order: 60,
+  look: 10,
+  keep: 16,
+  publish: 4,
+  rollout: 2,
+  approvals: 40,
+  move: 6,
+  drain: 1,
+  undrain: 1,
+  settle: 6,
+};
+
+/** How often each is chosen, and how long it lasts at most; 0: it has no length. */
+const FAULTS: Readonly<
+  Partial<
+    Record<
+      FaultKind,
+      {
+        readonly weight: number;
+        readonly lastsMsMax: number;
+        readonly of: 'host' | 'control' | 'either';
+      }
+    >
+  >
+> = {
+  message_loss: { weight: 3, lastsMsMax: 4 * MINUTE_MS, of: 'host' },
+  message_delay: { weight: 2, lastsMsMax: 4 * MINUTE_MS, of: 'host' },
+  message_reordering: { weight: 2, lastsMsMax: 3 * MINUTE_MS, of: 'host' },
+  message_duplication: { weight: 2, lastsMsMax: 4 * MINUTE_MS, of: 'host' },
+  one_way_cut: { weight: 3, lastsMsMax: 4 * MINUTE_MS, of: 'host' },
+  half_open: { weight: 2, lastsMsMax: 3 * MINUTE_MS, of: 'host' },
+  partition: { weight: 3, lastsMsMax: 7 * MINUTE_MS, of: 'either' },
+  crash: { weight: 8, lastsMsMax: 0, of: 'either' },
+  lost_tail: { weight: 4, lastsMsMax: 0, of: 'either' },
+  control_backup_restored: { weight: 2, lastsMsMax: 3 * MINUTE_MS, of: 'control' },
+  host_backup_restored: { weight: 1, lastsMsMax: 3 * MINUTE_MS, of: 'host' },
+  clock_drift: { weight: 3, lastsMsMax: 10 * MINUTE_MS, of: 'either' },
+  clock_jump: { weight: 2, lastsMsMax: 0, of: 'either' },
+  wall_step: { weight: 2, lastsMsMax: 0, of: 'either' },
+  suspend: { weight: 3, lastsMsMax: 0, of: 'either' },
+  reboot: { weight: 2, lastsMsMax: 0, of: 'either' },
+  disk_full: { weight: 2, lastsMsMax: 3 * MINUTE_MS, of: 'host' },
+  slow_disk: { weight: 2, lastsMsMax: 2 * MINUTE_MS, of: 'either' },
+  disk_error: { weight: 2, lastsMsMax: 0, of: 'host' },
+};
+
+export function planOf(seed: number, minutes: number = MINUTES_STANDARD): Plan {
+  const safetyMs = minutes * MINUTE_MS;
+  const random = new FakeRandom(seed * 2_654_435_761);
+  const hosts = Array.from({ length: 2 + random.below(2) }, (_, index) => `host-${index + 1}`);
+  const terms: RunTerms = {
+    seed,
+    hosts,
+    safetyMs,
+    syncIntervalMs: 15_000,
+    requestTimeoutMs: 5_000,
+    freshTimeoutMs: 2_000,
+    controlLossAfterMs: 30_000,
+    leaseTtlMs: 60_000,
+    lockDelayMs: random.unit() < 0.3 ? 10_000 : 0,
+    drift: 0.01,
+  };
+  return {
+    seed,
+    terms,
+    rollout: random.unit() < 0.5 ? 'staged' : 'all',
+    beatMs: [1_000, 2_000, 4_000, 4_000, 4_000][random.below(5)] ?? 4_000,
+    tasks: tasksOf(random.fork(), hosts.length, safetyMs),
+    faults: faultsOf(random.fork(), hosts.length, safetyMs),
+  };
+}
+
+function tasksOf(random: FakeRandom, hosts: number, safetyMs: number): PlannedTask[] {
+  const tasks: PlannedTask[] = [];
+  const share = safetyMs / (MINUTES_STANDARD * MINUTE_MS);
+  for (const [kind, count] of Object.entries(TASKS_PER_RUN) as [TaskKind, number][])
+    for (let n = 0; n < Math.ceil(count * share); n += 1) {
+      const atMs = random.below(safetyMs);
+      tasks.push({
+        id: tasks.length + 1,
+        atMs,
+        kind,
+        host: random.below(hosts),
+        seed: random.below(2 ** 31),
+      });
+    }
+  return tasks;
+}
+
+function faultsOf(random: FakeRandom, hosts: number, safetyMs: number): PlannedFault[] {
+  const share = safetyMs / (MINUTES_STANDARD * MINUTE_MS);
+  const kinds = Object.entries(FAULTS) as [FaultKind, NonNullable<(typeof FAULTS)[FaultKind]>][];
+  const deck = kinds.flatMap(([kind, { weight }]) => Array<FaultKind>(weight).fill(kind));
+  const faults: PlannedFault[] = [];
+  const count = Math.ceil((4 + random.below(9)) * Math.sqrt(share));
+  for (let id = 1; id <= count; id += 1) {
+    const kind = deck[random.below(deck.length)] ?? 'crash';
+    const { lastsMsMax, of } = FAULTS[kind] ?? { lastsMsMax: 0, of: 'either' };
+    const atMs = CALM_MS + random.below(Math.max(1, safetyMs - CALM_MS));
+    const isOfControl = of === 'control' || (of === 'either' && random.unit() < 0.35);
+    faults.push({
+      id,
+      atMs,
+      durationMs: lastsMsMax === 0 ? 0 : 5_000 + random.below(lastsMsMax),
+      kind,
+      host: isOfControl ? null : random.below(hosts),
+      seed: random.below(2 ** 31),
+    });
+  }
+  return faults.toSorted((a, b) => a.atMs - b.atMs);
+}
