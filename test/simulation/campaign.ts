@@ -8,7 +8,7 @@ export type CampaignOptions = {
   readonly seeds: readonly number[];
   readonly workers: number;
   readonly minutes: number;
-  readonly onProgress: (done: number, failed: number) => void;
+  readonly onProgress: (done: number, failed: readonly FailedSeed[]) => void;
 };
 
 export type FailedSeed = {
@@ -50,7 +50,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
           child = startWorker();
         }
         take(totals, answer);
-        onProgress((done += 1), totals.failed.length);
+        onProgress((done += 1), totals.failed);
       }
       child.disconnect();
     }),

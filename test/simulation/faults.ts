@@ -22,6 +22,11 @@ type Parts = {
 
 /** What a fault does at once, and how it ends. */
 type Begun = { readonly detail: Detail; readonly end: (() => void) | null };
+/** It shows later, by itself. */
+const LATER = 'later';
+
+/** What a person has moved aside is no part of what is put back. */
+const isNotAside = (name: string): boolean => !name.startsWith('quarantine-');
 
 const PORTS_MAX = 400;
 const FAILPOINT_TIMES_MAX = 4;
@@ -48,8 +53,8 @@ export class Faults {
     const node = host === null ? control : (hosts[host] ?? control);
     const faultId = nextFaultId();
     const random = new FakeRandom(seed);
-    const begun = this.#do(kind, node, random, durationMs);
-    if (begun === null) return;
+    const begun = this.#do(kind, node, random, { durationMs, faultId });
+    if (begun === null || begun === LATER) return;
     const { detail, end } = begun;
     this.#say(kind, end === null ? 'once' : 'begun', faultId, this.#nodesOf(kind, node), detail);
     if (end === null) return;
@@ -95,7 +100,12 @@ export class Faults {
   }
 
   /** `null`: it cannot be done just now. */
-  #do(kind: FaultKind, node: DaemonNode, random: FakeRandom, durationMs: number): Begun | null {
+  #do(
+    kind: FaultKind,
+    node: DaemonNode,
+    random: FakeRandom,
+    planned: { readonly durationMs: number; readonly faultId: number },
+  ): Begun | typeof LATER | null {
     switch (kind) {
       case 'message_loss':
       case 'message_delay':
@@ -110,7 +120,7 @@ export class Faults {
         return this.#crash(kind, node, random);
       case 'control_backup_restored':
       case 'host_backup_restored':
-        return this.#backup(kind, node, random, durationMs);
+        return this.#backup(kind, node, random, planned);
       case 'clock_drift':
       case 'clock_jump':
       case 'wall_step':
@@ -199,18 +209,26 @@ export class Faults {
     return { detail: { aim: isAtPoint ? name : 'port', nth: aim.nth }, end: null };
   }
 
-  /** Copied now, as a person does while it is stopped; put back when it ends. */
-  #backup(kind: FaultKind, node: DaemonNode, random: FakeRandom, durationMs: number): Begun | null {
+  /** Copied now, as a person does; put back later, and that is the fault. */
+  #backup(
+    kind: FaultKind,
+    node: DaemonNode,
+    random: FakeRandom,
+    { durationMs, faultId }: { readonly durationMs: number; readonly faultId: number },
+  ): typeof LATER | null {
     if (!node.hasLife) return null;
+    const { agenda } = this.#parts;
     const copy = node.disk.copy();
     const isWhole = kind === 'host_backup_restored' || random.unit() < 0.4;
-    return {
-      detail: { copiedNow: true, isWhole, durationMs },
-      end: () => {
-        node.crash(`put back to an old copy`, false);
-        node.disk.putBack(copy, isWhole ? undefined : isStoreFile);
-      },
-    };
+    const detail = { copiedAtMs: agenda.nowMs, isWhole };
+    agenda.after(durationMs, () => {
+      if (this.#isOver) return;
+      this.#say(kind, 'once', faultId, [node.name], detail);
+      node.crash('put back to an old copy', false);
+      node.disk.putBack(copy, isWhole ? isNotAside : isStoreFile);
+      node.restartSoon();
+    });
+    return LATER;
   }
 
   #clock(kind: FaultKind, node: DaemonNode, random: FakeRandom): Begun {

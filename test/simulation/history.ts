@@ -33,7 +33,7 @@ import type { CallEnd, CallRequest } from './history-calls.ts';
 export type NodeName = string;
 export const CONTROL: NodeName = 'control';
 
-export type { BodyOf, CallEnd, CallKind, CallRequest } from './history-calls.ts';
+export type { BodyOf, CallBodies, CallEnd, CallKind, CallRequest } from './history-calls.ts';
 
 /** What the target of an effect made of it. */
 export type EffectVerdict =

@@ -1,6 +1,6 @@
 /** What all checkers make of one history, and what a table says of it. */
 import { historyHash } from './engine/history-log.ts';
-import { basicVerdicts } from './basic-checks.ts';
+import { judge as judgeAll } from './checkers/index.ts';
 import { PROMISES, type History, type Promised, type Violation } from './history.ts';
 import type { RunCounts } from './simulate.ts';
 
@@ -17,7 +17,7 @@ export type Judged = {
 };
 
 export function judge(history: History, counts: RunCounts): Judged {
-  const verdicts = basicVerdicts(history);
+  const { verdicts, violations } = judgeAll(history);
   const checks = Object.fromEntries(PROMISES.map((promise) => [promise, 0])) as Record<
     Promised,
     number
@@ -37,7 +37,7 @@ export function judge(history: History, counts: RunCounts): Judged {
     calls,
     operations: history.final.journals.reduce((sum, { operations }) => sum + operations.length, 0),
     checks,
-    violations: verdicts.flatMap(({ violations }) => violations),
+    violations,
   };
 }
 

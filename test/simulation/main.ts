@@ -5,9 +5,9 @@
 import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { runCampaign, type CampaignReport } from './campaign.ts';
+import { runCampaign, type CampaignReport, type FailedSeed } from './campaign.ts';
 import { MINUTES_STANDARD } from './plan.ts';
-import { reportText } from './report.ts';
+import { failedText, reportText } from './report.ts';
 
 const SEEDS_DEFAULT = 200;
 const SEEDS_MAX = 1_000_000;
@@ -90,14 +90,15 @@ function numberOf(name: string, text: string, most: number): number {
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** A line now and then, and where a seed has failed. */
-function progress(count: number): (done: number, failed: number) => void {
-  let failedBefore = 0;
+/** A line now and then, and one for each seed that fails. */
+function progress(count: number): (done: number, failed: readonly FailedSeed[]) => void {
+  let told = 0;
   const step = Math.max(1, Math.floor(count / 20));
   return (done, failed) => {
-    if (done % step !== 0 && failed === failedBefore && done !== count) return;
-    failedBefore = failed;
-    say(`${done} of ${count} seeds${failed === 0 ? '' : `, ${failed} failed`}`);
+    for (const one of failed.slice(told)) say(failedText(one));
+    told = failed.length;
+    if (done % step === 0 || done === count)
+      say(`${done} of ${count} seeds${told === 0 ? '' : `, ${told} failed`}`);
   };
 }
 

@@ -1,6 +1,6 @@
 /** The table of a campaign. */
 import { FAULT_KINDS, PROMISES } from './history.ts';
-import type { CampaignReport } from './campaign.ts';
+import type { CampaignReport, FailedSeed } from './campaign.ts';
 
 const FAILED_SHOWN_MAX = 20;
 
@@ -37,14 +37,15 @@ export function reportText(
 
 function failedLines({ failed }: CampaignReport): string[] {
   if (failed.length === 0) return ['every promise held'];
-  const lines = failed.slice(0, FAILED_SHOWN_MAX).map(({ seed, violations, broken }) => {
-    const [first] = violations;
-    const what =
-      broken === null ? `${first?.promise}: ${first?.detail}` : `the run broke: ${broken}`;
-    return `  seed ${seed}  ${what}`;
-  });
+  const lines = failed.slice(0, FAILED_SHOWN_MAX).map((one) => `  ${failedText(one)}`);
   const more = failed.length - lines.length;
   return [`${failed.length} seeds failed`, ...lines, ...(more > 0 ? [`  and ${more} more`] : [])];
+}
+
+export function failedText({ seed, violations, broken }: FailedSeed): string {
+  const [first] = violations;
+  const what = broken === null ? `${first?.promise}: ${first?.detail}` : `the run broke: ${broken}`;
+  return `seed ${seed}  ${what}`;
 }
 
 function counted(counts: Readonly<Record<string, number>>): string {

@@ -109,7 +109,7 @@ function wordsOfControl(world: World, life: JournalLife, operationId: string | n
     .map(({ answered }) => answered.seq);
   const orders = world.calls.filter(
     ({ request }) =>
-      (request.kind === 'approve' && request.verb === 'revoke') ||
+      (request.kind === 'approve' && request.verb === 'withdraw') ||
       (request.kind === 'read_control' && request.path.includes(operationId ?? 'divergences')),
   );
   return [...refused, ...orders.map(({ sent }) => sent.seq)];

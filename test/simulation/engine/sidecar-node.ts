@@ -117,9 +117,7 @@ export class SidecarNode extends DaemonNode {
         run: null,
         journalSeq: null,
       });
-    const keep =
-      detail.includes('quarantined (lost)') && this.random.unit() < 0.5 ? ['--keep'] : [];
-    const argv = ['accept-loss', '--data-dir', this.disk.directory, '--yes', ...keep];
+    const argv = ['accept-loss', '--data-dir', this.disk.directory, '--yes'];
     const clock = this.machine.process();
     const exitCode = await runJournalTool(argv, { clock, out: nowhere(), err: nowhere() });
     this.machine.forget(clock);
@@ -127,7 +125,7 @@ export class SidecarNode extends DaemonNode {
     this.log.add({
       kind: 'host_renewed',
       node: this.name,
-      detail: `${argv.slice(0, 1).concat(keep).join(' ')}: ${exitCode}`,
+      detail: `accept-loss: ${exitCode}; ${detail}`,
     });
     await this.start();
   }
