@@ -252,6 +252,13 @@ describe('over HTTP', () => {
     const first = await client.call(...echo, { scope });
     const second = await other.call(...echo, { scope });
     expect(second.outcome).toMatchObject({ ...first.outcome, replayed: true });
+    // Two at once are one as well.
+    const both = await Promise.all(
+      [client, other].map((session) => session.call(...echo, { scope: 'talk-10' })),
+    );
+    const [operationId] = new Set(both.map(({ outcome }) => outcome.operationId));
+    expect(both.map(({ outcome }) => outcome)).toMatchObject([{ operationId }, { operationId }]);
+    expect(await sidecar.operation(operationId!)).toMatchObject({ state: 'succeeded', attempt: 1 });
 
     const headers = {
       authorization: `Bearer ${token}`,

@@ -149,11 +149,11 @@ export class Gateway {
     };
     try {
       await handle.run(async (ctx) => {
-        const kept = await ctx.effect(effect, {}, async ({ idempotencyKey, signal }) => {
+        const kept = await ctx.effect(effect, {}, async (context) => {
           made.isCalled = true;
           const { tool, args, onProgress } = call;
           try {
-            made.answer = await upstream.call({ tool, args, onProgress, idempotencyKey, signal });
+            made.answer = await upstream.call({ tool, args, onProgress, ...context });
           } catch (error) {
             if (!(error instanceof NotDoneError)) throw error;
             throw new EffectFailedError(error.message, { cause: error });

@@ -76,6 +76,7 @@ export async function runMcp({ options, sidecar, clock, surroundings }: McpParts
       },
       http,
       onListening: (url) => say(`serving ${url}`),
+      onFault: (error) => say(`a request was not answered: ${String(error)}`),
       random: new SystemRandom(),
       stop: asked.signal,
     });

@@ -24,6 +24,7 @@ export type ServeParts = {
     | (GuardSettings & { readonly listen: { readonly host: string; readonly port: number } })
     | null;
   readonly onListening: (url: string) => void;
+  readonly onFault: (error: unknown) => void;
   readonly random: Random;
   /** Aborted when the process is asked to stop. */
   readonly stop: AbortSignal;
@@ -31,7 +32,7 @@ export type ServeParts = {
 
 /** Until its client goes or it is asked to stop. */
 export async function serveGateway(parts: ServeParts): Promise<void> {
-  const { options, target, http, random, stop, onListening } = parts;
+  const { options, target, http, random, stop, onListening, onFault } = parts;
   const { messageBytesMax } = options;
   const { clock } = parts.gateway;
   const upstream = new SdkUpstream({
@@ -57,6 +58,7 @@ export async function serveGateway(parts: ServeParts): Promise<void> {
             clock,
             random,
             onListening,
+            onFault,
             stop,
           });
     await front.ended;

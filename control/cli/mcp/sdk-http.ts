@@ -35,17 +35,21 @@ export type HttpParts = {
   readonly clock: Clock;
   readonly random: Random;
   readonly onListening: (url: string) => void;
+  /** Of an answer that could not be given. */
+  readonly onFault: (error: unknown) => void;
   readonly stop: AbortSignal;
 };
 
 export async function serveHttp(parts: HttpParts): Promise<Front> {
-  const { listen, onListening, stop } = parts;
+  const { listen, onListening, onFault, stop } = parts;
   const sessions = new HttpSessions(parts);
   const server = createServer(
     { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
     (request, response) => {
-      // It has answered as far as it could: a client that is gone is no fault of ours.
-      sessions.answer(request, response).catch(() => response.destroy());
+      sessions.answer(request, response).catch((error: unknown) => {
+        onFault(error);
+        response.destroy();
+      });
     },
   );
   server.maxConnections = CONNECTIONS_MAX;

@@ -89,6 +89,7 @@ export class SdkUpstream implements Upstream {
     tool,
     args,
     idempotencyKey,
+    fencingToken,
     signal,
     onProgress,
   }: UpstreamCall): Promise<ToolAnswer> {
@@ -100,7 +101,10 @@ export class SdkUpstream implements Upstream {
       params: {
         name: tool,
         arguments: args,
-        _meta: { 'holdfast/idempotencyKey': idempotencyKey },
+        _meta: {
+          'holdfast/idempotencyKey': idempotencyKey,
+          ...(fencingToken === null ? {} : { 'holdfast/fencingToken': fencingToken }),
+        },
       },
     } as const;
     try {

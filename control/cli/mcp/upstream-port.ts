@@ -19,6 +19,8 @@ export type UpstreamCall = {
   readonly args: Readonly<Record<string, unknown>>;
   /** Sent along, for a server that knows repetitions. */
   readonly idempotencyKey: string;
+  /** Where the rule asks for a lease, for a server that compares. */
+  readonly fencingToken: { readonly resource: string; readonly epoch: number } | null;
   readonly signal: AbortSignal;
   readonly onProgress: ((progress: Progress) => void) | null;
 };
