@@ -12,7 +12,7 @@ import type { CrashPlan, CrashPoint } from './crash-plan.ts';
 import type { Hold } from './desk-client.ts';
 import { ScriptedModel } from './scripted-model.ts';
 import type { RecordedTurn } from './turn-file.ts';
-import { until, type World } from './world.ts';
+import { InVainError, until, type World } from './world.ts';
 
 export type StoryParts = {
   readonly world: World;
@@ -179,13 +179,17 @@ export class Story {
     say('a person has approved the deletion');
   }
 
-  /** What is unknown is looked up at the desk, and settled by that, until all has ended. */
-  #settle(): Promise<readonly Operation[]> {
-    const { world, conversation } = this.#parts;
+  /**
+   * What is unknown is looked up at the desk, and settled by that, until all has ended; what does not
+   * end is for the account to find.
+   */
+  async #settle(): Promise<readonly Operation[]> {
+    const { world, conversation, say } = this.#parts;
+    let operations: readonly Operation[] = [];
     const told = readTranscript(this.#transcript).flat();
     const ids = [...new Set(told.flatMap(({ operationId }) => operationId ?? []))];
-    return until('every operation to end', async () => {
-      const operations = await Promise.all(ids.map((id) => world.sidecar.operation(id)));
+    const settled = until('every operation to end', async () => {
+      operations = await Promise.all(ids.map((id) => world.sidecar.operation(id)));
       const ledger = await world.desk.ledger(conversation);
       for (const { operationId, state } of operations) {
         if (state !== 'unknown') continue;
@@ -197,7 +201,12 @@ export class Story {
         });
         this.#settled += 1;
       }
-      return operations.every(({ state }) => ENDED.has(state)) ? operations : null;
+      return operations.every(({ state }) => ENDED.has(state)) ? true : null;
     });
+    await settled.catch((error: unknown) => {
+      if (!(error instanceof InVainError)) throw error;
+      say(error.message);
+    });
+    return operations;
   }
 }

@@ -53,7 +53,11 @@ export class World {
   }
 }
 
-/** Asks until `find` has found; a daemon that is away, or does not know yet, is asked again. */
+export class InVainError extends Error {
+  override name = 'InVainError';
+}
+
+/** Asks until `find` has found; a daemon that is away, does not know yet, or was faster, is asked again. */
 export async function until<T>(what: string, find: () => Promise<T | null>): Promise<T> {
   const startedMs = performance.now();
   for (;;) {
@@ -63,11 +67,11 @@ export async function until<T>(what: string, find: () => Promise<T | null>): Pro
     } catch (error) {
       const canPass =
         error instanceof UnreachableError ||
-        (error instanceof ProblemError && (error.retryable || error.status === 404));
+        (error instanceof ProblemError && (error.retryable || [404, 409].includes(error.status)));
       if (!canPass) throw error;
     }
     if (performance.now() - startedMs > BOUND_MS)
-      throw new Error(`waited ${BOUND_MS / 1_000} s in vain for ${what}`);
+      throw new InVainError(`waited ${BOUND_MS / 1_000} s in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
