@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { claimPort } from '../../control/cli/dev/free-port.ts';
 import type { SidecarClient } from '../../shared/client/index.ts';
 import { startDevDaemons, type DevDaemons } from '../fakes/dev-daemons.ts';
-import { McpSession, Served } from '../fakes/mcp-session.ts';
+import { McpSession, Served, type Told } from '../fakes/mcp-session.ts';
 import { REPOSITORY_ROOT } from '../tidy/source-tree.ts';
 
 const SERVERS = join(REPOSITORY_ROOT, 'node_modules/@modelcontextprotocol');
@@ -155,31 +155,57 @@ test('what is refused, does not fit, or is answered with an error is told as tha
   expect(badId.outcome).toMatchObject({ status: 'refused', code: 'operation_not_found' });
 });
 
+/** As a person does with `holdfast approval approve` and `deny`. */
+async function decide(asked: Told, verb: 'approve' | 'deny', reason: string): Promise<void> {
+  const requestId = asked.outcome.approvalRequestId!;
+  const control = daemons.supervisor.openControlClient();
+  const fetch = (): Promise<{ payloadDigest: string } | null> =>
+    control.approvals.fetch(requestId).catch(() => null);
+  await expect.poll(fetch, { timeout: 20_000 }).not.toBeNull();
+  const digest = (await fetch())!.payloadDigest;
+  await control.approvals.decide(requestId, verb, { reason, digest });
+  await control.close();
+  const operationId = asked.outcome.operationId!;
+  await sidecar.waitForOperation(operationId, { until: 'decided', waitMs: 20_000 });
+}
+
 test('a call that needs an approval is pending, then done once, whoever asks for it', async () => {
   writeFileSync(inDirectory('from.txt'), 'moved');
   const move = { source: inDirectory('from.txt'), destination: inDirectory('to.txt') };
   const asked = await files.call('move_file', move);
   expect(asked).toMatchObject({ isError: true, outcome: { status: 'pending_approval' } });
-  const { operationId, approvalRequestId } = asked.outcome;
-  const poll = (): Promise<Awaited<ReturnType<typeof files.call>>> =>
-    files.call('holdfast_result', { operationId });
+  const { operationId } = asked.outcome;
+  const poll = (): Promise<Told> => files.call('holdfast_result', { operationId });
   expect((await poll()).outcome).toMatchObject({ status: 'pending_approval', operationId });
-  const control = daemons.supervisor.openControlClient();
-  const { payloadDigest } = await expect
-    .poll(() => control.approvals.fetch(approvalRequestId!).catch(() => null))
-    .not.toBeNull()
-    .then(() => control.approvals.fetch(approvalRequestId!));
-  await control.approvals.decide(approvalRequestId!, 'approve', {
-    reason: 'ok',
-    digest: payloadDigest,
-  });
-  await control.close();
-  await sidecar.waitForOperation(operationId!, { until: 'decided', waitMs: 20_000 });
+  await decide(asked, 'approve', 'ok');
   expect(await poll()).toMatchObject({ isError: false, outcome: { status: 'succeeded' } });
   expect(readFileSync(move.destination, 'utf8')).toBe('moved');
   expect((await files.call('move_file', move)).outcome).toMatchObject({
     operationId,
     replayed: true,
+  });
+});
+
+test('a call that is denied is told with the reason, and is not made', async () => {
+  const move = { source: inDirectory('to.txt'), destination: inDirectory('elsewhere.txt') };
+  const asked = await files.call('move_file', move);
+  await decide(asked, 'deny', 'it stays where it is');
+  const told = await files.call('move_file', move);
+  expect(told).toMatchObject({ isError: true, outcome: { status: 'cancelled' } });
+  expect(told.text).toContain('it stays where it is');
+  expect(existsSync(move.destination)).toBe(false);
+});
+
+test('an answer too large to be kept is told in full once, and as that after', async () => {
+  const echo = ['echo', { message: 'z'.repeat(30_000) }] as const;
+  const first = await everything.call(...echo);
+  expect(first).toMatchObject({ isError: false, outcome: { status: 'succeeded' } });
+  const again = await everything.call(...echo);
+  const { operationId } = first.outcome;
+  expect(again).toMatchObject({
+    isError: true,
+    outcome: { status: 'succeeded', operationId, replayed: true },
+    text: expect.stringContaining('too many to be kept') as string,
   });
 });
 
