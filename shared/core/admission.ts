@@ -37,8 +37,8 @@ export function admittedOperation(admission: Admission, entry: AdmittedEntry): O
 }
 
 /** Most have none of these. */
-const RARE = ['onUnknown', 'compensates', 'traceparent', 'tracestate'] as const;
-type Carried = Required<Omit<Admission, (typeof RARE)[number] | 'approval'>>;
+type Rare = 'approval' | 'onUnknown' | 'compensates' | 'traceparent' | 'tracestate';
+type Carried = Required<Omit<Admission, Rare>>;
 
 /**
  * The same, with the deadline on the boot clock: of nobody else, and made at once. Each field is
@@ -89,10 +89,12 @@ export function admittedFacts(
     checkpoint: null,
     outcome: null,
   };
-  const { approval } = admission;
+  const { approval, onUnknown, compensates, traceparent, tracestate } = admission;
   if (approval !== undefined) operation.approval = askedApproval(admission, approval, atMs);
-  for (const name of RARE)
-    if (admission[name] !== undefined) Object.assign(operation, { [name]: admission[name] });
+  if (onUnknown !== undefined) operation.onUnknown = onUnknown;
+  if (compensates !== undefined) operation.compensates = compensates;
+  if (traceparent !== undefined) operation.traceparent = traceparent;
+  if (tracestate !== undefined) operation.tracestate = tracestate;
   return operation;
 }
 
