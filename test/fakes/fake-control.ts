@@ -71,6 +71,8 @@ export type Behaviour =
   /** Signs what is not so. */
   | { readonly kind: 'alter'; readonly alter: (payload: Record<string, unknown>) => unknown }
   | { readonly kind: 'foreign_key' }
+  /** Answers rightly, and the network makes something else of it. */
+  | { readonly kind: 'damage'; readonly damage: (body: string) => string }
   /** The body of an earlier answer of this route, again. */
   | { readonly kind: 'replay' };
 
@@ -229,6 +231,10 @@ export class FakeControl implements Transport {
         const response = await this.#answer(route, request, undefined);
         await this.#clock.sleep(behaviour.delayMs);
         return response;
+      }
+      case 'damage': {
+        const response = await this.#answer(route, request, undefined);
+        return { ...response, body: behaviour.damage(response.body) };
       }
       case 'replay':
         return this.#answers.get(route) ?? problem('internal');

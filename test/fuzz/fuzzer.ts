@@ -10,8 +10,8 @@ export type FuzzOptions = {
   readonly from: number;
   readonly cases: number;
   readonly undo: Undo;
-  /** Ends the fuzzer after the case in which it passes. */
-  readonly isOver: () => boolean;
+  /** Ends the fuzzer after the case in which it passes; `share`: once so much of its time is over. */
+  readonly isOver: (share?: number) => boolean;
   /** The account of the run, for people. */
   readonly say: (text: string) => void;
 };

@@ -7,9 +7,13 @@
 import { parseArgs } from 'node:util';
 import { Undo } from '../faults/undo.ts';
 import { api } from './api/api-fuzzer.ts';
+import { bundle } from './bundle-fuzzer.ts';
+import { journal } from './journal-fuzzer.ts';
+import { policy } from './policy-fuzzer.ts';
+import { sync } from './sync-fuzzer.ts';
 import type { Finding, Fuzzer, FuzzReport } from './fuzzer.ts';
 
-const FUZZERS: readonly Fuzzer[] = [api];
+const FUZZERS: readonly Fuzzer[] = [api, policy, bundle, sync, journal];
 
 const EXIT = { passed: 0, found: 1, usage: 2 } as const;
 const SHOWN_MAX = 20;
@@ -72,10 +76,10 @@ async function main(): Promise<number> {
       void process.stderr.write(`${seconds(startedMs)}s  ${fuzzer.name}: ${text}\n`);
     const cases =
       values.requests === undefined ? fuzzer.casesAtFirst : whole('requests', values.requests);
-    const endsMs =
-      minutes === null ? Infinity : startedMs + ((minutes * 60_000) / chosen.length) * (at + 1);
+    const shareMs = minutes === null ? Infinity : (minutes * 60_000) / chosen.length;
+    const beganMs = startedMs + (minutes === null ? 0 : shareMs * at);
     say(`${cases} cases, seed ${seed}`);
-    const isOver = (): boolean => performance.now() > endsMs;
+    const isOver = (share = 1): boolean => performance.now() > beganMs + shareMs * share;
     reports.push(await fuzzer.run({ seed, from, cases, undo, isOver, say }));
     undo.undoAll();
   }

@@ -44,28 +44,31 @@ export const api: Fuzzer = {
   about: 'requests from the descriptions of both daemons, right and broken, at both of them',
   casesAtFirst: 200_000,
   run: async (options) => {
-    const reports: FuzzReport[] = [];
-    const daemons = ['sidecar', 'control'] as const;
-    for (const [at, name] of daemons.entries()) {
-      // Each has its part of the time, where there is a bound.
-      const isOver = (): boolean => options.isOver() && at < daemons.length;
-      reports.push(await fuzzDaemon(name, { ...options, isOver }));
+    const site = await ApiSite.make(options.undo);
+    try {
+      const first = await fuzzDaemon(site, 'sidecar', {
+        ...options,
+        // Where there is a bound of time, the other one is to have as much of it.
+        isOver: () => options.isOver(0.5),
+      });
+      const second = await fuzzDaemon(site, 'control', options);
+      return {
+        counts: { ...first.counts, ...second.counts },
+        findings: [...first.findings, ...second.findings],
+      };
+    } finally {
+      await site.close();
     }
-    return {
-      counts: Object.assign({}, ...reports.map(({ counts }) => counts)) as FuzzReport['counts'],
-      findings: reports.flatMap(({ findings }) => findings),
-    };
   },
 };
 
-export async function fuzzDaemon(name: DaemonName, options: FuzzOptions): Promise<FuzzReport> {
-  const site = await ApiSite.make(options.undo);
-  try {
-    const run = await ApiRun.open(site, name, options);
-    return await run.run();
-  } finally {
-    await site.close();
-  }
+async function fuzzDaemon(
+  site: ApiSite,
+  name: DaemonName,
+  options: FuzzOptions,
+): Promise<FuzzReport> {
+  const run = await ApiRun.open(site, name, options);
+  return run.run();
 }
 
 class ApiRun {
@@ -150,8 +153,12 @@ class ApiRun {
   /** A3. */
   async #checkPromises(counts: Record<string, number | string>): Promise<void> {
     if ((await this.#ended()) !== null) return;
+    const { say } = this.#options;
+    say(`${this.#name}: does its main job once more`);
     const problem = await mainJobProblem(this.#site, `after-${this.#name}`);
-    if (problem !== null) this.#find('the main job', problem);
+    say(`${this.#name}: is killed and started again`);
+    if (problem !== null)
+      this.#find('the main job', `${problem}; control: ${this.#site.controlErrors()}`);
     await this.#site.kill(this.#name);
     if (this.#name === 'sidecar') {
       for (const lost of this.#acknowledged.lostOperations(this.#site.journalPath))

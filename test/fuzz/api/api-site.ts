@@ -84,8 +84,9 @@ export class ApiSite {
       '--listen',
       `127.0.0.1:${this.#ports.control}`,
     ];
-    // A stage of a roll-out that a request began must not hold up the end of the run.
-    const control = new ControlProcess([...args, '--log-level', 'error'], this.#watched('control'));
+    // After a host has claimed to know more than control, nothing is published for a term.
+    const settings = ['--log-level', 'error', '--lease-ttl', '5s'];
+    const control = new ControlProcess([...args, ...settings], this.#watched('control'));
     this.#undo.add('control', () => void control.kill('SIGKILL'));
     this.#control = control;
     await this.#untilLive('control');
@@ -138,6 +139,12 @@ export class ApiSite {
         await pause(POLL_MS);
       }
     }
+  }
+
+  /** The newest of what control logged as an error: what a client is not told. */
+  controlErrors(): string {
+    const errors = this.#control?.lines.filter(({ level }) => level === 'error') ?? [];
+    return JSON.stringify(errors.slice(-3)).slice(0, 2_000);
   }
 
   /** How it ended, where it has. */
