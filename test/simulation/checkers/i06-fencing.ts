@@ -13,12 +13,13 @@
  * T6  No target that compares tokens takes one that is lower than what it took before.
  */
 import type { JournalEvent } from '../../../shared/wire/operation.ts';
-import type { Checker, EventOf, NodeName } from '../history.ts';
+import type { Checker, NodeName } from '../history.ts';
 import { eventsOf } from '../history-view.ts';
 import { effectIn } from './acknowledged.ts';
 import { Findings } from './findings.ts';
 import { checkFenceCalls } from './fence-order.ts';
 import type { JournalLife } from './journal-life.ts';
+import { leaseWrites, type LeaseWrite } from './lease-writes.ts';
 import { checkRegisters } from './register-order.ts';
 import { faultsDuring, worldOf, type World } from './world.ts';
 
@@ -38,12 +39,12 @@ export const i06Fencing: Checker = (history) => {
 
 /** T1. */
 function checkGrants({ history }: World, findings: Findings): void {
-  const highest = new Map<string, EventOf<'lease_written'>>();
-  for (const written of eventsOf(history, 'lease_written')) {
+  const highest = new Map<string, LeaseWrite>();
+  for (const written of leaseWrites(history)) {
     if (written.change !== 'granted') continue;
     const before = highest.get(written.resource);
     findings.expect(
-      before === undefined || written.epoch > before.epoch,
+      written.isFound || before === undefined || written.epoch > before.epoch,
       () =>
         `${written.resource} was granted to ${written.host} under epoch ${written.epoch}, after ${before?.host} had it under ${before?.epoch}`,
       () => [before?.seq ?? null, written.seq],

@@ -15,6 +15,7 @@ import { grantorEndMs, holderEndMs } from '../../../shared/core/lease.ts';
 import type { Checker, EventOf, NodeName } from '../history.ts';
 import { CONTROL } from '../history.ts';
 import { eventsOf } from '../history-view.ts';
+import { leaseWrites } from './lease-writes.ts';
 import { beliefsIn, type Belief } from './beliefs.ts';
 import { Findings, moment } from './findings.ts';
 import { bootElapsedMs, exchangesWith, newestSync, worldOf, type World } from './world.ts';
@@ -107,7 +108,9 @@ function checkGrants({ history }: World, findings: Findings): void {
       startMs = event.clock.bootMs;
       ({ bootId } = event.clock);
     }
-    if (event.kind !== 'lease_written') continue;
+    if (event.kind === 'daemon_ended' && event.node === CONTROL) startMs = null;
+    // Without a start: only found in a store.
+    if (event.kind !== 'lease_written' || startMs === null) continue;
     const { before, after, clock, change, host, resource, seq } = event;
     if (change === 'granted' || change === 'renewed') {
       const leastMs = grantorEndMs(0, leaseTtlMs, drift);
@@ -121,7 +124,7 @@ function checkGrants({ history }: World, findings: Findings): void {
     if (change !== 'granted' || before === null || before.state !== 'held') continue;
     if (before.holder.hostId === after.holder.hostId || bootId !== clock.bootId) continue;
     const isOfThisRun = before.run === after.run;
-    const endMs = isOfThisRun ? before.endsBootMs : (startMs ?? 0) + before.termMs;
+    const endMs = isOfThisRun ? before.endsBootMs : startMs + before.termMs;
     const decidedMs = after.endsBootMs - after.termMs;
     findings.expect(
       decidedMs >= endMs + lockDelayMs,
@@ -207,8 +210,8 @@ function readMessages({ history }: World, host: NodeName) {
 /** W5. */
 function checkStrictWork(world: World, findings: Findings): void {
   if (!keepTheirBound(world)) return;
-  const grants = eventsOf(world.history, 'lease_written').filter(
-    ({ change }) => change === 'granted',
+  const grants = leaseWrites(world.history).filter(
+    ({ change, isFound }) => change === 'granted' && !isFound,
   );
   const byId = new Map(world.lives.flatMap((life) => [...life.operations].map((pair) => pair)));
   for (const { request, to, sent, ended } of world.calls) {

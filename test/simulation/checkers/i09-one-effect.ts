@@ -217,11 +217,15 @@ function checkReplay(call: Call, about: readonly Call[], findings: Findings): vo
 function checkTargets(world: World, findings: Findings): void {
   const arrivals = eventsOf(world.history, 'effect_arrived');
   const entries = new Map(world.lives.flatMap(({ entries: its }) => [...its]));
+  // Whoever goes on from an old copy does again what came after it; that is what is accepted then.
+  const restored = new Set(
+    world.lives.flatMap(({ host, restoredAtMs }) => (restoredAtMs === null ? [] : [host])),
+  );
   const byEffect = Map.groupBy(arrivals, ({ operationId, effect }) => `${operationId} ${effect}`);
   for (const its of byEffect.values()) {
     const taken = its.filter(({ isIdempotent, verdict }) => !isIdempotent && verdict === 'taken');
     const [first] = taken;
-    if (first === undefined) continue;
+    if (first === undefined || restored.has(first.host)) continue;
     const again = taken.find(({ attempt }) => attempt !== first.attempt);
     findings.expect(
       again === undefined || wasReportedFailed(entries.get(first.operationId) ?? [], first),

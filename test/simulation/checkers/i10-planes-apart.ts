@@ -86,7 +86,7 @@ function checkRefusals(world: World, life: JournalLife, findings: Findings): voi
       );
     }
     if (reason !== 'control_rejected') continue;
-    const said = wordsOfControl(world, life, null);
+    const said = wordsOfControl(world, life);
     findings.expect(
       said.length > 0,
       () => `${what} as withdrawn by control, and control had refused this host nothing`,
@@ -102,17 +102,11 @@ function isLate({ message }: Refusal): boolean {
 
 const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404, 409, 410]);
 
-/** Answers of control that refuse this host, and orders of operators to stop that operation. */
-function wordsOfControl(world: World, life: JournalLife, operationId: string | null): number[] {
-  const refused = (world.exchanges.get(life.host) ?? [])
+/** Answers of control that refuse this host. */
+function wordsOfControl(world: World, life: JournalLife): number[] {
+  return (world.exchanges.get(life.host) ?? [])
     .filter(({ answered }) => REFUSALS.has(answered.status))
     .map(({ answered }) => answered.seq);
-  const orders = world.calls.filter(
-    ({ request }) =>
-      (request.kind === 'approve' && request.verb === 'withdraw') ||
-      (request.kind === 'read_control' && request.path.includes(operationId ?? 'divergences')),
-  );
-  return [...refused, ...orders.map(({ sent }) => sent.seq)];
 }
 
 /** P2, P3. */
@@ -144,7 +138,7 @@ function checkStops(world: World, life: JournalLife, findings: Findings): void {
       case 'authority_revoked':
       case 'aborted_on_revocation':
         findings.expect(
-          wordsOfControl(world, life, operationId).length > 0 && operation.onRevoke !== 'finish',
+          wordsOfControl(world, life).length > 0 && operation.onRevoke !== 'finish',
           () =>
             `${what}, and control had refused this host nothing, or its record says onRevoke: finish`,
           () => [],

@@ -54,10 +54,10 @@ function checkNumbers({ history }: World, findings: Findings): void {
 }
 
 /** N2. */
-function checkHosts({ history }: World, findings: Findings): void {
+function checkHosts(world: World, findings: Findings): void {
   const published = new Set<number>();
   const newest = new Map<NodeName, EventOf<'host_state'>>();
-  for (const event of history.events) {
+  for (const event of world.history.events) {
     if (event.kind === 'revision_published') published.add(event.policyRevision);
     if (event.kind === 'host_renewed') newest.delete(event.node);
     if (event.kind === 'fault' && event.fault === 'host_backup_restored')
@@ -71,13 +71,41 @@ function checkHosts({ history }: World, findings: Findings): void {
     );
     const before = newest.get(host);
     findings.expect(
-      before?.activeRevision === undefined || activeRevision >= (before.activeRevision ?? 0),
+      before?.activeRevision === undefined ||
+        activeRevision >= (before.activeRevision ?? 0) ||
+        diedOfIt(world, host, seq),
       () =>
         `${host} has revision ${activeRevision} in force, and had ${before?.activeRevision} before`,
       () => [before?.seq ?? null, seq],
     );
     newest.set(host, event);
   }
+}
+
+/** So soon after a start, or a publication, a revision may have been on its way into force. */
+const ACTIVATING_MS = 10_000;
+const DEATHS = 2;
+
+/** A revision that a process did not survive twice is given up for the one before it. */
+function diedOfIt({ history, lives }: World, host: NodeName, beforeSeq: number): boolean {
+  const isQuarantined = lives.some(
+    (life) =>
+      life.host === host &&
+      life.journal.events.some(
+        ({ kind, body }) =>
+          kind === 'policy_rejected' && String(body['reason']).startsWith('quarantined'),
+      ),
+  );
+  let sinceMs = Number.NEGATIVE_INFINITY;
+  let deaths = 0;
+  for (const event of history.events) {
+    if (event.seq >= beforeSeq) break;
+    const begins = event.kind === 'daemon_started' && event.node === host;
+    if (begins || event.kind === 'revision_published') sinceMs = event.atMs;
+    if (event.kind !== 'daemon_ended' || event.node !== host || event.how === 'stopped') continue;
+    if (event.atMs - sinceMs < ACTIVATING_MS) deaths += 1;
+  }
+  return isQuarantined && deaths >= DEATHS;
 }
 
 /** N3. */

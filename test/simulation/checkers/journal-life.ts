@@ -23,9 +23,14 @@ export type JournalLife = {
 };
 
 export function journalLives(history: History): JournalLife[] {
-  const renewals = Map.groupBy(eventsOf(history, 'host_renewed'), ({ node }) => node);
+  // With `--keep` the journal goes on under a new enrolment.
+  const renewals = Map.groupBy(
+    eventsOf(history, 'host_renewed').filter(({ detail }) => !detail.includes('--keep')),
+    ({ node }) => node,
+  );
+  // Copied where the fault begins, put back where it ends.
   const restores = eventsOf(history, 'fault').filter(
-    ({ fault, stage }) => fault === 'host_backup_restored' && stage !== 'ended',
+    ({ fault, stage }) => fault === 'host_backup_restored' && stage !== 'begun',
   );
   const nth = new Map<NodeName, number>();
   const inOrder = history.final.journals.toSorted(

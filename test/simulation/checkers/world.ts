@@ -77,7 +77,9 @@ function faultsOf(history: History): FaultSpan[] {
       nodes: begun.nodes,
       fromMs: begun.atMs,
       toMs:
-        begun.stage === 'once' ? begun.atMs : (ends.get(begun.faultId) ?? Number.POSITIVE_INFINITY),
+        begun.stage === 'once'
+          ? begun.atMs + Number(begun.detail['durationMs'] ?? 0)
+          : (ends.get(begun.faultId) ?? Number.POSITIVE_INFINITY),
       begun,
     }));
 }
