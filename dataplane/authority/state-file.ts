@@ -2,11 +2,16 @@
  * A small fact kept on disk as JSON under a checksum: a torn or flipped file is `damaged`, never a
  * wrong fact. The checksum finds accidents; what must withstand an attacker is signed besides.
  */
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Static, TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { digestOf } from '../../shared/platform/digest.ts';
-import { readFileIfAny, writeDurableFile } from '../../shared/platform/durable-file.ts';
+import {
+  readFileIfAny,
+  syncDirectory,
+  writeDurableFile,
+} from '../../shared/platform/durable-file.ts';
 
 export type StateRead<T> =
   | { readonly kind: 'absent' }
@@ -51,8 +56,11 @@ export class StateFile<T extends TSchema> {
     renameSync(temporary, this.path);
   }
 
+  /** For good when it returns: what is removed without a sync is back after the power was gone. */
   remove(): void {
+    if (!existsSync(this.path)) return;
     rmSync(this.path, { force: true });
+    syncDirectory(dirname(this.path));
   }
 
   #text(value: Static<T>): string {

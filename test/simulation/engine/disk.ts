@@ -43,6 +43,8 @@ watchDisk({
       staged.delete(file);
       if (existsSync(file)) durable.set(file, content);
     }
+    for (const file of durable.keys())
+      if (dirname(file) === path && !existsSync(file)) durable.delete(file);
   },
   renamed(from, to) {
     const content = staged.get(from);
