@@ -1,0 +1,123 @@
+/** Bugs of what is kept and given back: I1, I2, I12. */
+import type { Mutant } from './mutant.ts';
+
+export const DURABILITY_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'answer-before-commit',
+    about: 'the journal answers a batch first and commits it a moment later',
+    promise: 'I1',
+    file: 'dataplane/journal/journal-engine.ts',
+    find: `    failpoint('journal.before_begin');
+    this.#statements.begin.run();`,
+    replace: `    failpoint('journal.before_begin');
+    if (this.#database.isTransaction) this.#database.exec('COMMIT');
+    this.#statements.commit = { run: () => undefined } as never;
+    this.#statements.begin.run();`,
+    seedsMax: 20,
+  },
+  {
+    name: 'skip-fsync',
+    about: 'a small file is replaced without a sync of its content or its directory',
+    promise: 'I11',
+    file: 'shared/platform/durable-file.ts',
+    find: `    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, path);
+  syncDirectory(dirname(path));`,
+    replace: `  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, path);
+  if (dirname(path) === '') syncDirectory(dirname(path));`,
+    seedsMax: 60,
+  },
+  {
+    name: 'drop-an-entry',
+    about: 'every ninth batch is undone and answered as if it had been written',
+    promise: 'I1',
+    file: 'dataplane/journal/journal-engine.ts',
+    find: `    this.#statements.commit.run();
+    failpoint('journal.after_commit');`,
+    replace: `    if (this.#seq % 9 === 8) this.#statements.rollback.run();
+    else this.#statements.commit.run();
+    failpoint('journal.after_commit');`,
+    seedsMax: 5,
+  },
+  {
+    name: 'forget-the-key',
+    about: 'every third key is not remembered',
+    promise: 'I2',
+    file: 'dataplane/journal/journal-engine.ts',
+    find: 'this.#keys.add(key, seq);',
+    replace: 'if (seq % 3 !== 0) this.#keys.add(key, seq);',
+    seedsMax: 10,
+  },
+  {
+    name: 'lose-the-fingerprint',
+    about: 'a known key is answered with its operation whatever the payload is',
+    promise: 'I2',
+    file: 'dataplane/journal/journal-engine.ts',
+    find: 'if (known.fingerprint === fingerprint) return',
+    replace: 'if (known.fingerprint !== null) return',
+    seedsMax: 10,
+  },
+  {
+    name: 'replay-as-new',
+    about: 'whoever asks again with the same key is told that it is new',
+    promise: 'I2',
+    file: 'dataplane/operations/admissions.ts',
+    find: 'return replayed ? 200 : 201;',
+    replace: 'return replayed ? 201 : 201;',
+    seedsMax: 10,
+  },
+  {
+    name: 'drop-a-report',
+    about: 'the entry that admits an operation is not stored where it is not the only one reported',
+    promise: 'I12',
+    file: 'control/store/sqlite-reports.ts',
+    find: 'for (const { event, problem } of write.events) {',
+    replace: `for (const { event, problem } of write.events.filter(
+    ({ event }) => event.kind !== 'checkpoint_saved' && event.kind !== 'worker_lost',
+  )) {`,
+    seedsMax: 10,
+  },
+  {
+    name: 'acknowledge-before-commit',
+    about: 'a report is acknowledged as a whole, and stored but for its last entry',
+    promise: 'I12',
+    file: 'control/reports/report-intake.ts',
+    find: 'const projection = await this.#project(host, fresh, receivedAtMs);',
+    replace:
+      'const projection = await this.#project(host, fresh.length > 1 ? fresh.slice(0, -1) : fresh, receivedAtMs);',
+    seedsMax: 5,
+  },
+  {
+    name: 'acknowledge-what-was-sent',
+    about: 'the sidecar takes all of its journal as held by control, whatever control acknowledged',
+    promise: 'I12',
+    file: 'dataplane/journal/journal-engine.ts',
+    find: 'this.#acked = this.#placeOf(command.seq);',
+    replace: 'this.#acked = this.#placeOf(this.#seq);',
+    seedsMax: 10,
+  },
+  {
+    name: 'fold-half-the-changes',
+    about: 'control does not fold a change that follows directly on the one before it',
+    promise: 'I12',
+    file: 'control/core/operation-projection.ts',
+    find: 'seq <= known.lastSeq;',
+    replace: 'seq <= known.lastSeq + 1;',
+    seedsMax: 10,
+  },
+  {
+    name: 'forget-refusals-on-the-way',
+    about: 'control drops the refusals that came in one report with something else',
+    promise: 'I12',
+    file: 'control/store/sqlite-reports.ts',
+    find: 'for (const refusal of write.refusals) putRefusal',
+    replace: 'for (const refusal of write.operations.length > 0 ? [] : write.refusals) putRefusal',
+    seedsMax: 10,
+  },
+];

@@ -1,0 +1,17 @@
+/** Every seeded bug, by name. */
+import { AUTHORITY_MUTANTS } from './authority.ts';
+import { DURABILITY_MUTANTS } from './durability.ts';
+import { LEASE_MUTANTS } from './leases.ts';
+import type { Mutant } from './mutant.ts';
+import { WORK_MUTANTS } from './work.ts';
+
+export const MUTANTS: readonly Mutant[] = [
+  ...DURABILITY_MUTANTS,
+  ...AUTHORITY_MUTANTS,
+  ...LEASE_MUTANTS,
+  ...WORK_MUTANTS,
+];
+
+export function mutantNamed(name: string): Mutant | null {
+  return MUTANTS.find((mutant) => mutant.name === name) ?? null;
+}
