@@ -70,18 +70,21 @@ function faultsOf(history: History): FaultSpan[] {
   const ends = new Map(
     events.filter(({ stage }) => stage === 'ended').map((ended) => [ended.faultId, ended.atMs]),
   );
+  const endOf = (faultId: number): number => ends.get(faultId) ?? Number.POSITIVE_INFINITY;
   return events
     .filter(({ stage }) => stage !== 'ended')
     .map((begun) => ({
       fault: begun.fault,
       nodes: begun.nodes,
       fromMs: begun.atMs,
-      toMs:
-        begun.stage === 'once'
-          ? begun.atMs + Number(begun.detail['durationMs'] ?? 0)
-          : (ends.get(begun.faultId) ?? Number.POSITIVE_INFINITY),
+      toMs: begun.stage === 'once' ? begun.atMs + lastsMs(begun) : endOf(begun.faultId),
       begun,
     }));
+}
+
+/** A machine that is suspended stands still for a while, though that is said only once. */
+function lastsMs({ fault, detail }: EventOf<'fault'>): number {
+  return fault === 'suspend' ? Number(detail['durationMs'] ?? 0) : 0;
 }
 
 /** Faults of those kinds at that node that were, for a moment at least, between the two. */

@@ -74,6 +74,10 @@ export abstract class DaemonNode implements DiskTiming {
     return 1 + this.random.below(WRITE_MS_MAX) + Math.floor(this.random.unit() * this.slowMs);
   }
 
+  isSlow(): boolean {
+    return this.slowMs > 0;
+  }
+
   takeFailure(): 'before' | 'after' | null {
     const failure = this.diskFailure;
     this.diskFailure = null;
