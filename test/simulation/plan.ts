@@ -108,11 +108,11 @@ export function planOf(seed: number, minutes: number = MINUTES_STANDARD): Plan {
     seed,
     hosts,
     safetyMs,
-    syncIntervalMs: 15_000,
+    syncIntervalMs: 20_000,
     requestTimeoutMs: 5_000,
     freshTimeoutMs: 2_000,
-    controlLossAfterMs: 30_000,
-    leaseTtlMs: 60_000,
+    controlLossAfterMs: 40_000,
+    leaseTtlMs: 75_000,
     lockDelayMs: random.unit() < 0.3 ? 10_000 : 0,
     drift: 0.01,
   };
@@ -120,7 +120,7 @@ export function planOf(seed: number, minutes: number = MINUTES_STANDARD): Plan {
     seed,
     terms,
     rollout: random.unit() < 0.5 ? 'staged' : 'all',
-    beatMs: [1_000, 2_000, 4_000, 4_000, 4_000][random.below(5)] ?? 4_000,
+    beatMs: [1_000, 5_000, 10_000, 10_000, 10_000][random.below(5)] ?? 10_000,
     tasks: tasksOf(random.fork(), hosts.length, safetyMs),
     faults: faultsOf(random.fork(), hosts.length, safetyMs),
   };

@@ -10,7 +10,7 @@ import type { Plan, PlannedTask } from './plan.ts';
 import { World } from './world.ts';
 
 const START_BOUND_MS = 120_000;
-const LOOK_EVERY_MS = 20_000;
+const LOOK_EVERY_MS = 30_000;
 const LIVENESS_BOUND_MS = 45 * 60_000;
 const LIVENESS_LOOK_MS = 15_000;
 const QUIET_LOOKS = 2;

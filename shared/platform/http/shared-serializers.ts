@@ -13,12 +13,25 @@ type Serializer = ReturnType<ReturnType<BuildSerializer>>;
  */
 const MADE = new Map<string, Serializer>();
 
+/** Fastify asks for each route anew, with the same shared schemas; nobody changes one. */
+const TEXTS = new WeakMap<object, string>();
+
+function textOf(schema: unknown): string {
+  if (typeof schema !== 'object' || schema === null) return JSON.stringify(schema);
+  let text = TEXTS.get(schema);
+  if (text === undefined) {
+    text = JSON.stringify(schema);
+    TEXTS.set(schema, text);
+  }
+  return text;
+}
+
 export function sharedSerializers(): BuildSerializer {
   const select = SerializerSelector();
   return (externalSchemas, options) => {
     const shared = new Map(
       Object.entries((externalSchemas ?? {}) as Record<string, unknown>).map(
-        ([id, schema]) => [id, { schema, text: JSON.stringify(schema) }] as const,
+        ([id, schema]) => [id, { schema, text: textOf(schema) }] as const,
       ),
     );
     const textOfOptions = JSON.stringify(options ?? null);

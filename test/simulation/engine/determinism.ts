@@ -9,6 +9,7 @@
  * N3  Validators of requests are made once for each schema: every start of a daemon would make
  *     them all anew, and they hold nothing of it.
  */
+import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 
@@ -108,21 +109,39 @@ function replaceFiles(): void {
   fs.promises.stat = (async (path: string) => statSync(path)) as never;
 }
 
-type Build = (external: unknown, options: unknown) => (route: Route) => unknown;
+type Build = (
+  external: Readonly<Record<string, object>>,
+  options: unknown,
+) => (route: Route) => unknown;
 type Route = { readonly schema: unknown; readonly httpPart?: string };
+
+const texts = new WeakMap<object, string>();
+
+/** The same shared schemas come again with each route: each is made a text of once. */
+function headOf(external: Readonly<Record<string, object>>, custom: unknown): string {
+  const parts = Object.entries(external).map(([id, schema]) => {
+    const text =
+      texts.get(schema) ?? createHash('sha256').update(JSON.stringify(schema)).digest('hex');
+    texts.set(schema, text);
+    return `${id} ${text}`;
+  });
+  return [JSON.stringify(custom), ...parts].join('\n');
+}
 
 /** N3. */
 function shareValidators(): void {
   const ofFastify = createRequire(loaded.resolve('fastify'));
   const path = ofFastify.resolve('@fastify/ajv-compiler');
   const original = ofFastify(path) as (options: unknown) => Build;
-  const made = new Map<string, unknown>();
+  const madeUnder = new Map<string, Map<string, unknown>>();
   const shared = (options: unknown): Build => {
     const build = original(options);
     return (external, custom) => {
-      const head = JSON.stringify([external, custom]);
+      const head = headOf(external, custom);
+      const made = madeUnder.get(head) ?? new Map<string, unknown>();
+      madeUnder.set(head, made);
       return (route) => {
-        const key = `${head}${JSON.stringify(route.schema)}`;
+        const key = JSON.stringify(route.schema);
         if (!made.has(key)) made.set(key, build(external, custom)(route));
         return made.get(key);
       };
