@@ -4,7 +4,7 @@
  */
 import { canonicalJson } from '../../../shared/core/canonical-json.ts';
 import type { Effect, EventKind, JournalEvent, Outcome } from '../../../shared/wire/operation.ts';
-import type { CallBodies, CallKind } from '../history-calls.ts';
+import type { CallBodies, CallKind } from '../history.ts';
 import type { Call } from '../history-view.ts';
 import { isHeldIn, type JournalLife } from './journal-life.ts';
 import type { World } from './world.ts';
