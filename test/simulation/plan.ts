@@ -16,7 +16,9 @@ export type TaskKind =
   | 'move'
   | 'drain'
   | 'undrain'
-  | 'settle';
+  | 'settle'
+  | 'burst'
+  | 'expiry';
 
 export type PlannedTask = {
   readonly id: number;
@@ -64,6 +66,8 @@ const TASKS_PER_RUN: Readonly<Record<TaskKind, number>> = {
   drain: 1,
   undrain: 1,
   settle: 6,
+  burst: 5,
+  expiry: 3,
 };
 
 /** How often each is chosen, and how long it lasts at most; 0: it has no length. */

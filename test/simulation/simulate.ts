@@ -100,7 +100,7 @@ async function safety(world: World, plan: Plan): Promise<void> {
 }
 
 function perform(world: World, { kind, host: index, id, seed }: PlannedTask): Promise<void> {
-  const { apps, operators, hosts } = world;
+  const { apps, edges, operators, hosts } = world;
   const host = hosts[index % hosts.length];
   if (host === undefined) return Promise.resolve();
   switch (kind) {
@@ -124,6 +124,10 @@ function perform(world: World, { kind, host: index, id, seed }: PlannedTask): Pr
       return operators.drain(host, false);
     case 'settle':
       return operators.settleUnknown(host, seed);
+    case 'burst':
+      return edges.burst(hosts, id, seed);
+    case 'expiry':
+      return edges.expiry(host, seed);
   }
 }
 

@@ -15,6 +15,7 @@ import { CONTROL } from './history.ts';
 import type { Plan } from './plan.ts';
 import { Apps } from './workload/apps.ts';
 import { Caller } from './workload/caller.ts';
+import { Edges } from './workload/edges.ts';
 import { Operators } from './workload/operators.ts';
 import { Targets } from './workload/targets.ts';
 
@@ -32,6 +33,7 @@ export class World {
   readonly hosts: readonly SidecarNode[];
   readonly operators: Operators;
   readonly apps: Apps;
+  readonly edges: Edges;
   readonly faults: Faults;
   readonly #root = makeRoot();
   /** No worker asks for more. */
@@ -79,6 +81,7 @@ export class World {
     const caller = new Caller({ agenda, log, random: random.fork() });
     const nextFaultId = (): number => (this.#faultIds += 1);
     this.operators = new Operators({ caller, control, hosts: this.hosts });
+    this.edges = new Edges({ agenda, caller });
     this.apps = new Apps({ agenda, log, caller, targets: new Targets(log), nextFaultId });
     this.faults = new Faults({ agenda, log, network, control, hosts: this.hosts, nextFaultId });
   }

@@ -31,11 +31,13 @@ export type MutantsOptions = {
   /** As each comes to its end. */
   readonly onResult?: (result: MutantResult) => void;
   readonly atOnce?: number;
+  /** At most so many seeds of each, for a quick look: what is not found then may be found later. */
+  readonly seedsMax?: number;
 };
 
 /** Every mutant, in the order of the list. */
 export async function runMutants(options: MutantsOptions = {}): Promise<readonly MutantResult[]> {
-  const { only = '', onResult = () => undefined, atOnce = 1 } = options;
+  const { only = '', onResult = () => undefined, atOnce = 1, seedsMax = Infinity } = options;
   const chosen = MUTANTS.filter(({ name }) => name.includes(only));
   if (chosen.length === 0)
     throw new MutantError(
@@ -45,7 +47,7 @@ export async function runMutants(options: MutantsOptions = {}): Promise<readonly
   const waiting = [...chosen];
   const lane = async (): Promise<void> => {
     for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-      const result = await runMutant(mutant);
+      const result = await runMutant(mutant, Math.min(seedsMax, mutant.seedsMax));
       results.set(mutant.name, result);
       onResult(result);
     }
@@ -54,9 +56,9 @@ export async function runMutants(options: MutantsOptions = {}): Promise<readonly
   return chosen.flatMap(({ name }) => results.get(name) ?? []);
 }
 
-async function runMutant(mutant: Mutant): Promise<MutantResult> {
+async function runMutant(mutant: Mutant, seeds: number): Promise<MutantResult> {
   const lines: SeedLine[] = [];
-  const failure = await child(mutant, (line) => lines.push(line));
+  const failure = await child(mutant, seeds, (line) => lines.push(line));
   const last = lines.at(-1);
   const common = { mutant, seed: last?.seed ?? null, seedsTried: lines.length };
   if (last?.kind === 'found') {
@@ -70,9 +72,12 @@ async function runMutant(mutant: Mutant): Promise<MutantResult> {
 }
 
 /** Why it ended badly; `null`: it did not. */
-function child(mutant: Mutant, onLine: (line: SeedLine) => void): Promise<string | null> {
-  const { name, seedsMax } = mutant;
-  const argv = ['--import', PRELOAD, CHILD, '1', String(seedsMax)];
+function child(
+  { name }: Mutant,
+  seeds: number,
+  onLine: (line: SeedLine) => void,
+): Promise<string | null> {
+  const argv = ['--import', PRELOAD, CHILD, '1', String(seeds)];
   const env = { ...process.env, HOLDFAST_MUTANT: name };
   const running = spawn(process.execPath, argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let errors = '';

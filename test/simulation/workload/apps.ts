@@ -37,6 +37,8 @@ const KIND_WEIGHTS: Readonly<Record<WorkKind, number>> = {
   wipe: 2,
   transfer: 2,
   report: 3,
+  sample: 0,
+  share: 0,
 };
 
 export class Apps {

@@ -12,6 +12,9 @@ export const WORK = {
   wipe: { action: 'tenants.delete', owned: null },
   transfer: { action: 'money.transfer', owned: null },
   report: { action: 'reports.build', owned: null },
+  // Asked for in bursts only (`edges.ts`).
+  sample: { action: 'samples.take', owned: null },
+  share: { action: 'shares.take', owned: null },
 } as const;
 export type WorkKind = keyof typeof WORK;
 
@@ -23,6 +26,8 @@ export const EFFECTS: Readonly<Record<WorkKind, readonly string[]>> = {
   wipe: ['erase'],
   transfer: ['move'],
   report: ['render', 'store'],
+  sample: [],
+  share: [],
 };
 
 /** Long enough to be lived through, short enough to pass within a run. */
@@ -73,6 +78,22 @@ export function policyOf(random: FakeRandom): PolicyDocument {
         effects: { book: { idempotent: true, fencing: 'enforced' } },
       },
       ...unownedRules(random, most),
+      {
+        name: 'sample',
+        actions: [WORK.sample.action],
+        permit: [{ expression: 'true' }],
+        limits: { concurrency: 2, quota: '3/2m' },
+        onWorkerLoss: 'retry',
+        heartbeatTimeout: '15s',
+      },
+      {
+        name: 'share',
+        actions: [WORK.share.action],
+        permit: [{ expression: 'true' }],
+        limits: { quota: '4/2m', scope: 'fleet' },
+        onWorkerLoss: 'retry',
+        heartbeatTimeout: '15s',
+      },
     ],
     config: {
       'shop.banner': {
