@@ -27,9 +27,8 @@ function simulate(
 test(
   `I1 to I12 hold over ${SEEDS} seeds, and each is really held against something`,
   async () => {
-    const { code, out, said } = await simulate(
-      ...['--seeds', `${SEEDS}`, '--minutes', `${MINUTES}`, '--json'],
-    );
+    const options = ['--seeds', `${SEEDS}`, '--minutes', `${MINUTES}`, '--json'];
+    const { code, out, said } = await simulate(...options);
     expect(out, said).not.toBe('');
     const report = JSON.parse(out) as CampaignReport;
     expect(report.failed, said).toEqual([]);

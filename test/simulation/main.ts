@@ -6,6 +6,8 @@ import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { runCampaign, type CampaignReport, type FailedSeed } from './campaign.ts';
+import { MutantError } from './mutants/mutant.ts';
+import { areAllCaught, mutantsTable, rowOf, runMutants } from './mutants/run-mutants.ts';
 import { MINUTES_STANDARD } from './plan.ts';
 import { failedText, reportText } from './report.ts';
 
@@ -17,6 +19,7 @@ const EXIT = { passed: 0, broken: 1, usage: 2 } as const;
 
 const HELP = `npm run simulate -- [--seeds N] [--from K] [--workers W] [--minutes M] [--json]
 npm run simulate -- --seed N [--minutes M] [--json]
+npm run simulate -- --mutants [--only TEXT] [--seeds N] [--workers W] [--json]
 
 Control and two or three sidecars, the real ones, in one process on simulated clocks, networks and
 disks, with apps and operators at work while faults happen; then everything is healed and must come to
@@ -25,11 +28,14 @@ rest. What could be seen is held against the promises I1 to I12. A seed says all
   --seeds N     as many seeds (default ${SEEDS_DEFAULT}), over several processes
   --from K      the first of them (default 1)
   --seed N      this one alone: prints its hash, and where a promise is broken the way there
+  --mutants     the daemons with one bug each, which the checkers must find; --seeds N: at most so
+                many seeds for each
+  --only TEXT   those mutants whose name has this in it
   --workers W   processes (default: one for each processor)
   --minutes M   simulated time in which faults happen, of each seed (default ${MINUTES_STANDARD})
   --json        one JSON object on standard output
 
-Exit codes: 0 every promise held, 1 one did not, 2 wrong arguments
+Exit codes: 0 every promise held (with --mutants: each was found), 1 otherwise, 2 wrong arguments
 `;
 
 class UsageError extends Error {
@@ -39,11 +45,13 @@ class UsageError extends Error {
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
-      seeds: { type: 'string', default: `${SEEDS_DEFAULT}` },
+      seeds: { type: 'string' },
       from: { type: 'string', default: '1' },
       seed: { type: 'string' },
       workers: { type: 'string', default: `${Math.min(availableParallelism(), WORKERS_MAX)}` },
       minutes: { type: 'string', default: `${MINUTES_STANDARD}` },
+      mutants: { type: 'boolean', default: false },
+      only: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -63,12 +71,15 @@ async function main(): Promise<number> {
     process.stdout.write(values.json ? `${JSON.stringify(found.judged)}\n` : found.text);
     return found.judged.violations.length === 0 ? EXIT.passed : EXIT.broken;
   }
-  const count = numberOf('seeds', values.seeds, SEEDS_MAX);
+  const workers = numberOf('workers', values.workers, WORKERS_MAX);
+  const asked = values.seeds === undefined ? null : numberOf('seeds', values.seeds, SEEDS_MAX);
+  if (values.mutants) return mutants({ only: values.only, asked, workers, asJson: values.json });
+  const count = asked ?? SEEDS_DEFAULT;
   const from = numberOf('from', values.from, Number.MAX_SAFE_INTEGER - SEEDS_MAX);
   const startedMs = performance.now();
   const report = await runCampaign({
     seeds: Array.from({ length: count }, (_, index) => from + index),
-    workers: numberOf('workers', values.workers, WORKERS_MAX),
+    workers,
     minutes,
     onProgress: progress(count),
   });
@@ -79,6 +90,26 @@ async function main(): Promise<number> {
       : reportText(report, { wallSeconds }) + wayBack(report),
   );
   return report.failed.length === 0 ? EXIT.passed : EXIT.broken;
+}
+
+/** Each is a run of its own; a bug that nobody finds fails the command. */
+async function mutants(options: {
+  readonly only: string | undefined;
+  readonly asked: number | null;
+  readonly workers: number;
+  readonly asJson: boolean;
+}): Promise<number> {
+  const { only, asked, workers, asJson } = options;
+  const results = await runMutants({
+    atOnce: workers,
+    onResult: (result) => say(rowOf(result)),
+    ...(only === undefined ? {} : { only }),
+    ...(asked === null ? {} : { seedsMax: asked }),
+  }).catch((error: unknown) => {
+    throw error instanceof MutantError ? new UsageError(error.message) : error;
+  });
+  process.stdout.write(asJson ? `${JSON.stringify({ results })}\n` : `${mutantsTable(results)}\n`);
+  return areAllCaught(results) ? EXIT.passed : EXIT.broken;
 }
 
 function numberOf(name: string, text: string, most: number): number {
