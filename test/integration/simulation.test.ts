@@ -7,7 +7,7 @@ import { REGRESSIONS } from '../simulation/regressions.ts';
 
 const SEEDS = 200;
 /** Of simulated time in which faults happen; the time to come to rest is added. */
-const MINUTES = 3;
+const MINUTES = 2;
 const BOUND_MS = 600_000;
 
 /** In processes of its own: the simulator replaces the clocks of the one that it runs in. */

@@ -41,8 +41,8 @@ export function policyOf(random: FakeRandom): PolicyDocument {
     kind: 'Policy',
     defaults: {
       maxStaleness: pick(random, ['2m', '4m', '8m']),
-      deadline: '6m',
-      maxDeadline: '10m',
+      deadline: '4m',
+      maxDeadline: '8m',
     },
     principals: {
       'agent:billing': { roles: ['agent'] },
