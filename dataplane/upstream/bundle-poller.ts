@@ -3,7 +3,9 @@
  * round trip.
  *
  * It opens no outage (only the sync does), polls only while control is in reach, and does not ask
- * again for what was refused here until control has something newer.
+ * again for what was refused here until control has something newer. Where syncs are answered under a
+ * key that is not known here it asks once for each of them, without waiting there: a host that was away
+ * while control changed keys learns the new one from a bundle that the old one signed.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Random } from '../../shared/platform/random.ts';
@@ -52,7 +54,7 @@ export class BundlePoller {
       const { clock, policy, random, reach, waitMs } = this.#options;
       let failures = 0;
       while (!signal.aborted) {
-        await reach.whenOpen(signal);
+        await reach.whenOpenOrForeign(signal);
         if (signal.aborted) return;
         if (!policy.wantsBundle()) {
           await this.#answered.wait(clock, waitMs, signal);
@@ -69,7 +71,8 @@ export class BundlePoller {
   };
 
   async #poll(signal: AbortSignal): Promise<Poll> {
-    const { clock, link, policy, notices, waitMs } = this.#options;
+    const { clock, link, policy, notices, reach } = this.#options;
+    const waitMs = reach.isOpen ? this.#options.waitMs : 0;
     const startedMs = clock.now().bootMs;
     const result = await link.bundle({ waitMs, etag: policy.etag() }, signal);
     if (result.kind !== 'answer') {
@@ -94,12 +97,12 @@ export class BundlePoller {
       // confirms; nothing is asked here before it did.
       if (payload.noticesStatement !== null) await notices.takePushed(payload.noticesStatement);
       this.#options.onOutcome();
-      await this.#answered.wait(clock, waitMs, signal);
+      await this.#answered.wait(clock, this.#options.waitMs, signal);
       return { kind: 'settled' };
     }
     // A cache on the way may answer at once instead of letting the request wait: that must not
     // become a loop.
-    const hasWaited = clock.now().bootMs - startedMs >= waitMs / 2;
+    const hasWaited = waitMs > 0 && clock.now().bootMs - startedMs >= waitMs / 2;
     return hasWaited ? { kind: 'settled' } : { kind: 'again_later', retryAfterMs: null };
   }
 }

@@ -265,8 +265,11 @@ export class ControlLink {
       if (raw.kind !== 'raw') return raw;
       const { verifier } = this.#options.identity;
       const verified = await verifier.verify(raw.response.body, expected);
-      if (!verified.ok)
-        return unreachable('bad_answer', `${call.path}: ${verified.reason}: ${verified.detail}`);
+      if (!verified.ok) {
+        const doubt = `${call.path}: ${verified.reason}: ${verified.detail}`;
+        const failure = unreachable('bad_answer', doubt);
+        return verified.reason === 'key_unknown' ? { ...failure, isForeignKey: true } : failure;
+      }
       const mismatch = bindingMismatch(verified.payload, raw);
       if (mismatch !== null) return unreachable('bad_answer', `${call.path}: ${mismatch}`);
       return { kind: 'answer', payload: verified.payload, sentAt: raw.sentAt };

@@ -25,6 +25,11 @@ export type Unreachable = {
    * a while only.
    */
   readonly isOverloaded?: true;
+  /**
+   * It is signed, by a key that this host does not know: by a stranger, or by control, which has
+   * changed keys while this host was away. A bundle may bring that key, signed by one that it knows.
+   */
+  readonly isForeignKey?: true;
 };
 
 export type Refused = {

@@ -173,6 +173,7 @@ export class Synchronizer {
       this.#options.allotments.revoke();
     } else {
       await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });
+      if (result.isForeignKey === true) this.#options.reach.noteForeignKey();
     }
   }
 

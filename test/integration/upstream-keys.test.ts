@@ -1,6 +1,7 @@
 /** The keys by which a host knows its control, as bundles bring them. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { UpstreamWorld, policyDocument } from '../fakes/upstream-world.ts';
+import { MINUTE_MS } from '../../shared/core/time.ts';
+import { SYNC_INTERVAL_MS, UpstreamWorld, policyDocument } from '../fakes/upstream-world.ts';
 
 let world: UpstreamWorld;
 beforeEach(async () => {
@@ -23,4 +24,28 @@ test('K3: a key that a bundle calls otherwise still verifies what it signed, ove
   expect(world.revision()).toBe(1);
   await world.control.publish(3, policyDocument(3));
   await world.passUntil(() => world.revision() === 3, 'revision 3');
+});
+
+test('a host that was away while control changed keys learns the new one', async () => {
+  await world.startWithPolicy();
+  world.control.down();
+  await world.pass(MINUTE_MS);
+  await world.control.rotate({ keepOld: true });
+  await world.control.publish(2, policyDocument(2));
+  await world.control.signWithNewest();
+  world.control.up();
+  await world.passUntil(() => world.revision() === 2, 'revision 2');
+  await world.pass(MINUTE_MS);
+  expect(world.staleness()).toBeLessThan(2 * SYNC_INTERVAL_MS);
+});
+
+test('I10: a stranger who answers under another key gets one question for each sync', async () => {
+  await world.startWithPolicy();
+  world.control.behave('sync', { kind: 'foreign_key' });
+  await world.pass(MINUTE_MS);
+  const before = { sync: world.control.count('sync'), bundle: world.control.count('bundle') };
+  await world.pass(5 * MINUTE_MS);
+  const syncs = world.control.count('sync') - before.sync;
+  expect(world.control.count('bundle') - before.bundle).toBeLessThanOrEqual(syncs + 1);
+  expect(world.revision()).toBe(1);
 });
