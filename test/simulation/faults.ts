@@ -2,7 +2,7 @@
 import { FAILPOINTS, type FailpointName } from '../../shared/platform/failpoints.ts';
 import { FakeRandom } from '../fakes/fake-random.ts';
 import type { Agenda } from './engine/agenda.ts';
-import { isStoreFile, type ControlNode } from './engine/control-node.ts';
+import { SEED_BYTES, isStoreFile, type ControlNode } from './engine/control-node.ts';
 import type { DaemonNode } from './engine/daemon-node.ts';
 import type { HistoryLog } from './engine/history-log.ts';
 import type { Network } from './engine/network.ts';
@@ -127,6 +127,8 @@ export class Faults {
       case 'suspend':
       case 'reboot':
         return this.#clock(kind, node, random);
+      case 'key_rotation':
+        return this.#rotateKeys(random);
       case 'disk_full':
       case 'slow_disk':
       case 'disk_error':
@@ -229,6 +231,16 @@ export class Faults {
       node.restartSoon();
     });
     return LATER;
+  }
+
+  #rotateKeys(random: FakeRandom): Begun {
+    const { control } = this.#parts;
+    const adding = control.addKey(random.bytes(SEED_BYTES));
+    const use = async (): Promise<void> => {
+      const revision = await adding;
+      if (revision !== null) await control.useNewestKey(revision);
+    };
+    return { detail: {}, end: () => void use() };
   }
 
   #clock(kind: FaultKind, node: DaemonNode, random: FakeRandom): Begun {

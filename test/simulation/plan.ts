@@ -94,6 +94,7 @@ const FAULTS: Readonly<
   lost_tail: { weight: 4, lastsMsMax: 0, of: 'either' },
   control_backup_restored: { weight: 2, lastsMsMax: 3 * MINUTE_MS, of: 'control' },
   host_backup_restored: { weight: 1, lastsMsMax: 3 * MINUTE_MS, of: 'host' },
+  key_rotation: { weight: 2, lastsMsMax: 6 * MINUTE_MS, of: 'control' },
   clock_drift: { weight: 3, lastsMsMax: 10 * MINUTE_MS, of: 'either' },
   clock_jump: { weight: 2, lastsMsMax: 0, of: 'either' },
   wall_step: { weight: 2, lastsMsMax: 0, of: 'either' },

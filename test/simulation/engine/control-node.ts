@@ -1,5 +1,5 @@
 /** The control daemon of the simulation: the real one, on a simulated machine. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveControlConfig, type ControlConfiguration } from '../../../control/config.ts';
 import { buildControl } from '../../../control/daemon.ts';
@@ -10,12 +10,13 @@ import { openSqliteControlStore } from '../../../control/store/sqlite-control-st
 import type { CommitPace } from '../../../shared/platform/commit-pace.ts';
 import { writeDurableFile } from '../../../shared/platform/durable-file.ts';
 import { createLogger } from '../../../shared/platform/logger.ts';
-import { generateSigningKey } from '../../../shared/platform/signatures.ts';
+import { generateSigningKey, type SigningKey } from '../../../shared/platform/signatures.ts';
 import { DaemonNode, type NodeParts, type StartOutcome } from './daemon-node.ts';
 import type { Life } from './life.ts';
 import { StoreWatch } from './observed-store.ts';
 
-const SEED_BYTES = 32;
+export const SEED_BYTES = 32;
+const KEYS_MAX = 3;
 const RETRY_MS = 5_000;
 
 /** The files of the database alone: what a backup of it that is put back replaces. */
@@ -75,6 +76,38 @@ export class ControlNode extends DaemonNode {
   /** Of the life that runs; `null` where none does. */
   get store(): ControlStore | null {
     return this.isUp ? this.#store : null;
+  }
+
+  /**
+   * A key more, which is trusted from the next revision on; later, once a revision has brought it to
+   * the hosts, it signs. Each is a restart, as the manual has it.
+   */
+  async addKey(seed: Uint8Array): Promise<number | null> {
+    const added = await generateSigningKey(seed);
+    const revision = (await this.store?.policy.currentNumber()) ?? 0;
+    const isDone = await this.#changeKeys((keys) => [...keys, added].slice(-KEYS_MAX));
+    return isDone ? revision : null;
+  }
+
+  /** Nothing is changed where no revision was published after `revision`. */
+  async useNewestKey(revision: number): Promise<void> {
+    const newest = (await this.store?.policy.currentNumber()) ?? 0;
+    if (newest > revision)
+      await this.#changeKeys((keys) => [...keys.slice(-1), ...keys.slice(0, -1)]);
+  }
+
+  async #changeKeys(
+    change: (keys: readonly SigningKey[]) => readonly SigningKey[],
+  ): Promise<boolean> {
+    if (!this.isUp || this.isHeldDown) return false;
+    this.isHeldDown = true;
+    await this.stop();
+    const path = join(this.disk.directory, 'signing-keys.json');
+    const { keys } = JSON.parse(readFileSync(path, 'utf8')) as { keys: SigningKey[] };
+    writeDurableFile(path, JSON.stringify({ keys: change(keys) }));
+    this.isHeldDown = false;
+    await this.start();
+    return true;
   }
 
   protected async stopping(): Promise<void> {
