@@ -14,6 +14,7 @@ import { decidedIn, nameOf, seqsOf, type Decided } from './decided.ts';
 import type { Findings } from './findings.ts';
 import type { JournalLife } from './journal-life.ts';
 import { faultsDuring, type World } from './world.ts';
+import { CONTROL } from '../history.ts';
 
 type Limited = { readonly decided: Decided; readonly limits: LimitTerms; readonly key: string };
 
@@ -113,7 +114,7 @@ function checkFleetQuota(world: World, limited: readonly Limited[], findings: Fi
   const { drift } = world.history.terms;
   for (const [index, { decided, limits, atMs, key }] of timed.entries()) {
     const { quota, concurrency } = limits;
-    if (quota !== null) {
+    if (quota !== null && !wasControlSet(world, atMs, quota.windowMs)) {
       const lengthMs = quota.windowMs * (1 - 2 * drift);
       const within = timed.slice(0, index + 1).filter((one) => one.atMs > atMs - lengthMs);
       findings.expect(
@@ -134,6 +135,13 @@ function checkFleetQuota(world: World, limited: readonly Limited[], findings: Fi
       () => alive.flatMap((one) => seqsOf(one.decided)),
     );
   }
+}
+
+/** Windows of the fleet are those of control's clocks: set forward, the next one comes early. */
+function wasControlSet(world: World, atMs: number, windowMs: number): boolean {
+  const at = { node: CONTROL, fromMs: atMs - 2 * windowMs, toMs: atMs };
+  const kinds = ['wall_step', 'clock_jump', 'suspend', 'reboot', 'clock_drift'] as const;
+  return faultsDuring(world, at, kinds).length > 0;
 }
 
 /** For certain: a later answer about it shows it unended, or nothing that could end it had come. */

@@ -122,11 +122,22 @@ function checkOutages({ journal, host }: JournalLife, findings: Findings): void 
   }
 }
 
+const CLOCKS_SET = ['wall_step', 'clock_jump', 'reboot', 'suspend', 'clock_drift'] as const;
+
 /** B6. */
 function checkApproval(world: World, decided: Decided, findings: Findings): void {
   const { operation, life } = decided;
   const { approval } = operation;
   if (approval === undefined) return;
+  const host = { node: life.host, fromMs: 0, toMs: world.endMs };
+  const wasSet = faultsDuring(world, host, CLOCKS_SET).length > 0;
+  const waitMs = approval.expiresAtMs - approval.requestedAtMs;
+  findings.expect(
+    wasSet || waitMs <= approval.ttlMs,
+    () =>
+      `${nameOf(decided)} waits ${waitMs} ms for its approval, and its rule gives it ${approval.ttlMs} ms`,
+    () => seqsOf(decided),
+  );
   const entries = life.entries.get(operation.operationId) ?? [];
   const began = entries.find(({ kind }) => kind === 'attempt_started');
   const approved = entries.find(({ kind }) => kind === 'approved');
@@ -154,14 +165,6 @@ function checkApproval(world: World, decided: Decided, findings: Findings): void
       `${nameOf(decided)} was approved under ${requestId} by somebody who did not: control knows ${known.length} approvals of it`,
     () => seqsOf(decided),
   );
-  const wasSet =
-    faultsDuring(world, { node: life.host, fromMs: 0, toMs: world.endMs }, [
-      'wall_step',
-      'clock_jump',
-      'reboot',
-      'suspend',
-      'clock_drift',
-    ]).length > 0;
   const { expiresAtMs } = approvalIn(approved) ?? approval;
   findings.expect(
     wasSet || approved.atMs <= expiresAtMs,

@@ -9,7 +9,8 @@
  *     longer than the time to live, and its lock delay.
  * W4  After a start control gives nothing before every host that it knew has spoken as of an answer
  *     of this run, or a whole term is over.
- * W5  Under `strict` ownership nothing is begun after a higher epoch was granted.
+ * W5  Under `strict` ownership nothing is begun after a higher epoch was granted; under none is
+ *     anything begun later than the newest sync allows, with the grace that the record has.
  */
 import { grantorEndMs, holderEndMs } from '../../../shared/core/lease.ts';
 import type { Checker, EventOf, NodeName } from '../history.ts';
@@ -210,6 +211,7 @@ function readMessages({ history }: World, host: NodeName) {
 /** W5. */
 function checkStrictWork(world: World, findings: Findings): void {
   if (!keepTheirBound(world)) return;
+  const { leaseTtlMs, drift } = world.history.terms;
   const grants = leaseWrites(world.history).filter(
     ({ change, isFound }) => change === 'granted' && !isFound,
   );
@@ -217,12 +219,24 @@ function checkStrictWork(world: World, findings: Findings): void {
   for (const { request, to, sent, ended } of world.calls) {
     if (request.kind !== 'begin_effect' || ended?.end.kind !== 'ok') continue;
     const operation = byId.get(request.operationId);
-    if (operation?.ownershipMode !== 'strict' || operation.leaseResource === null) continue;
+    if (operation === undefined || operation.leaseResource === null) continue;
     const { leaseEpoch, replayed } = ended.end.body as {
       readonly leaseEpoch: number | null;
       readonly replayed: boolean;
     };
     if (leaseEpoch === null || replayed) continue;
+    const sync = newestSync(world, to, ended.seq);
+    const tookMs = (ended.atMs - sent.atMs) * (1 + 2 * drift);
+    const elapsedMs = sync === null ? null : bootElapsedMs(sync.sent.clock, ended.clock);
+    const sinceMs = Math.floor((elapsedMs ?? 0) - tookMs);
+    const mostMs = holderEndMs(0, leaseTtlMs, drift) + operation.ownershipGraceMs;
+    findings.expect(
+      sinceMs <= mostMs,
+      () =>
+        `${to} began effect ${request.effect} of ${request.operationId} under its lease of ${operation.leaseResource}, ${sinceMs} ms after its last sync was sent: ${mostMs} ms with its grace`,
+      () => [sync?.sent.seq ?? null, sent.seq, ended.seq],
+    );
+    if (operation.ownershipMode !== 'strict') continue;
     const rival = grants.find(
       ({ resource, epoch, host, seq }) =>
         resource === operation.leaseResource && epoch > leaseEpoch && host !== to && seq < sent.seq,

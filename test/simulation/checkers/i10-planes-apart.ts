@@ -105,13 +105,15 @@ const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404, 409, 410]);
 /** Answers of control that refuse this host. */
 function wordsOfControl(world: World, life: JournalLife): number[] {
   return (world.exchanges.get(life.host) ?? [])
-    .filter(({ answered }) => REFUSALS.has(answered.status))
+    .filter(({ purpose, answered }) => purpose !== 'report' && REFUSALS.has(answered.status))
     .map(({ answered }) => answered.seq);
 }
 
 /** P2, P3. */
 function checkStops(world: World, life: JournalLife, findings: Findings): void {
   const openSince = new Map<string, number>();
+  const host = { node: life.host, fromMs: 0, toMs: world.endMs };
+  const wasSet = faultsDuring(world, host, CLOCKS_SET).length > 0;
   for (const event of life.journal.events) {
     noteOutage(openSince, event);
     const { kind, body, operationId, outageId } = event;
@@ -128,9 +130,18 @@ function checkStops(world: World, life: JournalLife, findings: Findings): void {
           () => `${what}, and its record says onControlLoss: ${operation.onControlLoss}`,
           () => [],
         );
+        const sinceMs = openSince.get(outageId ?? '');
         findings.expect(
-          outageId !== null && openSince.has(outageId),
+          sinceMs !== undefined,
           () => `${what} while no outage was open`,
+          () => [],
+        );
+        const outOfReachMs = event.atMs - (sinceMs ?? event.atMs);
+        const { controlLossAfterMs } = world.history.terms;
+        findings.expect(
+          wasSet || sinceMs === undefined || outOfReachMs >= controlLossAfterMs - SECOND_MS,
+          () =>
+            `${what} ${outOfReachMs} ms into an outage: ${controlLossAfterMs} ms are configured`,
           () => [],
         );
         break;
@@ -149,6 +160,7 @@ function checkStops(world: World, life: JournalLife, findings: Findings): void {
   }
 }
 
+const CLOCKS_SET = ['wall_step', 'clock_jump', 'suspend', 'reboot', 'clock_drift'] as const;
 const STOPS: ReadonlySet<string> = new Set(['paused', 'cancelled', 'unknown']);
 
 function noteOutage(openSince: Map<string, number>, { kind, body, atMs }: JournalEvent): void {

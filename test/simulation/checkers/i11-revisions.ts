@@ -20,7 +20,6 @@ const OF_THE_DISK: readonly FaultKind[] = [
   'slow_disk',
   'lost_tail',
   'host_backup_restored',
-  'control_backup_restored',
 ];
 
 export const i11Revisions: Checker = (history) => {
@@ -145,9 +144,7 @@ function checkEnds({ history, faults }: World, findings: Findings): void {
       event.kind === 'daemon_ended' ? event.how === 'ended' : event.outcome === 'refused_to_start';
     const excuse = faults.some(
       ({ fault, nodes, fromMs }) =>
-        OF_THE_DISK.includes(fault) &&
-        (nodes.includes(event.node) || nodes.includes(CONTROL)) &&
-        fromMs <= event.atMs,
+        OF_THE_DISK.includes(fault) && nodes.includes(event.node) && fromMs <= event.atMs,
     );
     findings.expect(
       !isBad || excuse,

@@ -94,15 +94,6 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     seedsMax: 5,
   },
   {
-    name: 'acknowledge-what-was-sent',
-    about: 'the sidecar takes all of its journal as held by control, whatever control acknowledged',
-    promise: 'I12',
-    file: 'dataplane/journal/journal-engine.ts',
-    find: 'this.#acked = this.#placeOf(command.seq);',
-    replace: 'this.#acked = this.#placeOf(this.#seq);',
-    seedsMax: 10,
-  },
-  {
     name: 'fold-half-the-changes',
     about: 'control does not fold a change that follows directly on the one before it',
     promise: 'I12',

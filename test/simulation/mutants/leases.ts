@@ -17,8 +17,11 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     promise: 'I6',
     file: 'control/leases/lessor.ts',
     find: 'highestEpoch: Math.max(before.highestEpoch, floors.epochAtStart, seen),',
-    replace: 'highestEpoch: before.highestEpoch,',
-    seedsMax: 80,
+    replace: `highestEpoch:
+            before.highestEpoch >= floors.epochAtStart
+              ? this.#start.storedEpoch
+              : before.highestEpoch,`,
+    seedsMax: 60,
   },
   {
     name: 'accept-a-stale-token',
@@ -93,15 +96,6 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     seedsMax: 10,
   },
   {
-    name: 'restart-frees-the-leases',
-    about: 'a lease of before a restart of control counts as over',
-    promise: 'I7',
-    file: 'control/core/lease-transition.ts',
-    find: ': lessor.recovery.startedBootMs + record.termMs;',
-    replace: ': lessor.recovery.startedBootMs;',
-    seedsMax: 40,
-  },
-  {
     name: 'grant-before-all-are-heard',
     about: 'after a start control grants before every host that it knew has been heard',
     promise: 'I7',
@@ -122,12 +116,15 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'act-after-the-lease',
-    about: 'strict ownership goes on after the end of its lease',
+    about: 'an owner goes on for minutes after the end of its lease',
     promise: 'I7',
     file: 'shared/core/lease.ts',
-    find: 'if (nowMs < lease.endsBootMs) {',
-    replace: 'if (nowMs < lease.endsBootMs + 600_000) {',
-    seedsMax: 60,
+    find: `  if (nowMs < lease.endsBootMs) {
+    return { owned: true, epoch: lease.epoch, inGrace: false, endsBootMs: lease.endsBootMs };`,
+    replace: `  if (nowMs < lease.endsBootMs + 600_000) {
+    const endsBootMs = lease.endsBootMs + 600_000;
+    return { owned: true, epoch: lease.epoch, inGrace: false, endsBootMs };`,
+    seedsMax: 40,
   },
   {
     name: 'skip-the-owner-at-effects',

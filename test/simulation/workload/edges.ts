@@ -12,6 +12,9 @@ type Parts = { readonly agenda: Agenda; readonly caller: Caller };
 
 const SHOP = { client: 'shop', token: APP_TOKEN };
 const BURST_MAX = 7;
+/** A part of the fleet’s budget is asked for with the first, and there may be a crash between. */
+const WAVES = 3;
+const WAVE_MS = 25_000;
 const WATCH_MS = 6 * 60_000;
 /** Looked at often enough to be there when a value expires, and then closely. */
 const LOOK_MS = 20_000;
@@ -32,8 +35,8 @@ export class Edges {
     const { action } = random.unit() < 0.5 ? WORK.sample : WORK.share;
     const count = 4 + random.below(BURST_MAX - 3);
     const asked = hosts.flatMap((host) =>
-      Array.from({ length: count }, async (_, n) => {
-        await agenda.sleep(random.below(4_000));
+      Array.from({ length: count * WAVES }, async (_, n) => {
+        await agenda.sleep((n % WAVES) * WAVE_MS + random.below(4_000));
         const key = `burst-${taskId}-${n}`;
         const body = { principal: 'agent:billing', action };
         await caller.call(host, { kind: 'admit', key, body }, SHOP);

@@ -102,6 +102,13 @@ test.for<[string, Liar, RegExp]>([
     /by somebody who did not/,
   ],
   [
+    'B6: a wait that is longer than its rule gives it',
+    inRecord('key-4', (operation) => {
+      if (operation.approval !== undefined) operation.approval.expiresAtMs += 1;
+    }),
+    /waits 300001 ms for its approval, and its rule gives it 300000 ms/,
+  ],
+  [
     'B6: approved after the wait was over',
     ({ final }) => {
       for (const event of final.journals[0]?.events ?? [])

@@ -191,3 +191,25 @@ test('I7, W5: an effect that is begun after somebody else was given the resource
     /host-1 began effect charge of op-\d+ under epoch 5 of orders\/7, and host-2 had been given epoch 8/,
   );
 });
+
+test('I7, W5: an effect that is begun later than the newest sync allows', () => {
+  const late: Liar = (history) => {
+    for (const event of history.events)
+      if (event.kind === 'message_sent' && event.purpose === 'sync') event.clock.bootMs -= 29_700;
+  };
+  expect(lied(i07OneOwner, late)).toMatch(
+    /host-1 began effect charge of op-\d+ under its lease of orders\/7, 297\d+ ms after its last sync/,
+  );
+});
+
+test('I6, T1: what a start finds in an old copy of the store is not given then', () => {
+  const story = lawfulStory();
+  const end = { start: 1, clock: story.now(), how: 'crashed', point: null, detail: null } as const;
+  story.granted('host-2', RESOURCE, 9);
+  story.say({ kind: 'daemon_ended', node: 'control', ...end });
+  story.granted('host-1', RESOURCE, 5);
+  story.started('control', 2, 2);
+  expect(lied(i06Fencing, nothing, story)).toBe('');
+  story.granted('host-1', RESOURCE, 8);
+  expect(lied(i06Fencing, nothing, story)).toMatch(/under epoch 8, after host-2 had it under 9/);
+});

@@ -84,6 +84,30 @@ test('I10, P3: work is stopped as its record says, while an outage is open', () 
   );
 });
 
+test('I10, P3: a blip stops no work', () => {
+  const stoppedAfter = (ms: number): SmallHistory => {
+    const story = lawfulStory();
+    const { operationId } = story.admit(
+      'host-1',
+      'key-8',
+      { principal: 'agent:a', action: 'orders.refund' },
+      { revision: 1, stalenessMs: 10 },
+    );
+    const authority = { policyRevision: 1, stalenessMs: 100 };
+    const fromMs = story.now('host-1').wallMs;
+    const outage = { outageId: 'out-2', fromMs, toMs: null, ...authority };
+    story.outage('host-1', { ...outage, cause: 'timeout', detail: 'no answer' });
+    story.pass(ms);
+    const body = { state: 'cancelled', reason: 'control_lost', attempt: 0 };
+    story.entry('host-1', 'cancelled', body, operationId);
+    return story;
+  };
+  expect(lied(i10PlanesApart, nothing, stoppedAfter(8_000))).toMatch(
+    /8000 ms into an outage: 10000 ms are configured/,
+  );
+  expect(lied(i10PlanesApart, nothing, stoppedAfter(10_000))).toBe('');
+});
+
 test('I10, P4: authority that is young enough admits', () => {
   const expired = { reason: 'policy_expired' };
   expect(lied(i10PlanesApart, nothing, refused({ ...expired, stalenessMs: 20_000 }))).toMatch(
@@ -225,4 +249,34 @@ test('a promise that nothing was held against in a whole campaign is named', () 
   expect(made.idle()).toEqual([]);
   made.add({ verdicts: [{ promise: 'I1', checks: 0, violations: [] }], violations: [] });
   expect(made.rows()).toHaveLength(12);
+});
+
+test('I11, N2: a revision that a host did not survive twice is given up by design', () => {
+  const story = lawfulStory();
+  story.publish(2, { ...POLICY, description: 'newer' });
+  story.state('host-1', 2, 20);
+  const quarantined = { policyRevision: 2, reason: 'quarantined: it ended 2 times' };
+  story.entry('host-1', 'policy_rejected', quarantined);
+  const die = (afterMs: number, start: number): void => {
+    story.started('host-1', start);
+    story.pass(afterMs);
+    const end = { clock: story.now(), how: 'crashed', point: null, detail: null } as const;
+    story.say({ kind: 'daemon_ended', node: 'host-1', start, ...end });
+  };
+  die(60_000, 2);
+  die(60_000, 3);
+  story.state('host-1', 1, 20);
+  expect(lied(i11Revisions, nothing, story)).toMatch(/has revision 1 in force, and had 2 before/);
+  const again = lawfulStory();
+  again.publish(2, { ...POLICY, description: 'newer' });
+  again.state('host-1', 2, 20);
+  again.entry('host-1', 'policy_rejected', quarantined);
+  for (const start of [2, 3]) {
+    again.started('host-1', start);
+    again.pass(100);
+    const end = { clock: again.now(), how: 'crashed', point: null, detail: null } as const;
+    again.say({ kind: 'daemon_ended', node: 'host-1', start, ...end });
+  }
+  again.state('host-1', 1, 20);
+  expect(lied(i11Revisions, nothing, again)).toBe('');
 });
