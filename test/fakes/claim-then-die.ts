@@ -6,9 +6,13 @@ import { NOTIFY, callerOf } from './sidecar-caller.ts';
 export const CLAIM_THEN_DIE = import.meta.filename;
 export const CLAIM = { body: { actions: ['*'], limit: 9 }, headers: { 'idempotency-key': 'k' } };
 
-async function run(directory: string, failpoints: string): Promise<void> {
+async function run(
+  directory: string,
+  failpoints: string,
+  reportFile: string | null,
+): Promise<void> {
   // Before the journal: what is armed holds for the threads that start afterwards.
-  armFailpoints(failpoints, null);
+  armFailpoints(failpoints, reportFile);
   const sidecar = await openTestSidecar({ directory });
   const { admit, call } = callerOf(() => sidecar);
   for (const key of ['a', 'b']) await admit(NOTIFY, key);
@@ -16,4 +20,7 @@ async function run(directory: string, failpoints: string): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 5_000));
 }
 
-if (import.meta.main) await run(process.argv[2] ?? '', process.argv[3] ?? '');
+if (import.meta.main) {
+  const [directory = '', failpoints = '', reportFile = null] = process.argv.slice(2);
+  await run(directory, failpoints, reportFile);
+}

@@ -1,4 +1,5 @@
 /** What every campaign is given, and what it gives back. */
+import type { FailpointName } from '../../shared/platform/failpoints.ts';
 import type { Lie } from './check/lie.ts';
 import type { FakeRandom } from '../fakes/fake-random.ts';
 import type { Undo } from './undo.ts';
@@ -24,6 +25,8 @@ export type CampaignReport = {
   readonly counts: Readonly<Record<string, number | string>>;
   readonly lies: readonly Lie[];
   readonly breaches: readonly Breach[];
+  /** How often each named point of the code was reached, where the campaign counts them. */
+  readonly failpoints?: Readonly<Record<FailpointName, number>>;
 };
 
 export type Campaign = {

@@ -39,6 +39,11 @@ export class Verifier {
     return this.#replayed;
   }
 
+  /** Of all work that was asked for. */
+  keys(): ReadonlySet<string> {
+    return new Set(this.#history.calls.flatMap(({ request }) => keyOf(request) ?? []));
+  }
+
   /** Entries of the journal that were walked and whose hashes were made anew. */
   get entries(): number {
     return this.#head.seq;

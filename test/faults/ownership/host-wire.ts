@@ -3,7 +3,7 @@
  * kernel where the host has a network of its own, and by the proxy where it has none.
  */
 import type { HostNetwork } from '../inject/host-network.ts';
-import { WHOLE, type ChaosProxy, type Wire } from './chaos-proxy.ts';
+import { WHOLE, type ChaosProxy, type Wire } from '../inject/chaos-proxy.ts';
 
 export class HostWire {
   readonly network: HostNetwork | null;
@@ -14,7 +14,7 @@ export class HostWire {
     this.network = network;
   }
 
-  set(wire: Partial<Wire>): void {
+  set(wire: Partial<Pick<Wire, 'up' | 'down' | 'answersLateMs'>>): void {
     const { up, down, answersLateMs } = { ...WHOLE, ...wire };
     if (this.network === null) {
       this.#proxy.set({ up, down, answersLateMs });

@@ -17,7 +17,7 @@ import { CannotRunHere } from '../campaign.ts';
 import { expectReady } from '../subject.ts';
 import { HostNetwork, whyNoNamespaces } from '../inject/host-network.ts';
 import type { Undo } from '../undo.ts';
-import { ChaosProxy } from './chaos-proxy.ts';
+import { ChaosProxy } from '../inject/chaos-proxy.ts';
 import { HostWire } from './host-wire.ts';
 import { FIRST_HOURS, OwnershipHost } from './ownership-host.ts';
 import type { OwnershipRecord } from './ownership-record.ts';

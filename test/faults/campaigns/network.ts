@@ -1,0 +1,191 @@
+/**
+ * A real control and a real sidecar under load, and a bad network between them: slow, jittery, narrow, cut
+ * one way or both ways, half-open, broken off in the middle of answers, with other bytes than were sent; at
+ * times one of the daemons is killed meanwhile. Work goes on (I10), no answer lies, the revision in force
+ * never goes down (I11), and once the network is well control holds every entry, in order, once (I12).
+ */
+import type { ReportedOperation } from '../../../shared/wire/control-api.ts';
+import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
+import { lie, type Lie } from '../check/lie.ts';
+import { readOperations } from '../check/read-journal.ts';
+import { History, countCalls } from '../history/history.ts';
+import { Workload } from '../history/workload.ts';
+import type { Wire } from '../inject/chaos-proxy.ts';
+import { NetworkSite } from '../network/network-site.ts';
+import { pause } from '../pause.ts';
+import { Verifier } from '../verifier.ts';
+
+const CLIENTS = 8;
+const FAULT_MS = { least: 600, most: 3_000 };
+const KILL_SHARE = 0.25;
+const HEAL_BOUND_MS = 60_000;
+const POLL_MS = 50;
+const PAGE = 500;
+
+export const network: Campaign = {
+  name: 'network',
+  about: 'a bad network between the daemons under load, and kills of either of them in between',
+  cyclesAtFirst: 18,
+  needs: [],
+  run,
+};
+
+const FAULTS: readonly (readonly [name: string, wire: Partial<Wire>])[] = [
+  ['latency', { latencyMs: 120 }],
+  ['jitter', { latencyMs: 20, jitterMs: 400 }],
+  ['reset in the middle of answers', { resetAfterBytes: 700 }],
+  ['half-open', { isHalfOpen: true }],
+  ['cut on the way up', { up: false }],
+  ['cut on the way down', { down: false }],
+  ['cut both ways', { up: false, down: false }],
+  ['throttled', { bytesPerSecond: 4_096 }],
+  ['garbage', { garbageShare: 0.5 }],
+];
+
+async function run({
+  cycles,
+  random,
+  undo,
+  isOver,
+  say,
+}: CampaignOptions): Promise<CampaignReport> {
+  const site = await NetworkSite.make(undo, random.fork());
+  const history = new History();
+  const verifier = new Verifier({ history, journalPath: site.journalPath, random: random.fork() });
+  const running = new NetworkRun(site, verifier);
+  const faults: Record<string, number> = {};
+  const count = (name: string): void => void (faults[name] = (faults[name] ?? 0) + 1);
+  let done = 0;
+  for (; done < cycles && !isOver() && running.isWell; done += 1) {
+    const [name, wire] = FAULTS[done % FAULTS.length] ?? ['none', {}];
+    const prefix = `net-${done + 1}`;
+    const workload = new Workload({
+      target: site.sidecar.target,
+      history,
+      random: random.fork(),
+      prefix,
+    });
+    workload.start(CLIENTS);
+    site.proxy.set(wire);
+    count(name);
+    if (random.unit() < 0.5) await running.publish(`cycle ${done + 1}`);
+    await pause(FAULT_MS.least + random.below(FAULT_MS.most - FAULT_MS.least));
+    const kills = random.unit() < KILL_SHARE;
+    const isControl = random.unit() < 0.5;
+    if (kills) count(isControl ? 'control killed' : 'sidecar killed');
+    if (kills && isControl) await site.killControl();
+    if (kills && !isControl) await site.killSidecar();
+    else await pause(FAULT_MS.least);
+    await workload.stop();
+    if (kills && !isControl) await site.sidecar.close();
+    site.proxy.heal();
+    if (kills && isControl) await site.startControl();
+    if (kills && !isControl) await site.startSidecar();
+    await verifier.afterCrash(site.sidecar.target, workload.begun);
+    await running.untilMended(name);
+    say(
+      `${name}${kills ? `, ${isControl ? 'control' : 'sidecar'} killed` : ''}: ${history.calls.length} calls`,
+    );
+  }
+  await running.compareBooks(site);
+  await site.close();
+  verifier.checkAll();
+  return {
+    counts: {
+      cycles: done,
+      ...faults,
+      'revisions published': running.published,
+      ...countCalls(history.calls),
+      'asked again': verifier.retried,
+      'entries walked': verifier.entries,
+      'entries that control holds': running.heldEntries,
+      'operations compared with control': running.compared,
+      ...Object.fromEntries(
+        Object.entries(site.proxy.disturbed).map(([name, times]) => [`wire: ${name}`, times]),
+      ),
+    },
+    lies: [...verifier.lies, ...running.lies],
+    breaches: running.breaches,
+  };
+}
+
+class NetworkRun {
+  readonly lies: Lie[] = [];
+  readonly breaches: Breach[] = [];
+  published = 0;
+  heldEntries = 0;
+  compared = 0;
+  readonly #site: NetworkSite;
+  readonly #verifier: Verifier;
+  #newest = 1;
+  #inForce = 0;
+
+  constructor(site: NetworkSite, verifier: Verifier) {
+    this.#site = site;
+    this.#verifier = verifier;
+  }
+
+  get isWell(): boolean {
+    return this.#verifier.lies.length + this.lies.length + this.breaches.length === 0;
+  }
+
+  async publish(name: string): Promise<void> {
+    this.#newest = await this.#site.publish(name);
+    this.published += 1;
+  }
+
+  /** I11, I12: in force is the newest revision, and control holds what was written up to now. */
+  async untilMended(fault: string): Promise<void> {
+    const { client } = this.#site.sidecar.target;
+    const startedMs = performance.now();
+    const { seq } = (await client.status()).journal;
+    for (;;) {
+      const { policy, journal } = await client.status();
+      const inForce = policy.activeRevision ?? 0;
+      if (inForce < this.#inForce)
+        this.lies.push(
+          lie('went_back', 'the policy', `revision ${inForce} after ${this.#inForce}`),
+        );
+      this.#inForce = Math.max(this.#inForce, inForce);
+      this.heldEntries = journal.ackedSeq;
+      if (inForce === this.#newest && journal.ackedSeq >= seq) return;
+      if (performance.now() - startedMs > HEAL_BOUND_MS) {
+        const detail =
+          `${HEAL_BOUND_MS} ms after it healed: revision ${inForce} of ${this.#newest}, ` +
+          `control holds ${journal.ackedSeq} of ${seq} entries`;
+        this.breaches.push({ what: fault, detail });
+        return;
+      }
+      await pause(POLL_MS);
+    }
+  }
+
+  /** I12: what control shows of each operation is what the host's journal has. */
+  async compareBooks(site: NetworkSite): Promise<void> {
+    if (!this.isWell) return;
+    await this.untilMended('the end');
+    const control = site.controlClient();
+    try {
+      const shown = new Map<string, ReportedOperation>();
+      for (let cursor: string | undefined; ;) {
+        const page = await control.operations(
+          cursor === undefined ? { limit: PAGE } : { limit: PAGE, cursor },
+        );
+        for (const operation of page.items) shown.set(operation.operationId, operation);
+        if (page.nextCursor === null) break;
+        cursor = page.nextCursor;
+      }
+      for (const operation of readOperations(site.journalPath, this.#verifier.keys())) {
+        const { operationId, idempotencyKey: key, state } = operation;
+        const said = shown.get(operationId);
+        this.compared += 1;
+        if (said === undefined)
+          this.lies.push(lie('lost', key, `control does not know ${operationId}`));
+        else if (said.state !== state)
+          this.lies.push(lie('told_differently', key, `${state} here, ${said.state} at control`));
+      }
+    } finally {
+      await control.close();
+    }
+  }
+}
