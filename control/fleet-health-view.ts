@@ -1,4 +1,5 @@
 /** What control knows of all hosts together, gathered for `core/fleet-health.ts` to judge. */
+import { sumOfCounts } from '../shared/core/counts.ts';
 import type { Clock } from '../shared/platform/clock.ts';
 import type { FleetHealth } from '../shared/wire/fleet-health.ts';
 import type { ControlConfig } from './config.ts';
@@ -63,7 +64,7 @@ function hostOf(
     targetRevision: target,
     isRejecting: policyRejected !== null && policyRejected.policyRevision === target,
     offeredAtMs: offered?.policyRevision === target ? (offered?.atMs ?? null) : null,
-    unended: UNENDED.reduce((sum, state) => sum + (host.operations[state] ?? 0), 0),
+    unended: sumOfCounts(UNENDED.map((state) => host.operations[state] ?? 0)),
   };
 }
 

@@ -81,16 +81,21 @@ export type Asking = {
 /** A host that has not been heard for so long starves no longer: nobody gives anything up for it. */
 const STARVES_MS = 30 * SECOND_MS;
 
+/**
+ * No rule allows a longer deadline; a host may say so all the same, and must not move what is stored beyond
+ * what can be read back.
+ */
+export function plausibleAsk(ask: AllotmentAsk): AllotmentAsk {
+  return { ...ask, deadlineMs: Math.min(ask.deadlineMs, DURATION_MS_MAX) };
+}
+
 export function decideAllotment(
   budget: Budget,
   state: BudgetState,
   asking: Asking,
   grantor: Grantor,
 ): { readonly state: BudgetState; readonly grant: AllotmentGrant } {
-  // No rule allows a longer deadline; a host may say so all the same, and must not move what is stored
-  // beyond what can be read back.
-  const deadlineMs = Math.min(asking.ask.deadlineMs, DURATION_MS_MAX);
-  const ask = { ...asking.ask, deadlineMs };
+  const { ask } = asking;
   const { now } = grantor;
   const window = budget.kind === 'quota' ? windowAt(state.window, budget.windowMs, now) : null;
   const isHers = (part: Part): boolean =>

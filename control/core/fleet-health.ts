@@ -8,6 +8,7 @@
  *     not hidden by a host that is away.
  * F4  A part names at most `FLEET_HOSTS_SHOWN` hosts, those with most first, and counts the others.
  */
+import { sumOfCounts } from '../../shared/core/counts.ts';
 import type { FleetHealth, FleetPart, HostHealth } from '../../shared/wire/fleet-health.ts';
 import { FLEET_HOSTS_SHOWN, healthPart, judgePlane } from '../../shared/core/plane-health.ts';
 import type { HealthPart } from '../../shared/wire/health.ts';
@@ -103,7 +104,7 @@ function part(base: HealthPart, found: readonly Found[], total?: number): FleetP
   };
 }
 
-const sumOf = (found: readonly Found[]): number => found.reduce((sum, { count }) => sum + count, 0);
+const sumOf = (found: readonly Found[]): number => sumOfCounts(found.map(({ count }) => count));
 
 function oldestOf(times: readonly (number | null)[]): number | null {
   return times.reduce((oldest, atMs) => {

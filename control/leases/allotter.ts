@@ -23,6 +23,7 @@ import { HoldfastError } from '../../shared/wire/problem.ts';
 import type { ControlConfig } from '../config.ts';
 import {
   decideAllotment,
+  plausibleAsk,
   freeAtMs,
   partEndMs,
   reserved,
@@ -86,7 +87,7 @@ export class Allotter {
     { applied, items }: AllotmentRequest,
   ): Promise<AllotmentGrant[]> {
     const { store, metrics } = this.#ports;
-    const asks = distinct(items);
+    const asks = distinct(items).map(plausibleAsk);
     if (applied !== null && applied === this.#answered.get(holder.hostId)) this.#noteHeard(holder);
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
       const rules = await this.#limitedRules();

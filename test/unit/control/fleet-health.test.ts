@@ -73,6 +73,12 @@ describe('the data plane of the fleet', () => {
     expect(fleet.controlPlane.verdict).toBe('ok');
   });
 
+  test('what hosts say together is no more than an answer can carry', () => {
+    const most = { count: Number.MAX_SAFE_INTEGER, oldestMs: 1 };
+    const fleet = fleetOf([host('a', {}, { unknown: most }), host('b', {}, { unknown: most })]);
+    expect(fleet.dataPlane.parts['unknown']?.count).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
   test('stale rules need somebody', () => {
     const { parts } = fleetOf([host('a', {}, { staleRules: { count: 2, of: 2 } })]).dataPlane;
     expect(parts['stale']).toMatchObject({ state: 'degraded', count: 2, hosts: [{ hostId: 'a' }] });
