@@ -181,10 +181,11 @@ function hasSpoken(
   );
   if (heard === undefined || heard.answered.seq > grant.seq) return false;
   const { sentLater, arrived } = messagesOf(world, host);
-  const next = sentLater.find(({ seq }) => seq > heard.answered.seq);
-  if (next === undefined) return false;
-  const arrivedSeq = arrived.get(next.messageId);
-  return arrivedSeq !== undefined && arrivedSeq < grant.seq;
+  // The first of them may have been lost on its way.
+  return sentLater.some(({ seq, messageId }) => {
+    const arrivedSeq = arrived.get(messageId);
+    return seq > heard.answered.seq && arrivedSeq !== undefined && arrivedSeq < grant.seq;
+  });
 }
 
 const messages = new WeakMap<World, Map<NodeName, ReturnType<typeof readMessages>>>();
