@@ -41,10 +41,18 @@ export const i06Fencing: Checker = (history) => {
 function checkGrants({ history }: World, findings: Findings): void {
   const highest = new Map<string, LeaseWrite>();
   for (const written of leaseWrites(history)) {
+    const { before: replaced, after, isFound } = written;
+    const changesHands = replaced !== null && replaced.holder.hostId !== after.holder.hostId;
+    findings.expect(
+      isFound || !changesHands || after.epoch > replaced.epoch,
+      () =>
+        `${written.resource} went to ${written.host} under epoch ${after.epoch}, and its holder before had ${replaced?.epoch}`,
+      () => [written.seq],
+    );
     if (written.change !== 'granted') continue;
     const before = highest.get(written.resource);
     findings.expect(
-      written.isFound || before === undefined || written.epoch > before.epoch,
+      isFound || before === undefined || written.epoch > before.epoch,
       () =>
         `${written.resource} was granted to ${written.host} under epoch ${written.epoch}, after ${before?.host} had it under ${before?.epoch}`,
       () => [before?.seq ?? null, written.seq],

@@ -16,6 +16,15 @@ test('I6, T1: an epoch that was given before is found, whatever happened to cont
   );
 });
 
+test('I6, T1: a resource that changes hands under its epoch', () => {
+  const story = lawfulStory();
+  const before = { epoch: 5, host: 'host-1', endsBootMs: 1 };
+  story.granted('host-2', RESOURCE, 5, 'renewed', before);
+  expect(lied(i06Fencing, nothing, story)).toMatch(
+    /orders\/7 went to host-2 under epoch 5, and its holder before had 5/,
+  );
+});
+
 test('I6, T2: a host that holds an older epoch than before', () => {
   const story = lawfulStory();
   story.believes('host-1', RESOURCE, 4, 1_000);
