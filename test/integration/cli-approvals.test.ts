@@ -1,9 +1,9 @@
 /** `holdfast approval` and `holdfast notice` against a real control, as operators use them. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { runCommand } from '../../control/cli/program.ts';
 import { ControlWorld, policyDocument } from '../fakes/control-world.ts';
 import type { SigningHost } from '../fakes/signing-host.ts';
 import { recordWaiting } from '../fakes/waiting-approval.ts';
+import { runQuietly } from '../fakes/run-command.ts';
 
 let world: ControlWorld;
 let host: SigningHost;
@@ -30,22 +30,10 @@ async function holdfast(...argv: string[]) {
 }
 
 async function run(token: string, ...argv: string[]) {
-  const printed = { out: '', err: '' };
-  const stream = (key: 'out' | 'err') => ({
-    isTTY: false,
-    write: (text: string) => {
-      printed[key] += text;
-      return true;
-    },
-  });
-  const exitCode = await runCommand({
-    argv: ['--control', world.address, ...argv],
-    env: { HOLDFAST_CONTROL_TOKEN: token },
+  return runQuietly(['--control', world.address, ...argv], {
     cwd: world.dataDir,
-    stdout: stream('out'),
-    stderr: stream('err'),
+    env: { HOLDFAST_CONTROL_TOKEN: token },
   });
-  return { exitCode, ...printed };
 }
 
 test('an approver finds what waits, looks at it, and approves it in their own name', async () => {

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { runCommand } from '../../../control/cli/program.ts';
 import { openStandIn, type StandIn } from '../../fakes/http-stand-in.ts';
+import { runQuietly } from '../../fakes/run-command.ts';
 
 let cwd = '';
 let asked: string[] = [];
@@ -26,22 +26,10 @@ afterEach(async () => {
 });
 
 async function run(...argv: string[]) {
-  const printed = { out: '', err: '' };
-  const stream = (key: 'out' | 'err') => ({
-    isTTY: false,
-    write: (text: string) => {
-      printed[key] += text;
-      return true;
-    },
-  });
-  const exitCode = await runCommand({
-    argv: ['--control', standIn.url, ...argv],
-    env: { HOLDFAST_CONTROL_TOKEN: 'secret' },
+  return runQuietly(['--control', standIn.url, ...argv], {
     cwd,
-    stdout: stream('out'),
-    stderr: stream('err'),
+    env: { HOLDFAST_CONTROL_TOKEN: 'secret' },
   });
-  return { exitCode, ...printed };
 }
 
 const DOWN = {

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { runCommand } from '../../../control/cli/program.ts';
 import { openStandIn, problem, type Answer, type StandIn } from '../../fakes/http-stand-in.ts';
+import { runQuietly } from '../../fakes/run-command.ts';
 
 let cwd = '';
 let standIn: StandIn | undefined;
@@ -25,22 +25,10 @@ async function answering(answers: Record<string, Answer>): Promise<void> {
 }
 
 async function run(...argv: string[]) {
-  const printed = { out: '', err: '' };
-  const stream = (key: 'out' | 'err') => ({
-    isTTY: false,
-    write: (text: string) => {
-      printed[key] += text;
-      return true;
-    },
-  });
-  const exitCode = await runCommand({
-    argv: ['--control', standIn?.url ?? 'http://127.0.0.1:9', ...argv],
-    env: { HOLDFAST_CONTROL_TOKEN: 'secret' },
+  return runQuietly(['--control', standIn?.url ?? 'http://127.0.0.1:9', ...argv], {
     cwd,
-    stdout: stream('out'),
-    stderr: stream('err'),
+    env: { HOLDFAST_CONTROL_TOKEN: 'secret' },
   });
-  return { exitCode, ...printed };
 }
 
 const REPORT = {
