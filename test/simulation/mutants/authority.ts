@@ -77,15 +77,6 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     seedsMax: 10,
   },
   {
-    name: 'forget-quota-after-restart',
-    about: 'what was used of a quota is not kept, and a restart begins anew',
-    promise: 'I3',
-    file: 'dataplane/journal/journal-engine.ts',
-    find: 'if (command.quota !== undefined) this.#quotas.count(command.quota, command.now);',
-    replace: '',
-    seedsMax: 40,
-  },
-  {
     name: 'overspend-the-fleet',
     about: 'control gives a host its part without counting what the others hold',
     promise: 'I3',
@@ -164,15 +155,6 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     seedsMax: 30,
   },
   {
-    name: 'young-after-reboot',
-    about: 'after a reboot the age of authority is counted from the start',
-    promise: 'I5',
-    file: 'shared/core/time.ts',
-    find: 'return now.wallMs >= earlier.wallMs ? now.wallMs - earlier.wallMs : null;',
-    replace: 'return now.wallMs >= earlier.wallMs ? 0 : null;',
-    seedsMax: 40,
-  },
-  {
     name: 'ask-control-about-everything',
     about: 'control is asked about bounded work too',
     promise: 'I10',
@@ -199,15 +181,6 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     find: '} else if (outOfReachMs !== null && outOfReachMs >= this.#parts.controlLossAfterMs) {',
     replace: '} else if (outOfReachMs !== null) {',
     seedsMax: 40,
-  },
-  {
-    name: 'apply-an-older-revision',
-    about: 'a bundle with an older revision than was in force here is put in force',
-    promise: 'I11',
-    file: 'dataplane/core/bundle-acceptance.ts',
-    find: 'if (highWater !== null && policyRevision < highWater.policyRevision) {',
-    replace: 'if (highWater !== null && policyRevision < 0) {',
-    seedsMax: 80,
   },
   {
     name: 'forget-what-was-in-force',

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import type { Promised } from '../history.ts';
-import { MUTANTS } from './index.ts';
+import { MUTANTS, mutantsLike } from './index.ts';
 import { MutantError, type Mutant } from './mutant.ts';
 import type { SeedLine } from './seeds-child.ts';
 
@@ -35,10 +35,10 @@ export type MutantsOptions = {
   readonly seedsMax?: number;
 };
 
-/** Every mutant, in the order of the list. */
+/** Every mutant that must be found out, or those that `only` names, in the order of the list. */
 export async function runMutants(options: MutantsOptions = {}): Promise<readonly MutantResult[]> {
   const { only = '', onResult = () => undefined, atOnce = 1, seedsMax = Infinity } = options;
-  const chosen = MUTANTS.filter(({ name }) => name.includes(only));
+  const chosen = mutantsLike(only);
   if (chosen.length === 0)
     throw new MutantError(
       `no mutant has "${only}" in its name: ${MUTANTS.map(({ name }) => name).join(', ')}`,
