@@ -233,14 +233,10 @@ export class Faults {
     return LATER;
   }
 
-  #rotateKeys(random: FakeRandom): Begun {
+  #rotateKeys(random: FakeRandom): Begun | null {
     const { control } = this.#parts;
-    const adding = control.addKey(random.bytes(SEED_BYTES));
-    const use = async (): Promise<void> => {
-      const revision = await adding;
-      if (revision !== null) await control.useNewestKey(revision);
-    };
-    return { detail: {}, end: () => void use() };
+    if (!control.beginRotation(random.bytes(SEED_BYTES))) return null;
+    return { detail: {}, end: () => void control.endRotation() };
   }
 
   #clock(kind: FaultKind, node: DaemonNode, random: FakeRandom): Begun {

@@ -16,17 +16,24 @@ import type { Life } from './life.ts';
 import { StoreWatch } from './observed-store.ts';
 
 export const SEED_BYTES = 32;
-const KEYS_MAX = 3;
+const KEYS_BESIDES_MAX = 1;
 const RETRY_MS = 5_000;
 
-/** The files of the database alone: what a backup of it that is put back replaces. */
-export const isStoreFile = (name: string): boolean => name.startsWith('control.db');
+/**
+ * What a backup of the store that is put back replaces: the database, and the keys that its revisions
+ * brought to the hosts.
+ */
+export const isStoreFile = (name: string): boolean =>
+  name.startsWith('control.db') || name === 'signing-keys.json';
 
 export class ControlNode extends DaemonNode {
   readonly watch: StoreWatch;
   readonly #configuration: ControlConfiguration;
   #stop: (() => Promise<void>) | null = null;
   #store: ControlStore | null = null;
+  #isRotating = false;
+  #added: Promise<{ readonly kid: string; readonly revision: number } | null> =
+    Promise.resolve(null);
   /** Of the operator `admin`, since the first start. */
   adminToken = '';
 
@@ -80,20 +87,34 @@ export class ControlNode extends DaemonNode {
 
   /**
    * A key more, which is trusted from the next revision on; later, once a revision has brought it to
-   * the hosts, it signs. Each is a restart, as the manual has it.
+   * the hosts, it signs. Each is a restart, as the manual has it. False: one is under way already.
    */
-  async addKey(seed: Uint8Array): Promise<number | null> {
-    const added = await generateSigningKey(seed);
-    const revision = (await this.store?.policy.currentNumber()) ?? 0;
-    const isDone = await this.#changeKeys((keys) => [...keys, added].slice(-KEYS_MAX));
-    return isDone ? revision : null;
+  beginRotation(seed: Uint8Array): boolean {
+    if (this.#isRotating || !this.isUp || this.isHeldDown) return false;
+    this.#isRotating = true;
+    this.#added = (async () => {
+      const added = await generateSigningKey(seed);
+      const revision = (await this.store?.policy.currentNumber()) ?? 0;
+      const isDone = await this.#changeKeys(([first, ...others]) => [
+        ...(first === undefined ? [] : [first]),
+        ...others.slice(0, KEYS_BESIDES_MAX),
+        added,
+      ]);
+      return isDone ? { kid: added.kid, revision } : null;
+    })();
+    return true;
   }
 
-  /** Nothing is changed where no revision was published after `revision`. */
-  async useNewestKey(revision: number): Promise<void> {
+  /** The key signs, where a revision was published since it is there. */
+  async endRotation(): Promise<void> {
+    const added = await this.#added;
     const newest = (await this.store?.policy.currentNumber()) ?? 0;
-    if (newest > revision)
-      await this.#changeKeys((keys) => [...keys.slice(-1), ...keys.slice(0, -1)]);
+    if (added !== null && newest > added.revision)
+      await this.#changeKeys((keys) => [
+        ...keys.filter(({ kid }) => kid === added.kid),
+        ...keys.filter(({ kid }) => kid !== added.kid),
+      ]);
+    this.#isRotating = false;
   }
 
   async #changeKeys(
