@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { runCampaign, type CampaignReport, type FailedSeed } from './campaign.ts';
 import { MutantError } from './mutants/mutant.ts';
 import { areAllCaught, mutantsTable, rowOf, runMutants } from './mutants/run-mutants.ts';
-import { MINUTES_STANDARD } from './plan.ts';
+import { MINUTES_OF_CAMPAIGN } from './plan.ts';
 import { failedText, reportText } from './report.ts';
 
 const SEEDS_DEFAULT = 200;
@@ -32,7 +32,7 @@ rest. What could be seen is held against the promises I1 to I12. A seed says all
                 many seeds for each
   --only TEXT   those mutants whose name has this in it
   --workers W   processes (default: one for each processor)
-  --minutes M   simulated time in which faults happen, of each seed (default ${MINUTES_STANDARD})
+  --minutes M   simulated time in which faults happen, of each seed (default ${MINUTES_OF_CAMPAIGN})
   --json        one JSON object on standard output
 
 Exit codes: 0 every promise held (with --mutants: each was found), 1 otherwise, 2 wrong arguments
@@ -49,7 +49,7 @@ async function main(): Promise<number> {
       from: { type: 'string', default: '1' },
       seed: { type: 'string' },
       workers: { type: 'string', default: `${Math.min(availableParallelism(), WORKERS_MAX)}` },
-      minutes: { type: 'string', default: `${MINUTES_STANDARD}` },
+      minutes: { type: 'string', default: `${MINUTES_OF_CAMPAIGN}` },
       mutants: { type: 'boolean', default: false },
       only: { type: 'string' },
       json: { type: 'boolean', default: false },
