@@ -87,7 +87,7 @@ async function main(): Promise<number> {
   process.stdout.write(
     values.json
       ? `${JSON.stringify(report)}\n`
-      : reportText(report, { wallSeconds }) + wayBack(report),
+      : reportText(report, { wallSeconds }) + wayBack(report, minutes),
   );
   return report.failed.length === 0 ? EXIT.passed : EXIT.broken;
 }
@@ -133,10 +133,11 @@ function progress(count: number): (done: number, failed: readonly FailedSeed[]) 
   };
 }
 
-function wayBack({ failed }: CampaignReport): string {
+/** What a seed does depends on how long it does it. */
+function wayBack({ failed }: CampaignReport, minutes: number): string {
   const [first] = failed;
   if (first === undefined) return '';
-  return `at commit ${commit()}: npm run simulate -- --seed ${first.seed}\n`;
+  return `at commit ${commit()}: npm run simulate -- --seed ${first.seed} --minutes ${minutes}\n`;
 }
 
 function commit(): string {
