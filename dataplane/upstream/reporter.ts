@@ -6,7 +6,8 @@
  *     The next one is made while control has this one.
  * R2  While control is out of reach nothing is sent: the next successful sync lets it go on.
  * R3  When control expects an earlier entry (it was restored from a backup), the next sync says
- *     which one, and the reports go back to it as far as the journal reaches.
+ *     which one, and the reports go back to it as far as the journal reaches. They do so too where
+ *     there is nothing new to report, by which control would notice.
  * R4  When control holds another history under the same numbers, or needs entries that are gone, or
  *     an entry is not what was written, reporting stops, says so, and stays stopped: nothing here can
  *     tell what is true. All other work goes on.
@@ -76,6 +77,8 @@ export class Reporter {
   readonly #positioned = new Wakeup();
   /** Control holds everything up to here, as far as is known. */
   #afterSeq = 0;
+  /** When that was learnt: control knew of it when it answered a sync that was sent later. */
+  #learntBootMs = 0;
   /** Set by a gap: only a sync sent from this moment on knows where control stands. */
   #gapBootMs: number | null = null;
   #stopped: string | null = null;
@@ -113,15 +116,18 @@ export class Reporter {
       await this.#acknowledge(ackedSeq);
       return;
     }
-    if (this.#gapBootMs !== null && sentBootMs >= this.#gapBootMs) {
+    const isAwaited = this.#gapBootMs !== null && sentBootMs >= this.#gapBootMs;
+    const isSetBack = ackedSeq < this.#afterSeq && sentBootMs > this.#learntBootMs;
+    if (isAwaited || (this.#gapBootMs === null && isSetBack)) {
       this.#gapBootMs = null;
       if (ackedSeq < this.#afterSeq)
         logger.warn(
           { from: this.#afterSeq, to: ackedSeq },
           'control holds fewer entries than before; sending them again',
         );
-      this.#afterSeq = ackedSeq;
+      this.#setAfter(ackedSeq);
       this.#positioned.wake();
+      this.#wakeup.wake();
     }
     await this.#acknowledge(ackedSeq);
   }
@@ -131,7 +137,7 @@ export class Reporter {
     run: async (signal) => {
       const { clock, feed, random, reach } = this.#options;
       feed.onCommit(() => this.#wakeup.wake());
-      this.#afterSeq = feed.ackedSeq();
+      this.#setAfter(feed.ackedSeq());
       this.#options.metrics.set('holdfast_reports_stopped', 0);
       let failures = 0;
       while (!signal.aborted) {
@@ -212,7 +218,7 @@ export class Reporter {
       const { ackedSeq } = result.payload;
       const isProgress = ackedSeq > this.#afterSeq && ackedSeq <= this.#options.feed.head().seq;
       if (isProgress) {
-        this.#afterSeq = ackedSeq;
+        this.#setAfter(ackedSeq);
         await this.#acknowledge(ackedSeq);
         metrics.add('holdfast_reports_sent_total');
         return 'progress';
@@ -291,7 +297,12 @@ export class Reporter {
       logger.error({ err: error, seq }, 'the acknowledged position could not be stored');
     }
     const isForward = seq > this.#afterSeq && seq <= feed.head().seq;
-    if (this.#gapBootMs === null && isForward) this.#afterSeq = seq;
+    if (this.#gapBootMs === null && isForward) this.#setAfter(seq);
+  }
+
+  #setAfter(seq: number): void {
+    this.#afterSeq = seq;
+    this.#learntBootMs = this.#options.clock.now().bootMs;
   }
 
   /** R4. */

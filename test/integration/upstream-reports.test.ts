@@ -142,6 +142,19 @@ describe('I12: reports', () => {
     expect(world.hasLogged('sending them again')).toBe(true);
   });
 
+  test('what control lost in a restore goes up again, though nothing new is written', async () => {
+    world.feed.commit(9);
+    await world.passUntil(isReported, 'reported');
+    await world.pass(MINUTE_MS);
+    const everything = seqs(world.control.reported);
+    world.control.reported.splice(3);
+    world.control.ackedSeq = 3;
+    await world.passUntil(() => world.control.ackedSeq === everything.length, 'sent again');
+    expect(seqs(world.control.reported)).toEqual(everything);
+    expect(failures('report_gap')).toBe(0);
+    expect(world.hasLogged('sending them again')).toBe(true);
+  });
+
   test('what control lost and the journal no longer has stops the reports, loudly', async () => {
     world.feed.commit(9);
     await world.passUntil(isReported, 'reported');
