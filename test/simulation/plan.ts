@@ -52,7 +52,7 @@ const MINUTE_MS = 60_000;
 /** Of the safety phase; the time until all has come to rest is added to it. */
 export const MINUTES_STANDARD = 20;
 /** Of a campaign: more seeds find more than longer ones. */
-export const MINUTES_OF_CAMPAIGN = 8;
+export const MINUTES_OF_CAMPAIGN = 4;
 /** Nothing is broken before everything has come up. */
 const CALM_MS = 45_000;
 
