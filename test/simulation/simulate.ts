@@ -187,8 +187,11 @@ async function whatIsUnsettled(world: World): Promise<string[]> {
     if (link.state !== 'connected') found.push(`${host.name}: control is ${link.state}`);
     if (link.outage !== null) found.push(`${host.name}: ${link.outage.outageId} is open`);
     if (policy.activeRevision === null) found.push(`${host.name}: no policy`);
-    if (journal.ackedSeq < journal.seq)
+    if (journal.ackedSeq < journal.seq) {
       found.push(`${host.name}: control holds ${journal.ackedSeq} of ${journal.seq} entries`);
+      const stopped = await world.reportsStopped(host);
+      if (stopped !== null) void host.giveUp(stopped);
+    }
   }
   return found;
 }

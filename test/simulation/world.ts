@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Health } from '../../shared/wire/health.ts';
 import type { HeldLeaseView, SidecarStatus } from '../../shared/wire/sidecar-api.ts';
 import { STANDARD } from '../fakes/control-world.ts';
 import { FakeRandom } from '../fakes/fake-random.ts';
@@ -90,9 +91,11 @@ export class World {
   async look(host: SidecarNode): Promise<SidecarStatus | null> {
     const status = await this.#read<SidecarStatus>(host, '/v1/status');
     if (status === null) return null;
+    const before = host.machine.now();
     const leases = await this.#read<{ items: HeldLeaseView[] }>(host, '/v1/leases');
     const clock = host.machine.now();
-    if (leases !== null)
+    // A machine that stood still in between believed it then, and not now.
+    if (leases !== null && before.bootMs === clock.bootMs)
       this.log.add({ kind: 'leases_believed', host: host.name, clock, leases: leases.items });
     this.log.add({
       kind: 'host_state',
@@ -106,6 +109,13 @@ export class World {
       ackedSeq: status.journal.ackedSeq,
     });
     return status;
+  }
+
+  /** Why this host reports no more, and needs a person; `null` where it does not say so. */
+  async reportsStopped(host: SidecarNode): Promise<string | null> {
+    const health = await this.#read<Health>(host, '/v1/health');
+    const reports = health?.controlPlane.parts['reports'];
+    return reports?.state === 'failed' ? reports.detail : null;
   }
 
   async #read<T>(host: SidecarNode, url: string): Promise<T | null> {

@@ -1,5 +1,6 @@
 /** An accepted operation together with the calls that asked for it, and the moment it was decided. */
 import type { Instant } from '../../../shared/core/time.ts';
+import type { Operation } from '../../../shared/wire/operation.ts';
 import type { StoredOperation } from '../../../dataplane/core/operation-record.ts';
 import type { Call } from '../history-view.ts';
 import { mayHaveHappened } from '../history-view.ts';
@@ -31,7 +32,8 @@ export function decidedIn(world: World): readonly Decided[] {
     life.journal.operations.map((operation): Decided => {
       const { app, idempotencyKey } = operation;
       const calls = byKey.get(`${life.host} ${app} ${idempotencyKey}`) ?? [];
-      return { life, operation, at: decidedAt(operation), calls, answered: answeredOf(calls) };
+      const answered = answeredOf(calls, operation.operationId);
+      return { life, operation, at: decidedAt(operation), calls, answered };
     }),
   );
   known.set(world, decided);
@@ -44,10 +46,13 @@ function decidedAt({ admittedAtMs, deadlineAtMs, deadlineBoot }: StoredOperation
   return { wallMs: admittedAtMs, bootMs: bootMs - (deadlineAtMs - admittedAtMs), bootId };
 }
 
-function answeredOf(calls: readonly Call<'admit'>[]): Decided['answered'] {
+/** After a journal was lost its keys name other operations. */
+function answeredOf(calls: readonly Call<'admit'>[], operationId: string): Decided['answered'] {
   for (const call of calls) {
     const { ended } = call;
-    if (ended?.end.kind === 'ok') return { ...call, ended };
+    if (ended?.end.kind !== 'ok') continue;
+    const told = ended.end.body as Pick<Operation, 'operationId'>;
+    if (told.operationId === operationId) return { ...call, ended };
   }
   return null;
 }

@@ -58,7 +58,7 @@ export class ControlNode extends DaemonNode {
       config: resolveControlConfig({ ...this.#configuration, dataDir }),
       clock,
       random: this.random,
-      store: this.watch.observe(store),
+      store: this.watch.observe(store, life),
       floors: openFloorFile(dataDir),
       keys: await openSigningKeys(dataDir),
       logger: createLogger({ name: 'control', level: 'silent' }),

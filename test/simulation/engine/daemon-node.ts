@@ -66,6 +66,11 @@ export abstract class DaemonNode implements DiskTiming {
     return this.life() !== null;
   }
 
+  /** How many lives have begun. */
+  get lives(): number {
+    return this.#lives;
+  }
+
   get hasLife(): boolean {
     return this.#life !== null;
   }

@@ -7,6 +7,7 @@ import type {
 } from '../../../control/store/control-store.ts';
 import type { LeaseChange } from '../history.ts';
 import type { HistoryLog } from './history-log.ts';
+import type { Life } from './life.ts';
 import type { MachineClock } from './machine-clock.ts';
 
 /** What is known to have been committed, over all lives of control. */
@@ -47,7 +48,8 @@ export class StoreWatch {
     }
   }
 
-  observe(store: ControlStore): ControlStore {
+  /** What a life that is over commits all the same is found by the next start. */
+  observe(store: ControlStore, life: Pick<Life, 'isAlive'>): ControlStore {
     const { leases, policy, hosts } = store;
     return {
       ...store,
@@ -63,12 +65,13 @@ export class StoreWatch {
         ...leases,
         applySync: async (write) => {
           const outcome = await leases.applySync(write);
-          if (outcome === 'ok') for (const lease of write.leases) this.#noteWrite(lease);
+          if (outcome === 'ok' && life.isAlive)
+            for (const lease of write.leases) this.#noteWrite(lease);
           return outcome;
         },
         change: async (write) => {
           const outcome = await leases.change(write);
-          if (outcome === 'ok') this.#noteWrite(write.lease);
+          if (outcome === 'ok' && life.isAlive) this.#noteWrite(write.lease);
           return outcome;
         },
       },
@@ -76,7 +79,7 @@ export class StoreWatch {
         ...policy,
         append: async (revision, follows, audit, besides) => {
           const outcome = await policy.append(revision, follows, audit, besides);
-          if (outcome === 'ok') this.#noteRevision(revision);
+          if (outcome === 'ok' && life.isAlive) this.#noteRevision(revision);
           return outcome;
         },
       },

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { startSidecar, type Sidecar } from '../../../dataplane/daemon.ts';
 import type { SidecarConfig } from '../../../dataplane/config.ts';
+import { journalFiles } from '../../../dataplane/journal/journal-files.ts';
 import { runJournalTool } from '../../../dataplane/journal/journal-tool.ts';
 import { openJournal } from '../../../dataplane/journal/open-journal.ts';
 import { compileCel } from '../../../shared/platform/cel.ts';
+import { writeDurableFile } from '../../../shared/platform/durable-file.ts';
 import { createLogger } from '../../../shared/platform/logger.ts';
 import type { Journal } from '../../../dataplane/journal/journal.ts';
 import { DaemonNode, type NodeParts, type StartOutcome } from './daemon-node.ts';
@@ -43,6 +45,7 @@ export class SidecarNode extends DaemonNode {
   readonly #parts: Parts;
   #sidecar: Sidecar | null = null;
   #joinToken: string | null = null;
+  #isGivenUp = false;
 
   constructor(parts: Parts) {
     super(parts);
@@ -100,10 +103,26 @@ export class SidecarNode extends DaemonNode {
 
   /** A person looks at it a while later: accepts what is lost, and enrols the host anew. */
   protected troubled({ outcome, detail }: StartOutcome): void {
+    const { lives } = this;
     this.agenda.after(LOOK_AT_IT_MS + this.random.below(LOOK_AT_IT_MS), () => {
+      // It has been started again since, and that start has said how it went.
+      if (this.lives !== lives) return;
       if (outcome === 'quarantined') void this.#renew(detail ?? '');
       else void this.start();
     });
+  }
+
+  /**
+   * It has another history than control, and reports no more (R4 of the reporter): an old copy of its
+   * disk went on. That its journal is not the true one is for a person to say.
+   */
+  async giveUp(detail: string): Promise<void> {
+    if (!this.isUp || this.#isGivenUp) return;
+    this.#isGivenUp = true;
+    await this.stop();
+    writeDurableFile(journalFiles(join(this.disk.directory, 'journal')).loss, `${detail}\n`);
+    await this.#renew(detail);
+    this.#isGivenUp = false;
   }
 
   async #renew(detail: string): Promise<void> {
