@@ -92,6 +92,9 @@ export abstract class DaemonNode implements DiskTiming {
   /** Begins a life; resolves when it serves, or has refused to. Never rejects. */
   async start(): Promise<void> {
     if (this.#life !== null || this.isHeldDown) return;
+    const { suspendedUntilMs } = this.machine;
+    if (suspendedUntilMs > this.agenda.nowMs)
+      return void this.agenda.at(suspendedUntilMs, () => void this.start());
     this.#lives += 1;
     const life = new Life(this.#lives, this.machine);
     this.#life = life;
