@@ -4,6 +4,7 @@ import type { App } from '../../shared/platform/http/app.ts';
 import type { Metrics } from '../../shared/platform/metrics.ts';
 import { SPAN_ATTRIBUTES, spanned } from '../../shared/platform/tracing.ts';
 import type { Signer } from '../../shared/platform/signatures.ts';
+import { noticedText } from '../../shared/core/notice-index.ts';
 import { decide, type Decision } from '../../shared/core/policy.ts';
 import type { NoticeEntry } from '../../shared/wire/notices.ts';
 import type { Clock } from '../../shared/platform/clock.ts';
@@ -228,9 +229,7 @@ export function installExchangeRoutes(
 /** A host that has not got it yet is told so all the same. */
 function withNotice(decision: Decision, notice: NoticeEntry | null): Decision {
   if (notice === null || decision.decision === 'deny') return decision;
-  const { noticeId, kind, subject, reason } = notice;
-  const message = `notice ${noticeId} (${kind} ${subject}) speaks against it: ${reason}`;
-  return { ...decision, decision: 'deny', reason: 'denied', message };
+  return { ...decision, decision: 'deny', reason: 'denied', message: noticedText(notice) };
 }
 
 function installReportIntake(

@@ -9,6 +9,7 @@
 import {
   NOTICE_REASONS,
   NoticeIndex,
+  noticedText,
   type NoticedRequest,
 } from '../../shared/core/notice-index.ts';
 import type { NoticeEntry, NoticePosition } from '../../shared/wire/notices.ts';
@@ -67,9 +68,8 @@ export class NoticeBook {
   against(request: NoticedRequest): Noticed | null {
     const found = this.#index.against(request);
     if (found === null) return null;
-    const { noticeId, kind, subject, reason } = found;
-    const detail = `notice ${noticeId} (${kind} ${subject}) speaks against it: ${reason}`;
-    return { code: NOTICE_REASONS[kind], detail, noticeId };
+    const { noticeId, kind } = found;
+    return { code: NOTICE_REASONS[kind], detail: noticedText(found), noticeId };
   }
 
   #begin(notice: HeldNotice): void {

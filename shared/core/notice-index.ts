@@ -122,3 +122,13 @@ export class NoticeIndex<T extends IndexedNotice> {
 function first<T>(same: Map<string, T> | undefined): T | null {
   return same?.values().next().value ?? null;
 }
+
+/** Why a request was refused, in the same words by control and by a host. */
+export function noticedText({
+  noticeId,
+  kind,
+  subject,
+  reason,
+}: IndexedNotice & { readonly reason: string }): string {
+  return `notice ${noticeId} (${kind} ${subject}) speaks against it: ${reason}`;
+}
