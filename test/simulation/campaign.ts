@@ -2,6 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { PROMISES, type Promised, type Violation } from './history.ts';
+import type { KeptSeeds } from './kept-seeds.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
 
 export type CampaignOptions = {
@@ -9,6 +10,10 @@ export type CampaignOptions = {
   readonly workers: number;
   readonly minutes: number;
   readonly onProgress: (done: number, failed: readonly FailedSeed[]) => void;
+  /** Seeds that are in it are not run again; what comes of the others goes into it. */
+  readonly kept: KeptSeeds | null;
+  /** No more seeds are begun then; what was done by then is reported. */
+  readonly stop: AbortSignal;
 };
 
 export type FailedSeed = {
@@ -19,7 +24,9 @@ export type FailedSeed = {
 };
 
 export type CampaignReport = {
+  /** That were run, or taken over: fewer than were asked for where it was stopped. */
   readonly seeds: number;
+  readonly takenOver: number;
   readonly simulatedHours: number;
   readonly cpuSeconds: number;
   readonly faults: Readonly<Record<string, number>>;
@@ -36,20 +43,27 @@ const HOUR_MS = 3_600_000;
 const YOUNG_MB = 64;
 
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
-  const { seeds, workers, minutes, onProgress } = options;
-  const waiting = [...seeds];
+  const { seeds, workers, minutes, onProgress, kept, stop } = options;
   const totals = emptyTotals();
-  let done = 0;
+  const waiting = seeds.filter((seed) => {
+    const answer = kept?.of(seed) ?? null;
+    if (answer !== null) take(totals, answer);
+    return answer === null;
+  });
+  const takenOver = seeds.length - waiting.length;
+  let done = takenOver;
+  const next = (): number | undefined => (stop.aborted ? undefined : waiting.shift());
   await Promise.all(
-    Array.from({ length: Math.min(workers, seeds.length) }, async () => {
+    Array.from({ length: Math.min(workers, waiting.length) }, async () => {
       let child = startWorker();
-      for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) {
+      for (let seed = next(); seed !== undefined; seed = next()) {
         const answer = await ask(child, { seed, minutes });
         if (answer.kind === 'broken') {
           // What it left behind must not be seen by the next.
           child.kill();
           child = startWorker();
         }
+        kept?.add(answer);
         take(totals, answer);
         onProgress((done += 1), totals.failed);
       }
@@ -58,7 +72,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   );
   return {
     ...totals,
-    seeds: seeds.length,
+    seeds: done,
+    takenOver,
     failed: totals.failed.toSorted((a, b) => a.seed - b.seed),
   };
 }

@@ -1,11 +1,12 @@
 /**
  * The simulation of the whole fleet: `npm run simulate`. Exit codes: 0 every promise held, 1 one did
- * not or a run broke, 2 wrong arguments.
+ * not or a run broke, 2 wrong arguments, 130 stopped before its end.
  */
 import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { runCampaign, type CampaignReport, type FailedSeed } from './campaign.ts';
+import { KeptError, KeptSeeds } from './kept-seeds.ts';
 import { MutantError } from './mutants/mutant.ts';
 import { areAllCaught, mutantsTable, rowOf, runMutants } from './mutants/run-mutants.ts';
 import { MINUTES_OF_CAMPAIGN } from './plan.ts';
@@ -15,9 +16,9 @@ const SEEDS_DEFAULT = 200;
 const SEEDS_MAX = 1_000_000;
 const MINUTES_MAX = 600;
 const WORKERS_MAX = 256;
-const EXIT = { passed: 0, broken: 1, usage: 2 } as const;
+const EXIT = { passed: 0, broken: 1, usage: 2, stopped: 130 } as const;
 
-const HELP = `npm run simulate -- [--seeds N] [--from K] [--workers W] [--minutes M] [--json]
+const HELP = `npm run simulate -- [--seeds N] [--from K] [--workers W] [--minutes M] [--keep FILE] [--json]
 npm run simulate -- --seed N [--minutes M] [--json]
 npm run simulate -- --mutants [--only TEXT] [--seeds N] [--workers W] [--json]
 
@@ -33,9 +34,12 @@ rest. What could be seen is held against the promises I1 to I12. A seed says all
   --only TEXT   those mutants whose name has this in it
   --workers W   processes (default: one for each processor)
   --minutes M   simulated time in which faults happen, of each seed (default ${MINUTES_OF_CAMPAIGN})
+  --keep FILE   what came of each seed goes there; the same command goes on where it was stopped
+                (Ctrl-C ends with the table of what is done). One commit, without changes, for a file
   --json        one JSON object on standard output
 
-Exit codes: 0 every promise held (with --mutants: each was found), 1 otherwise, 2 wrong arguments
+Exit codes: 0 every promise held (with --mutants: each was found), 1 otherwise, 2 wrong arguments,
+130 stopped before its end
 `;
 
 class UsageError extends Error {
@@ -52,6 +56,7 @@ async function main(): Promise<number> {
       minutes: { type: 'string', default: `${MINUTES_OF_CAMPAIGN}` },
       mutants: { type: 'boolean', default: false },
       only: { type: 'string' },
+      keep: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -76,20 +81,36 @@ async function main(): Promise<number> {
   if (values.mutants) return mutants({ only: values.only, asked, workers, asJson: values.json });
   const count = asked ?? SEEDS_DEFAULT;
   const from = numberOf('from', values.from, Number.MAX_SAFE_INTEGER - SEEDS_MAX);
-  const startedMs = performance.now();
-  const report = await runCampaign({
-    seeds: Array.from({ length: count }, (_, index) => from + index),
-    workers,
-    minutes,
-    onProgress: progress(count),
+  const seeds = Array.from({ length: count }, (_, index) => from + index);
+  return campaign({ seeds, workers, minutes, keep: values.keep ?? null, asJson: values.json });
+}
+
+async function campaign(options: {
+  readonly seeds: readonly number[];
+  readonly workers: number;
+  readonly minutes: number;
+  readonly keep: string | null;
+  readonly asJson: boolean;
+}): Promise<number> {
+  const { seeds, workers, minutes, keep, asJson } = options;
+  const kept = keep === null ? null : new KeptSeeds(keep, { commit: wholeCommit(), minutes });
+  const stopping = new AbortController();
+  process.once('SIGINT', () => {
+    say('stopping after the seeds that are under way; once more to stop at once');
+    stopping.abort();
   });
+  const startedMs = performance.now();
+  const { signal: stop } = stopping;
+  const onProgress = progress(seeds.length);
+  const report = await runCampaign({ seeds, workers, minutes, onProgress, kept, stop });
   const wallSeconds = (performance.now() - startedMs) / 1_000;
   process.stdout.write(
-    values.json
+    asJson
       ? `${JSON.stringify(report)}\n`
       : reportText(report, { wallSeconds }) + wayBack(report, minutes),
   );
-  return report.failed.length === 0 ? EXIT.passed : EXIT.broken;
+  if (report.failed.length > 0) return EXIT.broken;
+  return report.seeds < seeds.length ? EXIT.stopped : EXIT.passed;
 }
 
 /** Each is a run of its own; a bug that nobody finds fails the command. */
@@ -142,17 +163,27 @@ function wayBack({ failed }: CampaignReport, minutes: number): string {
 
 function commit(): string {
   try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
+    return git('rev-parse', '--short', 'HEAD');
   } catch {
     return 'unknown';
   }
 }
+
+/** Of a tree without changes: what is added up must be of one code. */
+function wholeCommit(): string {
+  if (git('status', '--porcelain', '--untracked-files=no') !== '')
+    throw new UsageError('--keep: this tree has changes that are not committed; commit them first');
+  return commit();
+}
+
+const git = (...argv: string[]): string => execFileSync('git', argv, { encoding: 'utf8' }).trim();
 
 try {
   process.exitCode = await main();
 } catch (error) {
   const isUsage =
     error instanceof UsageError ||
+    error instanceof KeptError ||
     (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
   say(isUsage ? `${(error as Error).message}\n\n${HELP}` : String((error as Error).stack));
   process.exitCode = isUsage ? EXIT.usage : EXIT.broken;

@@ -1,4 +1,5 @@
 /** The table of a campaign. */
+import { readFileSync } from 'node:fs';
 import { FAULT_KINDS, PROMISES } from './history.ts';
 import type { CampaignReport, FailedSeed } from './campaign.ts';
 
@@ -8,13 +9,22 @@ export function reportText(
   report: CampaignReport,
   { wallSeconds }: { wallSeconds: number },
 ): string {
-  const { seeds, simulatedHours, cpuSeconds, faults, calls, operations, checks, violations } =
-    report;
+  const {
+    seeds,
+    takenOver,
+    simulatedHours,
+    cpuSeconds,
+    faults,
+    calls,
+    operations,
+    checks,
+    violations,
+  } = report;
   const perMinute = cpuSeconds === 0 ? 0 : (simulatedHours / cpuSeconds) * 60;
   const lines = [
-    `seeds                ${seeds}`,
+    `seeds                ${seeds}${takenOver === 0 ? '' : `, of them ${takenOver} run before`}`,
     `simulated hours      ${simulatedHours.toFixed(1)}`,
-    `time                 ${wallSeconds.toFixed(1)} s, of processors ${cpuSeconds.toFixed(1)} s`,
+    `time                 ${wallSeconds.toFixed(1)} s for this run, ${cpuSeconds.toFixed(1)} s of processors for all`,
     `simulated hours in a minute of one core: ${perMinute.toFixed(1)}`,
     `calls                ${counted(calls)}`,
     `operations           ${operations}`,
@@ -30,9 +40,16 @@ export function reportText(
         `  ${promise.padEnd(5)} ${String(checks[promise]).padStart(10)} ${String(violations[promise]).padStart(11)}`,
     ),
     '',
+    `bugs of the daemons found and mended so far: ${bugsMended()} (test/simulation/found.md)`,
     ...failedLines(report),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** Rows of the record, without the two of its head. */
+function bugsMended(): number {
+  const record = readFileSync(new URL('./found.md', import.meta.url), 'utf8');
+  return Math.max(0, record.split('\n').filter((line) => line.startsWith('|')).length - 2);
 }
 
 function failedLines({ failed }: CampaignReport): string[] {

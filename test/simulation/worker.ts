@@ -23,6 +23,8 @@ async function run({ seed, minutes }: ToWorker): Promise<FromWorker> {
 
 // Of a daemon that was cut off: whoever would have waited for it is gone as well.
 process.on('unhandledRejection', () => undefined);
+// Ctrl-C goes to all of them: what has been begun is brought to its end, and counts.
+process.on('SIGINT', () => undefined);
 process.on('message', (message: ToWorker) => {
   void run(message).then((answer) => process.send?.(answer));
 });
