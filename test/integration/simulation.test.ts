@@ -8,6 +8,7 @@ import { REGRESSIONS } from '../simulation/regressions.ts';
 const SEEDS = 200;
 /** Of simulated time in which faults happen; the time to come to rest is added. */
 const MINUTES = 2;
+const AT_QUICK = ['--pace', 'quick', '--seed'];
 const BOUND_MS = 600_000;
 
 /** In processes of its own: the simulator replaces the clocks of the one that it runs in. */
@@ -55,7 +56,7 @@ test(
 test.each(REGRESSIONS)(
   'seed $seed over $minutes minutes, which once showed something, holds',
   async ({ seed, minutes }) => {
-    const { code, out, said } = await simulate('--seed', `${seed}`, '--minutes', `${minutes}`);
+    const { code, out, said } = await simulate(...AT_QUICK, `${seed}`, '--minutes', `${minutes}`);
     expect(code, `${out}${said}`).toBe(0);
   },
   BOUND_MS,

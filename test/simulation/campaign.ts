@@ -3,12 +3,14 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { PROMISES, type Promised, type Violation } from './history.ts';
 import type { KeptSeeds } from './kept-seeds.ts';
+import type { Pace } from './plan.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
 
 export type CampaignOptions = {
   readonly seeds: readonly number[];
   readonly workers: number;
   readonly minutes: number;
+  readonly pace: Pace;
   readonly onProgress: (done: number, failed: readonly FailedSeed[]) => void;
   /** Seeds that are in it are not run again; what comes of the others goes into it. */
   readonly kept: KeptSeeds | null;
@@ -43,7 +45,7 @@ const HOUR_MS = 3_600_000;
 const YOUNG_MB = 64;
 
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
-  const { seeds, workers, minutes, onProgress, kept, stop } = options;
+  const { seeds, workers, minutes, pace, onProgress, kept, stop } = options;
   const totals = emptyTotals();
   const waiting = seeds.filter((seed) => {
     const answer = kept?.of(seed) ?? null;
@@ -57,7 +59,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     Array.from({ length: Math.min(workers, waiting.length) }, async () => {
       let child = startWorker();
       for (let seed = next(); seed !== undefined; seed = next()) {
-        const answer = await ask(child, { seed, minutes });
+        const answer = await ask(child, { seed, minutes, pace });
         if (answer.kind === 'broken') {
           // What it left behind must not be seen by the next.
           child.kill();

@@ -18,6 +18,7 @@ type Parts = {
   readonly control: ControlNode;
   readonly hosts: readonly SidecarNode[];
   readonly nextFaultId: () => number;
+  readonly stretch: number;
 };
 
 /** What a fault does at once, and how it ends. */
@@ -205,7 +206,8 @@ export class Faults {
     node.aimCrash(aim, isPowerLoss);
     // A point that is not come to is as good as any other moment.
     const { number } = node.life() ?? { number: 0 };
-    this.#parts.agenda.after(AIM_WAITS_MS, () => {
+    const { agenda, stretch } = this.#parts;
+    agenda.after(AIM_WAITS_MS * stretch, () => {
       if (!this.#isOver && node.life()?.number === number) node.crash('aim missed', isPowerLoss);
     });
     return { detail: { aim: isAtPoint ? name : 'port', nth: aim.nth }, end: null };
@@ -241,6 +243,7 @@ export class Faults {
 
   #clock(kind: FaultKind, node: DaemonNode, random: FakeRandom): Begun {
     const { machine } = node;
+    const { stretch } = this.#parts;
     const changed = (change: () => void): void => {
       const before = machine.now();
       change();
@@ -262,6 +265,7 @@ export class Faults {
         return { detail: { rate, isBeyond }, end: () => changed(() => machine.setRate(1)) };
       }
       case 'clock_jump': {
+        // A host whose clock is further off is refused until somebody sets it: not what is looked for here.
         const byMs = 1_000 + random.below(180_000);
         changed(() => machine.jump(byMs));
         return { detail: { byMs }, end: null };
@@ -272,7 +276,7 @@ export class Faults {
         return { detail: { byMs }, end: null };
       }
       case 'suspend': {
-        const durationMs = 2_000 + random.below(180_000);
+        const durationMs = (2_000 + random.below(180_000)) * stretch;
         changed(() => machine.suspend(durationMs));
         return { detail: { durationMs }, end: null };
       }

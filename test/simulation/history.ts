@@ -313,6 +313,8 @@ export type Liveness = {
 export type RunTerms = {
   readonly seed: number;
   readonly hosts: readonly NodeName[];
+  /** How many times as long everything is configured, and takes, as in a run of the quick pace. */
+  readonly stretch: number;
   /** Simulated time of the safety phase. */
   readonly safetyMs: number;
   readonly syncIntervalMs: number;

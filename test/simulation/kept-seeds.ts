@@ -6,9 +6,14 @@
  * KS2 A line that was cut off is as if it had not been written: its seed is run again.
  */
 import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import type { Pace } from './plan.ts';
 import type { FromWorker } from './worker.ts';
 
-export type KeptHead = { readonly commit: string; readonly minutes: number };
+export type KeptHead = {
+  readonly commit: string;
+  readonly minutes: number;
+  readonly pace: Pace;
+};
 
 export class KeptError extends Error {
   override name = 'KeptError';
@@ -28,11 +33,9 @@ export class KeptSeeds {
       return;
     }
     const [first, ...lines] = whole.trimEnd().split('\n');
-    const of = headIn(path, first ?? '');
-    if (of.commit !== head.commit || of.minutes !== head.minutes)
+    if (first !== JSON.stringify(head))
       throw new KeptError(
-        `${path} is of commit ${of.commit} with ${of.minutes} minutes a seed, this is ${head.commit} with ` +
-          `${head.minutes}: name another file, or go back to that commit`,
+        `${path} is of ${first}, and this is ${JSON.stringify(head)}: name another file, or the same campaign`,
       );
     for (const line of lines) {
       const answer = JSON.parse(line) as FromWorker;
@@ -49,14 +52,4 @@ export class KeptSeeds {
   add(answer: FromWorker): void {
     appendFileSync(this.#path, `${JSON.stringify(answer)}\n`);
   }
-}
-
-function headIn(path: string, line: string): KeptHead {
-  try {
-    const { commit, minutes } = JSON.parse(line) as Partial<KeptHead>;
-    if (typeof commit === 'string' && typeof minutes === 'number') return { commit, minutes };
-  } catch {
-    // Said below.
-  }
-  throw new KeptError(`${path} is no file of a campaign: name one that is not there yet`);
 }

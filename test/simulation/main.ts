@@ -9,7 +9,7 @@ import { runCampaign, type CampaignReport, type FailedSeed } from './campaign.ts
 import { KeptError, KeptSeeds } from './kept-seeds.ts';
 import { MutantError } from './mutants/mutant.ts';
 import { areAllCaught, mutantsTable, rowOf, runMutants } from './mutants/run-mutants.ts';
-import { MINUTES_OF_CAMPAIGN } from './plan.ts';
+import { MINUTES_OF_CAMPAIGN, PACES, type Pace } from './plan.ts';
 import { failedText, reportText } from './report.ts';
 
 const SEEDS_DEFAULT = 200;
@@ -18,8 +18,8 @@ const MINUTES_MAX = 600;
 const WORKERS_MAX = 256;
 const EXIT = { passed: 0, broken: 1, usage: 2, stopped: 130 } as const;
 
-const HELP = `npm run simulate -- [--seeds N] [--from K] [--workers W] [--minutes M] [--keep FILE] [--json]
-npm run simulate -- --seed N [--minutes M] [--json]
+const HELP = `npm run simulate -- [--seeds N] [--from K] [--workers W] [--minutes M] [--pace P] [--keep FILE] [--json]
+npm run simulate -- --seed N [--minutes M] [--pace P] [--json]
 npm run simulate -- --mutants [--only TEXT] [--seeds N] [--workers W] [--json]
 
 Control and two or three sidecars, the real ones, in one process on simulated clocks, networks and
@@ -34,6 +34,8 @@ rest. What could be seen is held against the promises I1 to I12. A seed says all
   --only TEXT   those mutants whose name has this in it
   --workers W   processes (default: one for each processor)
   --minutes M   simulated time in which faults happen, of each seed (default ${MINUTES_OF_CAMPAIGN})
+  --pace P      quick (leases of 75 s), slow (all lasts 24 times as long) or mixed (default: one in ten
+                is slow)
   --keep FILE   what came of each seed goes there; the same command goes on where it was stopped
                 (Ctrl-C ends with the table of what is done). One commit, without changes, for a file
   --json        one JSON object on standard output
@@ -56,6 +58,7 @@ async function main(): Promise<number> {
       minutes: { type: 'string', default: `${MINUTES_OF_CAMPAIGN}` },
       mutants: { type: 'boolean', default: false },
       only: { type: 'string' },
+      pace: { type: 'string', default: 'mixed' },
       keep: { type: 'string' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -66,11 +69,12 @@ async function main(): Promise<number> {
     return EXIT.passed;
   }
   const minutes = numberOf('minutes', values.minutes, MINUTES_MAX);
+  const pace = paceOf(values.pace);
   if (values.seed !== undefined) {
     const { runOne } = await import('./run-one.ts');
     const found = await runOne(
       numberOf('seed', values.seed, Number.MAX_SAFE_INTEGER),
-      minutes,
+      { minutes, pace },
       say,
     );
     process.stdout.write(values.json ? `${JSON.stringify(found.judged)}\n` : found.text);
@@ -82,18 +86,20 @@ async function main(): Promise<number> {
   const count = asked ?? SEEDS_DEFAULT;
   const from = numberOf('from', values.from, Number.MAX_SAFE_INTEGER - SEEDS_MAX);
   const seeds = Array.from({ length: count }, (_, index) => from + index);
-  return campaign({ seeds, workers, minutes, keep: values.keep ?? null, asJson: values.json });
+  const { keep = null, json: asJson } = values;
+  return campaign({ seeds, workers, minutes, pace, keep, asJson });
 }
 
 async function campaign(options: {
   readonly seeds: readonly number[];
   readonly workers: number;
   readonly minutes: number;
+  readonly pace: Pace;
   readonly keep: string | null;
   readonly asJson: boolean;
 }): Promise<number> {
-  const { seeds, workers, minutes, keep, asJson } = options;
-  const kept = keep === null ? null : new KeptSeeds(keep, { commit: wholeCommit(), minutes });
+  const { seeds, minutes, pace, keep, asJson } = options;
+  const kept = keep === null ? null : new KeptSeeds(keep, { commit: wholeCommit(), minutes, pace });
   const stopping = new AbortController();
   process.once('SIGINT', () => {
     say('stopping after the seeds that are under way; once more to stop at once');
@@ -102,12 +108,12 @@ async function campaign(options: {
   const startedMs = performance.now();
   const { signal: stop } = stopping;
   const onProgress = progress(seeds.length);
-  const report = await runCampaign({ seeds, workers, minutes, onProgress, kept, stop });
+  const report = await runCampaign({ ...options, onProgress, kept, stop });
   const wallSeconds = (performance.now() - startedMs) / 1_000;
   process.stdout.write(
     asJson
       ? `${JSON.stringify(report)}\n`
-      : reportText(report, { wallSeconds }) + wayBack(report, minutes),
+      : reportText(report, { wallSeconds }) + wayBack(report, options),
   );
   if (report.failed.length > 0) return EXIT.broken;
   return report.seeds < seeds.length ? EXIT.stopped : EXIT.passed;
@@ -140,6 +146,13 @@ function numberOf(name: string, text: string, most: number): number {
   return value;
 }
 
+function paceOf(text: string): Pace {
+  const pace = PACES.find((each) => each === text);
+  if (pace === undefined)
+    throw new UsageError(`--pace ${text}: one of ${PACES.join(', ')} is needed`);
+  return pace;
+}
+
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 /** A line now and then, and one for each seed that fails. */
@@ -155,10 +168,13 @@ function progress(count: number): (done: number, failed: readonly FailedSeed[]) 
 }
 
 /** What a seed does depends on how long it does it. */
-function wayBack({ failed }: CampaignReport, minutes: number): string {
+function wayBack(
+  { failed }: CampaignReport,
+  { minutes, pace }: { readonly minutes: number; readonly pace: Pace },
+): string {
   const [first] = failed;
   if (first === undefined) return '';
-  return `at commit ${commit()}: npm run simulate -- --seed ${first.seed} --minutes ${minutes}\n`;
+  return `at commit ${commit()}: npm run simulate -- --seed ${first.seed} --minutes ${minutes} --pace ${pace}\n`;
 }
 
 function commit(): string {

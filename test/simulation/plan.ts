@@ -107,13 +107,62 @@ const FAULTS: Readonly<
   disk_error: { weight: 2, lastsMsMax: 0, of: 'host' },
 };
 
-export function planOf(seed: number, minutes: number = MINUTES_STANDARD): Plan {
+/**
+ * Most runs are quick: minutes, with short leases and deadlines. One in ten is slow: what lasts seconds
+ * or minutes there lasts up to hours here, so that what does not grow along (rounds, time-outs, and
+ * the drift of clocks against constant bounds) stands in another proportion to it.
+ */
+export type Pace = 'quick' | 'slow' | 'mixed';
+export const PACES: readonly Pace[] = ['quick', 'slow', 'mixed'];
+const STRETCH_OF_SLOW = 24;
+const SLOW_SHARE = 0.1;
+const SLOW_BEAT_MS = 30_000;
+/** As the configuration of control has it. */
+const LOCK_DELAY_MS_MAX = MINUTE_MS;
+
+function isSlow(seed: number, pace: Pace): boolean {
+  // Drawn apart: what else a seed does is the same at either pace.
+  return pace === 'mixed' ? new FakeRandom(seed ^ 0x510).unit() < SLOW_SHARE : pace === 'slow';
+}
+
+/** `minutes`: of the safety phase at the quick pace. */
+export function planOf(seed: number, minutes = MINUTES_STANDARD, pace: Pace = 'mixed'): Plan {
+  const plan = quickPlanOf(seed, minutes);
+  return isSlow(seed, pace) ? stretched(plan, STRETCH_OF_SLOW) : plan;
+}
+
+function stretched(plan: Plan, by: number): Plan {
+  const { terms } = plan;
+  const longer = (ms: number): number => ms * by;
+  return {
+    ...plan,
+    terms: {
+      ...terms,
+      stretch: by,
+      safetyMs: longer(terms.safetyMs),
+      syncIntervalMs: longer(terms.syncIntervalMs),
+      controlLossAfterMs: longer(terms.controlLossAfterMs),
+      leaseTtlMs: longer(terms.leaseTtlMs),
+      lockDelayMs: Math.min(longer(terms.lockDelayMs), LOCK_DELAY_MS_MAX),
+    },
+    beatMs: SLOW_BEAT_MS,
+    tasks: plan.tasks.map((task) => ({ ...task, atMs: longer(task.atMs) })),
+    faults: plan.faults.map((fault) => ({
+      ...fault,
+      atMs: longer(fault.atMs),
+      durationMs: longer(fault.durationMs),
+    })),
+  };
+}
+
+function quickPlanOf(seed: number, minutes: number): Plan {
   const safetyMs = minutes * MINUTE_MS;
   const random = new FakeRandom(seed * 2_654_435_761);
   const hosts = Array.from({ length: 2 + random.below(2) }, (_, index) => `host-${index + 1}`);
   const terms: RunTerms = {
     seed,
     hosts,
+    stretch: 1,
     safetyMs,
     syncIntervalMs: 20_000,
     requestTimeoutMs: 5_000,

@@ -1,7 +1,7 @@
 /** One seed, looked at closely: its hash, what it broke, and the shortest way there that is found. */
 import { simulate } from './simulate.ts';
 import { judge, type Judged } from './judge.ts';
-import { planOf, type Plan } from './plan.ts';
+import { planOf, type Pace, type Plan } from './plan.ts';
 import { shrink } from './shrink.ts';
 import { timelineText } from './timeline.ts';
 
@@ -14,10 +14,10 @@ async function judged(plan: Plan) {
 
 export async function runOne(
   seed: number,
-  minutes: number,
+  { minutes, pace }: { readonly minutes: number; readonly pace: Pace },
   say: (text: string) => void,
 ): Promise<{ readonly judged: Judged; readonly text: string }> {
-  const plan = planOf(seed, minutes);
+  const plan = planOf(seed, minutes, pace);
   const whole = await judged(plan);
   const { hash, violations, steps, simulatedMs } = whole.judged;
   const head = `seed ${seed}: ${(simulatedMs / 60_000).toFixed(1)} simulated minutes in ${steps} steps, trace ${hash}\n`;

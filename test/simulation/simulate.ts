@@ -26,7 +26,7 @@ export async function simulate(plan: Plan): Promise<{ history: History; counts: 
   try {
     await begin(world, plan);
     await safety(world, plan);
-    const liveness = await settleDown(world);
+    const liveness = await settleDown(world, plan);
     await end(world);
     const history: History = {
       terms: plan.terms,
@@ -94,7 +94,7 @@ async function safety(world: World, plan: Plan): Promise<void> {
   const look = (): void => {
     if (agenda.nowMs >= endsMs) return;
     for (const host of hosts) void world.look(host);
-    agenda.after(LOOK_EVERY_MS, look);
+    agenda.after(LOOK_EVERY_MS * plan.terms.stretch, look);
   };
   look();
   await agenda.run(endsMs);
@@ -135,7 +135,8 @@ function perform(world: World, { kind, host: index, id, seed }: PlannedTask): Pr
 }
 
 /** Nothing is broken any more and nothing new is asked for: everything must come to an end. */
-async function settleDown(world: World): Promise<Liveness> {
+async function settleDown(world: World, { terms: { stretch } }: Plan): Promise<Liveness> {
+  const boundMs = LIVENESS_BOUND_MS * stretch;
   const { agenda, log, faults, apps, hosts, operators } = world;
   log.add({ kind: 'phase', phase: 'heal' });
   faults.heal();
@@ -148,7 +149,7 @@ async function settleDown(world: World): Promise<Liveness> {
   let looks = 0;
   const work = async (): Promise<void> => {
     while (quiet < QUIET_LOOKS) {
-      await agenda.sleep(LIVENESS_LOOK_MS);
+      await agenda.sleep(LIVENESS_LOOK_MS * stretch);
       looks += 1;
       // One that nobody hears is asked again.
       for (const host of hosts) if (looks % UNDRAIN_LOOKS === 1) await operators.drain(host, false);
@@ -158,13 +159,13 @@ async function settleDown(world: World): Promise<Liveness> {
       quiet = unsettled.length === 0 ? quiet + 1 : 0;
     }
   };
-  await until(world, LIVENESS_BOUND_MS, work).catch((error: unknown) => {
+  await until(world, boundMs, work).catch((error: unknown) => {
     if (unsettled.length === 0) throw error;
   });
   return {
     isSettled: unsettled.length === 0,
     tookMs: agenda.nowMs - healedMs,
-    boundMs: LIVENESS_BOUND_MS,
+    boundMs,
     unsettled,
   };
 }

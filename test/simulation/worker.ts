@@ -1,18 +1,18 @@
 /** Runs seeds in a process of its own: one after another, as it is told. */
 import { simulate } from './simulate.ts';
 import { judge, type Judged } from './judge.ts';
-import { planOf } from './plan.ts';
+import { planOf, type Pace } from './plan.ts';
 
-export type ToWorker = { readonly seed: number; readonly minutes: number };
+export type ToWorker = { readonly seed: number; readonly minutes: number; readonly pace: Pace };
 export type FromWorker =
   | { readonly kind: 'judged'; readonly judged: Judged; readonly cpuMs: number }
   /** The simulation itself did not come to its end. */
   | { readonly kind: 'broken'; readonly seed: number; readonly detail: string };
 
-async function run({ seed, minutes }: ToWorker): Promise<FromWorker> {
+async function run({ seed, minutes, pace }: ToWorker): Promise<FromWorker> {
   const before = process.cpuUsage();
   try {
-    const { history, counts } = await simulate(planOf(seed, minutes));
+    const { history, counts } = await simulate(planOf(seed, minutes, pace));
     const { user, system } = process.cpuUsage(before);
     return { kind: 'judged', judged: judge(history, counts), cpuMs: (user + system) / 1_000 };
   } catch (error) {

@@ -46,18 +46,20 @@ export class World {
     const random = new FakeRandom(seed);
     const root = this.#root;
     const node = (name: string) => ({ name, agenda, log, random: random.fork(), root });
+    const { stretch } = terms;
     const seconds = (ms: number): string => `${ms}ms`;
+    const longer = (ms: number): string => seconds(ms * stretch);
     this.control = new ControlNode(node(CONTROL), {
       ...STANDARD,
       listen: '127.0.0.1:7480',
       leaseTtl: seconds(terms.leaseTtlMs),
       lockDelay: seconds(terms.lockDelayMs),
       drift: terms.drift,
-      hostLateAfter: '45s',
-      hostLostAfter: '90s',
-      placementLostAfter: '90s',
+      hostLateAfter: longer(45_000),
+      hostLostAfter: longer(90_000),
+      placementLostAfter: longer(90_000),
       rollout,
-      rolloutStages: ['40%/90s', '100%'],
+      rolloutStages: [`40%/${longer(90_000)}`, '100%'],
     });
     const { control } = this;
     const place = { machine: control.machine, life: () => control.life() };
@@ -81,10 +83,18 @@ export class World {
     for (const { machine } of [control, ...this.hosts]) machine.beatMs = beatMs;
     const caller = new Caller({ agenda, log, random: random.fork() });
     const nextFaultId = (): number => (this.#faultIds += 1);
-    this.operators = new Operators({ caller, control, hosts: this.hosts });
-    this.edges = new Edges({ agenda, caller });
-    this.apps = new Apps({ agenda, log, caller, targets: new Targets(log), nextFaultId });
-    this.faults = new Faults({ agenda, log, network, control, hosts: this.hosts, nextFaultId });
+    this.operators = new Operators({ caller, control, hosts: this.hosts, stretch });
+    this.edges = new Edges({ agenda, caller, stretch });
+    this.apps = new Apps({ agenda, log, caller, targets: new Targets(log), nextFaultId, stretch });
+    this.faults = new Faults({
+      agenda,
+      log,
+      network,
+      control,
+      hosts: this.hosts,
+      nextFaultId,
+      stretch,
+    });
   }
 
   /** What a host says of itself, read without the network; `null` where it does not run. */

@@ -3,7 +3,7 @@
  * `node --import preload.ts seeds-child.ts FROM COUNT`. The mutant is in its environment.
  */
 import { simulate } from '../simulate.ts';
-import { planOf } from '../plan.ts';
+import { MINUTES_STANDARD, planOf } from '../plan.ts';
 import { judge } from '../checkers/index.ts';
 import type { Promised } from '../history.ts';
 
@@ -28,7 +28,7 @@ function say(line: SeedLine): void {
 
 async function look(seed: number): Promise<boolean> {
   try {
-    const { history } = await simulate(planOf(seed));
+    const { history } = await simulate(planOf(seed, MINUTES_STANDARD, 'quick'));
     const { violations } = judge(history);
     const [first] = violations;
     if (first === undefined) {

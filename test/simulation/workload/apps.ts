@@ -20,6 +20,8 @@ type Parts = {
   readonly targets: Targets;
   /** Numbers the faults that are made here: workers that die. */
   readonly nextFaultId: () => number;
+  /** How many times as long everybody takes. */
+  readonly stretch: number;
 };
 
 type Client = { readonly client: string; readonly token: string };
@@ -27,6 +29,8 @@ const SHOP: Client = { client: 'shop', token: APP_TOKEN };
 const DESK: Client = { client: 'desk', token: OTHER_APP_TOKEN };
 
 const PATIENCE_TRIES = 6;
+/** What a claim waits for work. */
+const CLAIM_WAITS_MS = 20_000;
 const HEARTBEAT_MS = 6_000;
 const WORK_KINDS = Object.keys(WORK) as WorkKind[];
 /** Codes by which a worker knows that this attempt is not for it any more. */
@@ -53,24 +57,24 @@ export class Apps {
   /** One piece of work, from its asking to its end. */
   async order(host: SidecarNode, taskId: number, seed: number): Promise<void> {
     const random = new FakeRandom(seed);
-    const { agenda, caller } = this.#parts;
+    const { agenda, caller, stretch } = this.#parts;
     const as = random.unit() < 0.8 ? SHOP : DESK;
     const kind = kindOf(random);
     const key = `order-${taskId}`;
-    const body = bodyOf(kind, random);
+    const body = bodyOf(kind, random, stretch);
     const request = { kind: 'admit', key, body } as const;
     const admitted = await this.#persist(host, request, as, random);
     if (random.unit() < 0.2) void this.#repeat(host, request, as, random.fork());
     if (admitted.kind !== 'ok') return;
     let operation = admitted.body;
     for (let polls = 0; operation.state === 'awaiting_approval' && polls < 30; polls += 1) {
-      await agenda.sleep(5_000 + random.below(10_000));
+      await agenda.sleep((5_000 + random.below(10_000)) * stretch);
       const { operationId } = operation;
       const seen = await caller.call(host, { kind: 'operation', operationId }, as);
       if (seen.kind === 'ok') operation = seen.body;
     }
     if (random.unit() < 0.05) {
-      await agenda.sleep(random.below(30_000));
+      await agenda.sleep(random.below(30_000) * stretch);
       await caller.call(host, { kind: 'cancel', operationId: operation.operationId }, as);
     }
     // The rest is left to the workers.
@@ -92,16 +96,19 @@ export class Apps {
   /** A worker that takes whatever there is. */
   async worker(host: SidecarNode, seed: number, isOver: () => boolean): Promise<void> {
     const random = new FakeRandom(seed);
-    const { agenda, caller } = this.#parts;
+    const { agenda, caller, stretch } = this.#parts;
     const as = random.unit() < 0.5 ? SHOP : DESK;
     for (let claims = 1; !isOver(); claims += 1) {
       const key = `worker-${seed}-${claims}`;
       const request = { kind: 'claim', key, actions: ['*'], limit: 1 + random.below(3) } as const;
       const claimed = await caller.call(host, request, { ...as, timeoutMs: 25_000 });
       if (claimed.kind !== 'ok') {
-        await agenda.sleep(1_000 + random.below(4_000));
+        await agenda.sleep((1_000 + random.below(4_000)) * stretch);
         continue;
       }
+      // It has waited for a while already.
+      if (stretch > 1 && claimed.body.items.length === 0)
+        await agenda.sleep(CLAIM_WAITS_MS * (stretch - 1));
       for (const { operation, attempt } of claimed.body.items) {
         const kind = WORK_KINDS.find((each) => WORK[each].action === operation.action);
         if (kind !== undefined) await this.#work(host, kind, attempt, as, random);
@@ -209,11 +216,12 @@ export class Apps {
     as: Client,
     random: FakeRandom,
   ): Promise<boolean> {
-    const { agenda, caller } = this.#parts;
-    let leftMs = random.unit() < 0.85 ? random.below(2_000) : random.below(90_000);
-    while (leftMs > HEARTBEAT_MS) {
-      await agenda.sleep(HEARTBEAT_MS);
-      leftMs -= HEARTBEAT_MS;
+    const { agenda, caller, stretch } = this.#parts;
+    const beatMs = HEARTBEAT_MS * stretch;
+    let leftMs = random.unit() < 0.85 ? random.below(2_000) : random.below(90_000) * stretch;
+    while (leftMs > beatMs) {
+      await agenda.sleep(beatMs);
+      leftMs -= beatMs;
       const checkpoint = random.unit() < 0.2 ? { at: random.below(1_000) } : undefined;
       const { operationId, attempt } = one;
       const beat = await caller.call(
@@ -270,7 +278,8 @@ export class Apps {
     as: Client,
     random: FakeRandom,
   ): Promise<void> {
-    await this.#parts.agenda.sleep(random.below(240_000));
+    const { agenda, stretch } = this.#parts;
+    await agenda.sleep(random.below(240_000) * stretch);
     const { body } = request;
     const other = { ...body, attributes: { ...body.attributes, amount: 7 } };
     const isSame = random.unit() < 0.7;
@@ -288,7 +297,7 @@ function kindOf(random: FakeRandom): WorkKind {
   return all[random.below(all.length)] ?? 'notify';
 }
 
-function bodyOf(kind: WorkKind, random: FakeRandom) {
+function bodyOf(kind: WorkKind, random: FakeRandom, stretch: number) {
   const shard = SHARDS[random.below(SHARDS.length)] ?? '1';
   const principal = random.unit() < 0.97 ? 'agent:billing' : 'agent:nobody';
   return {
@@ -296,6 +305,6 @@ function bodyOf(kind: WorkKind, random: FakeRandom) {
     action: WORK[kind].action,
     resource: { id: `${kind}/${random.below(50)}`, attributes: { shard } },
     attributes: { amount: 10 + 10 * random.below(90) },
-    ...(random.unit() < 0.1 ? { deadlineMs: 20_000 + random.below(60_000) } : {}),
+    ...(random.unit() < 0.1 ? { deadlineMs: (20_000 + random.below(60_000)) * stretch } : {}),
   };
 }

@@ -13,6 +13,7 @@ type Parts = {
   readonly caller: Caller;
   readonly control: ControlNode;
   readonly hosts: readonly SidecarNode[];
+  readonly stretch: number;
 };
 
 const APPROVERS = ['ann', 'ben'];
@@ -33,7 +34,7 @@ export class Operators {
 
   /** The first policy; true when it is in force. */
   async publishFirst(seed: number): Promise<boolean> {
-    const document = policyOf(new FakeRandom(seed));
+    const document = policyOf(new FakeRandom(seed), this.#parts.stretch);
     const published = await this.#call({ kind: 'publish_policy', replaces: null, document });
     return published.kind === 'ok';
   }
@@ -47,7 +48,8 @@ export class Operators {
       await this.#call({ kind: 'roll_back_policy', replaces, to: 1 + random.below(replaces - 1) });
       return;
     }
-    const document = draw < 0.3 ? brokenPolicy(random) : policyOf(random);
+    const { stretch } = this.#parts;
+    const document = draw < 0.3 ? brokenPolicy(random, stretch) : policyOf(random, stretch);
     await this.#call({ kind: 'publish_policy', replaces, document });
   }
 

@@ -34,15 +34,16 @@ export const EFFECTS: Readonly<Record<WorkKind, readonly string[]>> = {
 const pick = <T>(random: FakeRandom, of: readonly [T, ...T[]]): T =>
   of[random.below(of.length)] as T;
 
-export function policyOf(random: FakeRandom): PolicyDocument {
+export function policyOf(random: FakeRandom, stretch = 1): PolicyDocument {
+  const last = (seconds: number): string => `${seconds * stretch}s`;
   const most = pick(random, [300, 500, 800]);
   return {
     apiVersion: 'holdfast/v1',
     kind: 'Policy',
     defaults: {
-      maxStaleness: pick(random, ['2m', '4m', '8m']),
-      deadline: '4m',
-      maxDeadline: '8m',
+      maxStaleness: last(pick(random, [120, 240, 480])),
+      deadline: last(240),
+      maxDeadline: last(480),
     },
     principals: {
       'agent:billing': { roles: ['agent'] },
@@ -57,11 +58,11 @@ export function policyOf(random: FakeRandom): PolicyDocument {
         ownership: {
           lease: 'orders/{resource.attributes.shard}',
           mode: 'fenced',
-          grace: pick(random, ['1m', '2m']),
+          grace: last(pick(random, [60, 120])),
         },
         onControlLoss: 'finish',
         onWorkerLoss: 'unknown',
-        heartbeatTimeout: '20s',
+        heartbeatTimeout: last(20),
         effects: {
           charge: { idempotent: false, fencing: 'enforced' },
           receipt: { idempotent: true, fencing: 'enforced' },
@@ -74,36 +75,36 @@ export function policyOf(random: FakeRandom): PolicyDocument {
         ownership: { lease: 'books/{resource.attributes.shard}', mode: 'strict' },
         onControlLoss: 'finish',
         onWorkerLoss: 'retry',
-        heartbeatTimeout: '20s',
+        heartbeatTimeout: last(20),
         effects: { book: { idempotent: true, fencing: 'enforced' } },
       },
-      ...unownedRules(random, most),
+      ...unownedRules(random, most, last),
       {
         name: 'sample',
         actions: [WORK.sample.action],
         permit: [{ expression: 'true' }],
-        limits: { concurrency: 2, quota: '3/2m' },
+        limits: { concurrency: 2, quota: `3/${last(120)}` },
         onWorkerLoss: 'retry',
-        heartbeatTimeout: '15s',
+        heartbeatTimeout: last(15),
       },
       {
         name: 'share',
         actions: [WORK.share.action],
         permit: [{ expression: 'true' }],
-        limits: { quota: '4/2m', scope: 'fleet' },
+        limits: { quota: `4/${last(120)}`, scope: 'fleet' },
         onWorkerLoss: 'retry',
-        heartbeatTimeout: '15s',
+        heartbeatTimeout: last(15),
       },
     ],
     config: {
       'shop.banner': {
         value: `sale ${random.below(1_000)}`,
-        maxStaleness: pick(random, ['90s', '3m']),
+        maxStaleness: last(pick(random, [90, 180])),
         onExpiry: 'error',
       },
       'shop.weights': {
         value: { a: random.below(100) },
-        maxStaleness: '2m',
+        maxStaleness: last(120),
         onExpiry: 'default',
         default: { a: 0 },
       },
@@ -111,7 +112,11 @@ export function policyOf(random: FakeRandom): PolicyDocument {
   };
 }
 
-function unownedRules(random: FakeRandom, most: number): PolicyDocument['rules'] {
+function unownedRules(
+  random: FakeRandom,
+  most: number,
+  last: (seconds: number) => string,
+): PolicyDocument['rules'] {
   const onControlLoss = pick(random, ['finish', 'pause', 'abort'] as const);
   return [
     {
@@ -120,7 +125,7 @@ function unownedRules(random: FakeRandom, most: number): PolicyDocument['rules']
       permit: [{ expression: 'true' }],
       limits: { concurrency: 20 },
       onWorkerLoss: 'retry',
-      heartbeatTimeout: '15s',
+      heartbeatTimeout: last(15),
       effects: { send: { idempotent: true } },
     },
     {
@@ -131,7 +136,7 @@ function unownedRules(random: FakeRandom, most: number): PolicyDocument['rules']
       recheck: 'commit',
       onControlLoss,
       onWorkerLoss: 'unknown',
-      heartbeatTimeout: '20s',
+      heartbeatTimeout: last(20),
       effects: { erase: {} },
     },
     {
@@ -141,7 +146,7 @@ function unownedRules(random: FakeRandom, most: number): PolicyDocument['rules']
       approval: {
         required: 1,
         from: 'role:security',
-        ttl: pick(random, ['2m', '4m']),
+        ttl: last(pick(random, [120, 240])),
         onControlLoss: pick(random, ['wait', 'fail'] as const),
       },
       onWorkerLoss: 'fail',
@@ -154,15 +159,15 @@ function unownedRules(random: FakeRandom, most: number): PolicyDocument['rules']
       onControlLoss,
       onRevoke: 'pause',
       onWorkerLoss: 'retry',
-      heartbeatTimeout: '15s',
+      heartbeatTimeout: last(15),
       effects: { render: { idempotent: true }, store: { idempotent: true } },
     },
   ];
 }
 
 /** What no gate may let through. */
-export function brokenPolicy(random: FakeRandom): PolicyDocument {
-  const document = policyOf(random);
+export function brokenPolicy(random: FakeRandom, stretch = 1): PolicyDocument {
+  const document = policyOf(random, stretch);
   const [first, ...others] = document.rules;
   if (first === undefined) return document;
   switch (random.below(3)) {

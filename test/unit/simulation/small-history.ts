@@ -38,6 +38,7 @@ export const START_WALL_MS = 1_800_000_000_000;
 export const TERMS = {
   seed: 1,
   hosts: ['host-1', 'host-2'],
+  stretch: 1,
   safetyMs: 60_000,
   syncIntervalMs: 5_000,
   requestTimeoutMs: 5_000,
