@@ -18,7 +18,8 @@ export type TaskKind =
   | 'undrain'
   | 'settle'
   | 'burst'
-  | 'expiry';
+  | 'expiry'
+  | 'drill';
 
 export type PlannedTask = {
   readonly id: number;
@@ -57,7 +58,7 @@ export const MINUTES_OF_CAMPAIGN = 4;
 const CALM_MS = 45_000;
 
 /** In a safety phase of the standard length. */
-const TASKS_PER_RUN: Readonly<Record<TaskKind, number>> = {
+const TASKS_PER_RUN: Readonly<Record<Exclude<TaskKind, 'drill'>, number>> = {
   order: 60,
   look: 10,
   keep: 16,
@@ -71,6 +72,11 @@ const TASKS_PER_RUN: Readonly<Record<TaskKind, number>> = {
   burst: 5,
   expiry: 3,
 };
+
+/** Dealt in turn, so that a few seeds have had each of them; one after the other, apart in time. */
+const DRILLS_PER_RUN = 5;
+const DRILL_MS = 160_000;
+const DRILL_IDS_FROM = 10_000;
 
 /** How often each is chosen, and how long it lasts at most; 0: it has no length. */
 const FAULTS: Readonly<
@@ -146,7 +152,10 @@ function stretched(plan: Plan, by: number): Plan {
       lockDelayMs: Math.min(longer(terms.lockDelayMs), LOCK_DELAY_MS_MAX),
     },
     beatMs: SLOW_BEAT_MS,
-    tasks: plan.tasks.map((task) => ({ ...task, atMs: longer(task.atMs) })),
+    // Drills keep to the times of the quick pace.
+    tasks: plan.tasks
+      .filter(({ kind }) => kind !== 'drill')
+      .map((task) => ({ ...task, atMs: longer(task.atMs) })),
     faults: plan.faults.map((fault) => ({
       ...fault,
       atMs: longer(fault.atMs),
@@ -169,7 +178,7 @@ function quickPlanOf(seed: number, minutes: number): Plan {
     freshTimeoutMs: 2_000,
     controlLossAfterMs: 40_000,
     leaseTtlMs: 75_000,
-    lockDelayMs: random.unit() < 0.3 ? 10_000 : 0,
+    lockDelayMs: random.unit() < 0.6 ? 10_000 : 0,
     drift: 0.01,
   };
   return {
@@ -177,7 +186,10 @@ function quickPlanOf(seed: number, minutes: number): Plan {
     terms,
     rollout: random.unit() < 0.5 ? 'staged' : 'all',
     beatMs: [1_000, 5_000, 10_000, 10_000, 10_000][random.below(5)] ?? 10_000,
-    tasks: tasksOf(random.fork(), hosts.length, safetyMs),
+    tasks: [
+      ...tasksOf(random.fork(), hosts.length, safetyMs),
+      ...drillsOf(seed, hosts.length, safetyMs),
+    ],
     faults: faultsOf(random.fork(), hosts.length, safetyMs),
   };
 }
@@ -185,7 +197,10 @@ function quickPlanOf(seed: number, minutes: number): Plan {
 function tasksOf(random: FakeRandom, hosts: number, safetyMs: number): PlannedTask[] {
   const tasks: PlannedTask[] = [];
   const share = safetyMs / (MINUTES_STANDARD * MINUTE_MS);
-  for (const [kind, count] of Object.entries(TASKS_PER_RUN) as [TaskKind, number][])
+  for (const [kind, count] of Object.entries(TASKS_PER_RUN) as [
+    keyof typeof TASKS_PER_RUN,
+    number,
+  ][])
     for (let n = 0; n < Math.ceil(count * share); n += 1) {
       const atMs = random.below(safetyMs);
       tasks.push({
@@ -197,6 +212,20 @@ function tasksOf(random: FakeRandom, hosts: number, safetyMs: number): PlannedTa
       });
     }
   return tasks;
+}
+
+function drillsOf(seed: number, hosts: number, safetyMs: number): PlannedTask[] {
+  const random = new FakeRandom(seed * 40_503 + 1);
+  const count = Math.ceil((DRILLS_PER_RUN * safetyMs) / (MINUTES_STANDARD * MINUTE_MS));
+  const slotMs = Math.max(0, safetyMs - CALM_MS) / count;
+  return Array.from({ length: count }, (_, n) => ({
+    id: DRILL_IDS_FROM + n,
+    atMs: Math.floor(CALM_MS + n * slotMs + random.unit() * Math.max(0, slotMs - DRILL_MS)),
+    kind: 'drill' as const,
+    host: random.below(hosts),
+    // Which one, by its place.
+    seed: seed * count + n,
+  }));
 }
 
 function faultsOf(random: FakeRandom, hosts: number, safetyMs: number): PlannedFault[] {

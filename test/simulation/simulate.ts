@@ -101,7 +101,7 @@ async function safety(world: World, plan: Plan): Promise<void> {
 }
 
 function perform(world: World, { kind, host: index, id, seed }: PlannedTask): Promise<void> {
-  const { apps, edges, operators, hosts } = world;
+  const { apps, edges, drills, operators, hosts } = world;
   const host = hosts[index % hosts.length];
   if (host === undefined) return Promise.resolve();
   switch (kind) {
@@ -131,6 +131,8 @@ function perform(world: World, { kind, host: index, id, seed }: PlannedTask): Pr
       return edges.burst(hosts, id, seed);
     case 'expiry':
       return edges.expiry(host, seed);
+    case 'drill':
+      return drills.run(index % hosts.length, id, seed);
   }
 }
 

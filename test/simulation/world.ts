@@ -16,6 +16,7 @@ import { CONTROL } from './history.ts';
 import type { Plan } from './plan.ts';
 import { Apps } from './workload/apps.ts';
 import { Caller } from './workload/caller.ts';
+import { Drills } from './workload/drills.ts';
 import { Edges } from './workload/edges.ts';
 import { Operators } from './workload/operators.ts';
 import { Targets } from './workload/targets.ts';
@@ -35,6 +36,7 @@ export class World {
   readonly operators: Operators;
   readonly apps: Apps;
   readonly edges: Edges;
+  readonly drills: Drills;
   readonly faults: Faults;
   readonly #root = makeRoot();
   /** No worker asks for more. */
@@ -85,7 +87,8 @@ export class World {
     const nextFaultId = (): number => (this.#faultIds += 1);
     this.operators = new Operators({ caller, control, hosts: this.hosts, stretch });
     this.edges = new Edges({ agenda, caller, stretch });
-    this.apps = new Apps({ agenda, log, caller, targets: new Targets(log), nextFaultId, stretch });
+    const targets = new Targets(log);
+    this.apps = new Apps({ agenda, log, caller, targets, nextFaultId, stretch });
     this.faults = new Faults({
       agenda,
       log,
@@ -94,6 +97,18 @@ export class World {
       hosts: this.hosts,
       nextFaultId,
       stretch,
+    });
+    this.drills = new Drills({
+      agenda,
+      log,
+      caller,
+      targets,
+      nextFaultId,
+      control,
+      hosts: this.hosts,
+      operators: this.operators,
+      faults: this.faults,
+      look: (host) => this.look(host),
     });
   }
 

@@ -1,9 +1,8 @@
-/** Every seeded bug, by name: those that must be found out, and those that are open. */
+/** Every seeded bug, by name. Each must be found out. */
 import { AUTHORITY_MUTANTS } from './authority.ts';
 import { DURABILITY_MUTANTS } from './durability.ts';
 import { LEASE_MUTANTS } from './leases.ts';
 import type { Mutant } from './mutant.ts';
-import { OPEN_MUTANTS } from './open-mutants.ts';
 import { WORK_MUTANTS } from './work.ts';
 
 export const MUTANTS: readonly Mutant[] = [
@@ -14,11 +13,11 @@ export const MUTANTS: readonly Mutant[] = [
 ];
 
 export function mutantNamed(name: string): Mutant | null {
-  return [...MUTANTS, ...OPEN_MUTANTS].find((mutant) => mutant.name === name) ?? null;
+  return MUTANTS.find((mutant) => mutant.name === name) ?? null;
 }
 
-/** Those with the text in their names; without one, all that must be found out. */
+/** Those with the text in their names; without one, all. */
 export function mutantsLike(text: string): readonly Mutant[] {
   if (text === '') return MUTANTS;
-  return [...MUTANTS, ...OPEN_MUTANTS].filter(({ name }) => name.includes(text));
+  return MUTANTS.filter(({ name }) => name.includes(text));
 }

@@ -65,4 +65,73 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     replace: "if (record?.state === 'released' && !sameHolder(record.holder, asked.holder)) {",
     seedsMax: 10,
   },
+  {
+    name: 'count-from-the-old-copy',
+    about: 'a control whose store was put back grants on from the epoch that the copy has',
+    promise: 'I6',
+    file: 'control/leases/lessor.ts',
+    find: 'highestEpoch: Math.max(before.highestEpoch, floors.epochAtStart, seen),',
+    replace: 'highestEpoch: before.highestEpoch,',
+    seedsMax: 4,
+  },
+  {
+    name: 'overwrite-a-register',
+    about: 'a register is written over another version than the one that was read',
+    promise: 'I6',
+    file: 'dataplane/core/register.ts',
+    find: 'if (replaces === register.version) return { ok: true };',
+    replace: 'if (replaces !== register.version + 0.5) return { ok: true };',
+    seedsMax: 4,
+  },
+  {
+    name: 'skip-the-lock-delay',
+    about: 'a resource is given on as soon as the lease before has ended',
+    promise: 'I7',
+    file: 'control/core/lease-transition.ts',
+    find: 'if (delayedMs > 0) return',
+    replace: 'if (delayedMs > lessor.lockDelayMs) return',
+    seedsMax: 4,
+  },
+  {
+    name: 'grant-before-all-are-heard',
+    about: 'after a start control grants before every host that it knew has been heard',
+    promise: 'I7',
+    file: 'control/leases/lessor.ts',
+    find: 'return this.#unheard.size - (isLast ? 1 : 0) > 0 ? this.#recovery.startedBootMs : null;',
+    replace:
+      'return this.#unheard.size - (isLast ? 1 : 0) > 1_000 ? this.#recovery.startedBootMs : null;',
+    seedsMax: 4,
+  },
+  {
+    name: 'ignore-the-run-id',
+    about: 'a request of before a start of control counts as heard by it',
+    promise: 'I7',
+    file: 'control/hosts/host-sync.ts',
+    find: 'const isOfThisRun = request.runId === lessor.runId;',
+    replace: 'const isOfThisRun = true;',
+    seedsMax: 4,
+  },
+  {
+    name: 'act-after-the-lease',
+    about: 'an owner goes on for minutes after the end of its lease',
+    promise: 'I7',
+    file: 'shared/core/lease.ts',
+    find: `  if (nowMs < lease.endsBootMs) {
+    return { owned: true, epoch: lease.epoch, inGrace: false, endsBootMs: lease.endsBootMs };`,
+    replace: `  if (nowMs < lease.endsBootMs + 600_000) {
+    const endsBootMs = lease.endsBootMs + 600_000;
+    return { owned: true, epoch: lease.epoch, inGrace: false, endsBootMs };`,
+    seedsMax: 4,
+  },
+  {
+    name: 'skip-the-owner-at-effects',
+    about: 'an effect begins although its lease is lost, under the token of its attempt',
+    promise: 'I7',
+    file: 'dataplane/core/operation-steps.ts',
+    find: '  if (ownership?.owned !== true) {',
+    replace: `  if (ownership?.owned !== true && operation.attemptLeaseEpoch !== null)
+    return { ok: true, epoch: operation.attemptLeaseEpoch, inGrace: false };
+  if (ownership?.owned !== true) {`,
+    seedsMax: 4,
+  },
 ];

@@ -17,7 +17,7 @@ const PRELOAD = pathToFileURL(join(import.meta.dirname, 'preload.ts')).href;
 export type MutantResult = {
   readonly mutant: Mutant;
   readonly isCaught: boolean;
-  /** Whose checkers found it, the first of them first; none where the run itself broke off. */
+  /** Whose checkers found it, the first of them first. */
   readonly by: readonly Promised[];
   /** In the words of the checker, or why nothing was found. */
   readonly detail: string;
@@ -65,9 +65,10 @@ async function runMutant(mutant: Mutant, seeds: number): Promise<MutantResult> {
     const { detail, promises: by } = last;
     return { ...common, isCaught: true, by, detail };
   }
-  if (last?.kind === 'broke_off')
-    return { ...common, isCaught: true, by: [], detail: `the run broke off: ${last.detail}` };
-  const detail = failure ?? `nothing was found in ${lines.length} seeds`;
+  const broken = lines.find((line) => line.kind === 'broke_off');
+  const said =
+    broken === undefined ? '' : `; the run of seed ${broken.seed} broke off: ${broken.detail}`;
+  const detail = failure ?? `nothing was found in ${lines.length} seeds${said}`;
   return { ...common, isCaught: false, by: [], detail, seed: null };
 }
 
@@ -116,9 +117,7 @@ export function mutantsTable(results: readonly MutantResult[]): string {
 }
 
 export function rowOf({ mutant, isCaught, by, seed, seedsTried }: MutantResult): string {
-  const found = isCaught
-    ? `by ${by.join(' ') || 'the end of the run'}, seed ${seed}`
-    : 'NOT CAUGHT';
+  const found = isCaught ? `by ${by.join(' ')}, seed ${seed}` : 'NOT CAUGHT';
   const seeds = `${seedsTried} of ${mutant.seedsMax} seeds`;
   return `${mutant.name.padEnd(30)} ${mutant.promise.padEnd(4)} ${found.padEnd(36)} ${seeds}`;
 }

@@ -17,7 +17,7 @@ export type SeedLine =
       readonly detail: string;
       readonly promises: readonly Promised[];
     }
-  /** The run itself broke off: what it was running was too broken to go on. */
+  /** The run itself broke off, and no checker has said why: that finds nothing out. */
   | { readonly seed: number; readonly kind: 'broke_off'; readonly detail: string };
 
 const [from = 1, count = 1] = process.argv.slice(2).map(Number);
@@ -38,14 +38,15 @@ async function look(seed: number): Promise<boolean> {
     const { promise, detail } = first;
     const promises = [...new Set(violations.map((one) => one.promise))];
     say({ seed, kind: 'found', promise, detail, promises });
+    return true;
   } catch (error) {
     say({
       seed,
       kind: 'broke_off',
       detail: error instanceof Error ? error.message : String(error),
     });
+    return false;
   }
-  return true;
 }
 
 for (let seed = from; seed < from + count; seed += 1) if (await look(seed)) break;

@@ -16,6 +16,15 @@ export const WORK = {
   sample: { action: 'samples.take', owned: null },
   share: { action: 'shares.take', owned: null },
 } as const;
+
+/** Asked for by the drills only (`drills.ts`), as an app whose work nobody else takes. */
+export const DRILLED = {
+  step: 'drills.step',
+  guard: 'drills.guard',
+  meter: 'drills.meter',
+} as const;
+export const DRILLED_VALUE = 'drills.note';
+export const DRILLED_STALENESS_MS = 45_000;
 export type WorkKind = keyof typeof WORK;
 
 /** Each effect goes to the target of its name. */
@@ -33,6 +42,37 @@ export const EFFECTS: Readonly<Record<WorkKind, readonly string[]>> = {
 /** Long enough to be lived through, short enough to pass within a run. */
 const pick = <T>(random: FakeRandom, of: readonly [T, ...T[]]): T =>
   of[random.below(of.length)] as T;
+
+const DRILLED_STALENESS = `${DRILLED_STALENESS_MS}ms`;
+/** The same in every revision, so that a drill knows what is to come of each of its calls. */
+const DRILL_RULES: PolicyDocument['rules'] = [
+  {
+    name: 'drill-step',
+    actions: [DRILLED.step],
+    permit: [{ expression: 'true' }],
+    onControlLoss: 'finish',
+    onWorkerLoss: 'retry',
+    heartbeatTimeout: '15s',
+    effects: { once: {}, again: { idempotent: true } },
+  },
+  {
+    name: 'drill-guard',
+    actions: [DRILLED.guard],
+    permit: [{ expression: 'true' }],
+    ownership: { lease: 'drills/{resource.attributes.shard}', mode: 'strict' },
+    onControlLoss: 'finish',
+    onWorkerLoss: 'unknown',
+    heartbeatTimeout: '5m',
+    effects: { once: { fencing: 'enforced' } },
+  },
+  {
+    name: 'drill-meter',
+    actions: [DRILLED.meter],
+    permit: [{ expression: 'true' }],
+    maxStaleness: DRILLED_STALENESS,
+    limits: { quota: '3/2m' },
+  },
+];
 
 export function policyOf(random: FakeRandom, stretch = 1): PolicyDocument {
   const last = (seconds: number): string => `${seconds * stretch}s`;
@@ -95,8 +135,10 @@ export function policyOf(random: FakeRandom, stretch = 1): PolicyDocument {
         onWorkerLoss: 'retry',
         heartbeatTimeout: last(15),
       },
+      ...DRILL_RULES,
     ],
     config: {
+      [DRILLED_VALUE]: { value: 'good', maxStaleness: DRILLED_STALENESS, onExpiry: 'error' },
       'shop.banner': {
         value: `sale ${random.below(1_000)}`,
         maxStaleness: last(pick(random, [90, 180])),

@@ -129,7 +129,7 @@ test('I7, W1: two hosts that believe in the same moment', () => {
   );
   const drifting: Liar = (history) => {
     const clock = { wallMs: 1, bootMs: 1, bootId: 'a' };
-    const at = { seq: 10_000, atMs: 0, node: 'host-1', before: clock, after: clock };
+    const at = { seq: 0, atMs: 0, node: 'host-1', before: clock, after: clock };
     history.events.push({ kind: 'clock_changed', rate: 1.05, ...at });
   };
   expect(lied(i07OneOwner, drifting, story)).not.toMatch(/both hold orders\/7 at/);
@@ -202,13 +202,48 @@ test('I7, W5: an effect that is begun after somebody else was given the resource
 });
 
 test('I7, W5: an effect that is begun later than the newest sync allows', () => {
-  const late: Liar = (history) => {
-    for (const event of history.events)
-      if (event.kind === 'message_sent' && event.purpose === 'sync') event.clock.bootMs -= 29_700;
-  };
-  expect(lied(i07OneOwner, late)).toMatch(
+  expect(lied(i07OneOwner, lateSyncs)).toMatch(
     /host-1 began effect charge of op-\d+ under its lease of orders\/7, 297\d+ ms after its last sync/,
   );
+});
+
+const lateSyncs: Liar = (history) => {
+  for (const event of history.events)
+    if (event.kind === 'message_sent' && event.purpose === 'sync') event.clock.bootMs -= 29_700;
+};
+
+function setClock(history: Parameters<Liar>[0], node: string, seq: number): void {
+  const before = { wallMs: 1, bootMs: 1, bootId: 'a' };
+  const after = { wallMs: 90_001, bootMs: 90_001, bootId: 'a' };
+  history.events.push({ kind: 'clock_changed', seq, atMs: 0, node, before, after, rate: 1 });
+}
+
+test('I7, W5: that another clock was set, or its own before, excuses no late effect', () => {
+  const set: Liar = (history) => {
+    setClock(history, 'host-2', 0);
+    setClock(history, 'host-1', 0);
+    lateSyncs(history);
+  };
+  expect(lied(i07OneOwner, set)).toMatch(/297\d+ ms after its last sync/);
+});
+
+test('I7, W5: its own clock, set while it was asked, says nothing of how late it was', () => {
+  const set: Liar = (history) => {
+    const begun = history.events.findIndex(
+      (event) => event.kind === 'call_sent' && event.request.kind === 'begin_effect',
+    );
+    setClock(history, 'host-1', begun + 0.5);
+    lateSyncs(history);
+  };
+  expect(lied(i07OneOwner, set)).not.toMatch(/began effect/);
+});
+
+test('I7, W1: two owners before any clock was set are found all the same', () => {
+  const story = lawfulStory();
+  story.believes('host-2', RESOURCE, 6, 1_000);
+  story.believes('host-1', RESOURCE, 5, 1_000);
+  const set: Liar = (history) => setClock(history, 'host-1', 100_000);
+  expect(lied(i07OneOwner, set, story)).toMatch(/both hold orders\/7 at/);
 });
 
 test('I6, T1: what a start finds in an old copy of the store is not given then', () => {
