@@ -3,8 +3,9 @@
  * directory that he has, where nobody looks any more; the next life begins on a copy of what was
  * durable.
  *
- * K1  What a commit of SQLite returned for is durable (`synchronous=FULL`, which a test of the house
- *     holds). Of other files that is what was synced, by name where its directory was synced after.
+ * K1  What a commit of SQLite returned for is durable where its connection runs under
+ *     `synchronous=FULL`; otherwise `unsynced-log.ts` says what may be gone. Of other files that is
+ *     what was synced, by name where its directory was synced after.
  * K2  When a process is killed the operating system writes everything that it was given. When the
  *     power goes, each file that was not synced since is as it was then, or as it is now.
  */
@@ -22,6 +23,7 @@ import {
 import { dirname, join, relative } from 'node:path';
 import type { FakeRandom } from '../../fakes/fake-random.ts';
 import { watchDisk } from './determinism.ts';
+import { carryUnsynced, forgetUnsynced, loseUnsynced } from './unsynced-log.ts';
 
 const TORN_BYTES_MAX = 6_000;
 
@@ -80,15 +82,23 @@ export class Disk {
     for (const [path, content] of durable)
       if (path.startsWith(`${from}/`))
         durable.set(join(this.directory, relative(from, path)), content);
+    for (const path of filesIn(this.directory))
+      if (path.endsWith('.db')) carryUnsynced(join(from, relative(this.directory, path)), path);
   }
 
   /** K2: with the power. */
   powerLost(random: FakeRandom): LostTail {
+    const before = this.directory;
     this.killed();
     const reverted: string[] = [];
     let tornBytes = 0;
     for (const path of filesIn(this.directory)) {
-      if (path.endsWith('.db')) continue;
+      if (path.endsWith('.db')) {
+        const name = relative(this.directory, path);
+        const lost = loseUnsynced(join(before, name), path, random);
+        if (lost !== null) reverted.push(`${name}: ${lost}`);
+        continue;
+      }
       if (path.endsWith('.db-wal')) {
         // A write that was under way: its frames have no valid checksum.
         if (random.unit() < 0.5) continue;
@@ -136,6 +146,7 @@ export class Disk {
   }
 
   dispose(): void {
+    forgetUnsynced(this.#root);
     rmSync(this.#root, { recursive: true, force: true });
     for (const map of [staged, durable])
       for (const path of map.keys()) if (path.startsWith(this.#root)) map.delete(path);

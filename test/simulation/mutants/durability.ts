@@ -34,6 +34,28 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     seedsMax: 60,
   },
   {
+    name: 'journal-without-sync',
+    about: 'the journal syncs its log at checkpoints alone',
+    promise: 'I1',
+    file: 'dataplane/journal/journal-engine.ts',
+    find: 'this.#database.exec(`PRAGMA journal_size_limit=${WAL_KEPT_BYTES}`);',
+    replace:
+      'this.#database.exec(`PRAGMA journal_size_limit=${WAL_KEPT_BYTES}; PRAGMA synchronous=NORMAL`);',
+    seedsMax: 20,
+  },
+  {
+    name: 'control-without-sync',
+    about: 'control syncs the log of its store at checkpoints alone',
+    promise: 'I12',
+    file: 'control/store/sqlite-control-store.ts',
+    find: `    migrate(database, CONTROL_MIGRATIONS);
+`,
+    replace: `    migrate(database, CONTROL_MIGRATIONS);
+    database.exec('PRAGMA synchronous=NORMAL');
+`,
+    seedsMax: 40,
+  },
+  {
     name: 'drop-an-entry',
     about: 'every ninth batch is undone and answered as if it had been written',
     promise: 'I1',
