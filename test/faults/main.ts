@@ -49,7 +49,7 @@ ${CAMPAIGNS.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join('\n')
   ${'all'.padEnd(12)} each of them in turn, for M minutes together, with every failpoint reached
 
   --cycles N    how often (also --offsets N)
-  --from K      of fsync-error and failpoints: the first K (default 1)
+  --from K      of fsync-error, failpoints, ownership and network: the first is K (default 1)
   --minutes M   end after M minutes, whatever --cycles says
   --seed N      the same random choices again; the timing of processes is not repeated
   --json        one JSON object on standard output

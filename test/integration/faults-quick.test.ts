@@ -89,6 +89,32 @@ programTest('faketime')(
   BOUND_MS,
 );
 
+test(
+  'I1, I11, I12: control killed behind a half-open wire, the sidecar while nothing comes up: both have one book',
+  async () => {
+    const args = '--from 4 --cycles 2 --seed 20'.split(' ');
+    const { code, counts, lies, breaches } = await campaign('network', ...args);
+    expect({ code, lies, breaches }).toEqual({ code: 0, lies: [], breaches: [] });
+    expect(counts).toMatchObject({
+      cycles: 2,
+      'half-open': 1,
+      'control killed': 1,
+      'cut on the way up': 1,
+      'sidecar killed': 1,
+      'revisions published': 1,
+    });
+    expect(counts['wire: halfOpened']).toBeGreaterThan(0);
+    expect(counts['wire: droppedUp']).toBeGreaterThan(0);
+    expect(counts['asked again']).toBeGreaterThan(0);
+    // An outage that ends is an entry too, after the last that were walked.
+    expect(counts['entries that control holds']).toBeGreaterThanOrEqual(
+      Number(counts['entries walked']),
+    );
+    expect(counts['operations compared with control']).toBeGreaterThan(20);
+  },
+  BOUND_MS,
+);
+
 test('wrong arguments end with 2 and the help, --help with 0', async () => {
   expect(await runFaults('--help')).toMatchObject({ code: 0, stderr: '' });
   for (const args of [[], ['nonsense'], ['kill9', '--cycles', 'many'], ['kill9', '--nonsense']]) {

@@ -10,15 +10,15 @@ import { lie, type Lie } from '../check/lie.ts';
 import { readOperations } from '../check/read-journal.ts';
 import { History, countCalls } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
-import type { Wire } from '../inject/chaos-proxy.ts';
+import { networkCycle } from '../network/network-plan.ts';
 import { NetworkSite } from '../network/network-site.ts';
 import { pause } from '../pause.ts';
 import { Verifier } from '../verifier.ts';
 
 const CLIENTS = 8;
-const FAULT_MS = { least: 600, most: 3_000 };
-const KILL_SHARE = 0.25;
-const HEAL_BOUND_MS = 60_000;
+/** Of load with the wire bad and control away, where it was killed. */
+const AFTER_MS = 600;
+const BOUND_MS = 60_000;
 const POLL_MS = 50;
 const PAGE = 500;
 
@@ -30,20 +30,10 @@ export const network: Campaign = {
   run,
 };
 
-const FAULTS: readonly (readonly [name: string, wire: Partial<Wire>])[] = [
-  ['latency', { latencyMs: 120 }],
-  ['jitter', { latencyMs: 20, jitterMs: 400 }],
-  ['reset in the middle of answers', { resetAfterBytes: 700 }],
-  ['half-open', { isHalfOpen: true }],
-  ['cut on the way up', { up: false }],
-  ['cut on the way down', { down: false }],
-  ['cut both ways', { up: false, down: false }],
-  ['throttled', { bytesPerSecond: 4_096 }],
-  ['garbage', { garbageShare: 0.5 }],
-];
-
 async function run({
   cycles,
+  from,
+  seed,
   random,
   undo,
   isOver,
@@ -57,35 +47,32 @@ async function run({
   const count = (name: string): void => void (faults[name] = (faults[name] ?? 0) + 1);
   let done = 0;
   for (; done < cycles && !isOver() && running.isWell; done += 1) {
-    const [name, wire] = FAULTS[done % FAULTS.length] ?? ['none', {}];
-    const prefix = `net-${done + 1}`;
+    const { fault, wire, publishes, badMs, killed } = networkCycle(seed, from + done);
     const workload = new Workload({
       target: site.sidecar.target,
       history,
       random: random.fork(),
-      prefix,
+      prefix: `net-${done + 1}`,
     });
     workload.start(CLIENTS);
+    const before = site.proxy.times;
     site.proxy.set(wire);
-    count(name);
-    if (random.unit() < 0.5) await running.publish(`cycle ${done + 1}`);
-    await pause(FAULT_MS.least + random.below(FAULT_MS.most - FAULT_MS.least));
-    const kills = random.unit() < KILL_SHARE;
-    const isControl = random.unit() < 0.5;
-    if (kills) count(isControl ? 'control killed' : 'sidecar killed');
-    if (kills && isControl) await site.killControl();
-    if (kills && !isControl) await site.killSidecar();
-    else await pause(FAULT_MS.least);
+    count(fault);
+    if (publishes) await running.publish(`cycle ${from + done}`);
+    await pause(badMs);
+    await running.untilMet(fault, before);
+    if (killed !== null) {
+      count(`${killed} killed`);
+      await site.kill(killed);
+    }
+    if (killed !== 'sidecar') await pause(AFTER_MS);
     await workload.stop();
-    if (kills && !isControl) await site.sidecar.close();
     site.proxy.heal();
-    if (kills && isControl) await site.startControl();
-    if (kills && !isControl) await site.startSidecar();
+    if (killed !== null) await site.restart(killed);
     await verifier.afterCrash(site.sidecar.target, workload.begun);
-    await running.untilMended(name);
-    say(
-      `${name}${kills ? `, ${isControl ? 'control' : 'sidecar'} killed` : ''}: ${history.calls.length} calls`,
-    );
+    await running.untilMended(fault);
+    const kill = killed === null ? '' : `, ${killed} killed`;
+    say(`cycle ${from + done}: ${fault}${kill}: ${history.calls.length} calls`);
   }
   await running.compareBooks(site);
   await site.close();
@@ -134,6 +121,18 @@ class NetworkRun {
     this.published += 1;
   }
 
+  /** A wire that was bad while nothing went over it proves nothing. */
+  async untilMet(fault: string, before: number): Promise<void> {
+    const startedMs = performance.now();
+    while (this.#site.proxy.times === before) {
+      if (performance.now() - startedMs > BOUND_MS) {
+        this.breaches.push({ what: fault, detail: 'nothing went over the wire' });
+        return;
+      }
+      await pause(POLL_MS);
+    }
+  }
+
   /** I11, I12: in force is the newest revision, and control holds what was written up to now. */
   async untilMended(fault: string): Promise<void> {
     const { client } = this.#site.sidecar.target;
@@ -149,9 +148,9 @@ class NetworkRun {
       this.#inForce = Math.max(this.#inForce, inForce);
       this.heldEntries = journal.ackedSeq;
       if (inForce === this.#newest && journal.ackedSeq >= seq) return;
-      if (performance.now() - startedMs > HEAL_BOUND_MS) {
+      if (performance.now() - startedMs > BOUND_MS) {
         const detail =
-          `${HEAL_BOUND_MS} ms after it healed: revision ${inForce} of ${this.#newest}, ` +
+          `${BOUND_MS} ms after it healed: revision ${inForce} of ${this.#newest}, ` +
           `control holds ${journal.ackedSeq} of ${seq} entries`;
         this.breaches.push({ what: fault, detail });
         return;

@@ -76,6 +76,11 @@ export class ChaosProxy {
     this.#server = createServer((near) => this.#join(near));
   }
 
+  /** How often it has disturbed anything. */
+  get times(): number {
+    return Object.values(this.disturbed).reduce((sum, times) => sum + times, 0);
+  }
+
   /** Its URL. */
   async listen(address = '127.0.0.1'): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<void>();

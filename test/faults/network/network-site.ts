@@ -103,12 +103,19 @@ export class NetworkSite {
     await expectReady(this.#sidecar);
   }
 
-  async killControl(): Promise<void> {
-    await this.#control?.kill('SIGKILL');
+  async kill(daemon: 'control' | 'sidecar'): Promise<void> {
+    if (daemon === 'control') await this.#control?.kill('SIGKILL');
+    else await this.sidecar.kill();
   }
 
-  async killSidecar(): Promise<void> {
-    await this.sidecar.kill();
+  /** One that was killed, on the data that it left. */
+  async restart(daemon: 'control' | 'sidecar'): Promise<void> {
+    if (daemon === 'control') {
+      await this.startControl();
+      return;
+    }
+    await this.sidecar.close();
+    await this.startSidecar();
   }
 
   /** The policy once more, as another revision. */
@@ -137,7 +144,7 @@ export class NetworkSite {
 
   async close(): Promise<void> {
     await this.sidecar.close();
-    await this.killControl();
+    await this.kill('control');
     this.proxy.close();
   }
 }
