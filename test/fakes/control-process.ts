@@ -1,9 +1,10 @@
-/** The real control daemon as a process of its own: started, waited for, killed. */
+/** The real control daemon as a process of its own: started, waited for, killed; it ends with its parent. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+const STOP_WITH_PARENT = new URL('../../control/cli/dev/stop-with-parent.ts', import.meta.url).href;
 const MAIN = join(import.meta.dirname, '../../control/main.ts');
 
 export type Exit = {
@@ -21,9 +22,9 @@ export class ControlProcess {
 
   constructor(args: readonly string[], env: Record<string, string> = {}) {
     const { PATH = '', HOME = '' } = process.env;
-    this.#child = spawn(process.execPath, [MAIN, ...args], {
+    this.#child = spawn(process.execPath, ['--import', STOP_WITH_PARENT, MAIN, ...args], {
       env: { PATH, HOME, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     });
     let stderr = '';
     this.#child.stderr?.on('data', (chunk: Buffer) => {

@@ -8,11 +8,11 @@
  * N2  Each slice takes back what it set up before the next one begins, and at the end nothing of it is
  *     mounted.
  */
-import { readFileSync } from 'node:fs';
 import { FAILPOINTS, type FailpointName } from '../../shared/platform/failpoints.ts';
 import { FakeRandom } from '../fakes/fake-random.ts';
 import { CannotRunHere, type Breach, type Campaign, type CampaignReport } from './campaign.ts';
 import type { Lie } from './check/lie.ts';
+import { ownMounts } from './scratch.ts';
 import { Undo } from './undo.ts';
 
 const SLICE_MINUTES = 1;
@@ -148,13 +148,9 @@ function unreached(
   );
 }
 
-/** N2: every directory of a campaign is called so. */
+/** N2. */
 function leftMounted(): Breach[] {
-  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');
-  return mounts
-    .map((line) => line.split(' ')[1] ?? '')
-    .filter((path) => /\/holdfast-(faults|ownership|network)-/.test(path))
-    .map((path) => ({ what: 'mounted still', detail: path }));
+  return ownMounts().map((path) => ({ what: 'mounted still', detail: path }));
 }
 
 function textOf(error: unknown): string {

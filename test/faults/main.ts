@@ -22,6 +22,7 @@ import { powerCut } from './campaigns/power-cut.ts';
 import { readOnlyDisk } from './campaigns/read-only-disk.ts';
 import { readOnlyMount } from './campaigns/read-only-mount.ts';
 import { slowDisk } from './campaigns/slow-disk.ts';
+import { clearLeftovers } from './scratch.ts';
 import { Undo } from './undo.ts';
 
 const CAMPAIGNS: readonly Campaign[] = [
@@ -98,6 +99,7 @@ async function main(): Promise<number> {
   say(`${campaign.name}, ${cycles} cycles, seed ${seed}`);
   const undo = new Undo();
   undo.watch();
+  clearLeftovers(say);
   const report = await campaign.run({
     cycles,
     from,
@@ -127,6 +129,7 @@ async function runTogether(
     void process.stderr.write(`${Math.round((performance.now() - startedMs) / 1_000)}s  ${text}\n`);
   const undo = new Undo();
   undo.watch();
+  clearLeftovers(say);
   const report = await runAll(CAMPAIGNS, { minutes, seed, undo, say, checkPrograms });
   undo.undoAll();
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : allText(report));

@@ -12,13 +12,17 @@ const GONE_POLL_MS = 5;
 export function killNow(child: ChildProcess): void {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGKILL');
+  untilGone(child.pid);
+}
+
+export function untilGone(pid: number | undefined): void {
   const ticker = new Int32Array(new SharedArrayBuffer(4));
-  for (let waitedMs = 0; waitedMs < GONE_BOUND_MS && !isGone(child.pid); waitedMs += GONE_POLL_MS)
+  for (let waitedMs = 0; waitedMs < GONE_BOUND_MS && !isGone(pid); waitedMs += GONE_POLL_MS)
     Atomics.wait(ticker, 0, 0, GONE_POLL_MS);
 }
 
 /** It stays as a zombie, without files, until this program hears of it. */
-function isGone(pid: number | undefined): boolean {
+export function isGone(pid: number | undefined): boolean {
   try {
     const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ', 2);
     return rest.startsWith('Z');
@@ -52,14 +56,14 @@ export class Undo {
     }
   }
 
-  /** On Ctrl-C and on any other end. */
+  /** On Ctrl-C and on any other end but a kill. npm passes a Ctrl-C on, so that it comes twice. */
   watch(): void {
     for (const [signal, code] of [
       ['SIGINT', 130],
       ['SIGTERM', 143],
       ['SIGHUP', 129],
     ] as const) {
-      process.once(signal, () => {
+      process.on(signal, () => {
         this.undoAll();
         process.exit(code);
       });

@@ -12,14 +12,12 @@
 import {
   appendFileSync,
   existsSync,
-  mkdtempSync,
   readFileSync,
   readdirSync,
   rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { isDeepStrictEqual } from 'node:util';
@@ -29,6 +27,7 @@ import { SystemClock } from '../../shared/platform/clock.ts';
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import { copyJournal, crashImage, readAll, type Told } from '../fakes/journal-image.ts';
+import { scratchDirectory } from '../faults/scratch.ts';
 import { Draw } from './draw.ts';
 import {
   FINDINGS_MAX,
@@ -59,10 +58,7 @@ async function fuzzJournals({
   isOver,
   say,
 }: FuzzOptions): Promise<FuzzReport> {
-  const root = mkdtempSync(join(tmpdir(), 'holdfast-fuzz-journal-'));
-  const remove = undo.add(`directory ${root}`, () =>
-    rmSync(root, { recursive: true, force: true }),
-  );
+  const { root, remove } = scratchDirectory(undo, 'fuzz');
   const image = await crashImage(root);
   const tally = new Tally();
   const findings: Finding[] = [];

@@ -5,6 +5,7 @@
  * Exit codes: 0 nothing was found, 1 something was, 2 wrong arguments.
  */
 import { parseArgs } from 'node:util';
+import { clearLeftovers } from '../faults/scratch.ts';
 import { Undo } from '../faults/undo.ts';
 import { api } from './api/api-fuzzer.ts';
 import { bundle } from './bundle-fuzzer.ts';
@@ -69,6 +70,7 @@ async function main(): Promise<number> {
   if (minutes !== null && !(minutes > 0)) throw new UsageError(`--minutes ${values.minutes}?`);
   const undo = new Undo();
   undo.watch();
+  clearLeftovers((text) => void process.stderr.write(`${text}\n`));
   const startedMs = performance.now();
   const reports: FuzzReport[] = [];
   for (const [at, fuzzer] of chosen.entries()) {

@@ -2,8 +2,6 @@
  * A revision that kills the sidecar while it is put in force, each time it is tried: the sidecar gives
  * it up by itself, boots what it had before, and carries on its accepted work (I11).
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Supervisor } from '../../../control/cli/dev/supervisor.ts';
 import type { ControlClient, SidecarClient } from '../../../shared/client/index.ts';
@@ -11,6 +9,7 @@ import { SystemClock } from '../../../shared/platform/clock.ts';
 import type { FailpointName } from '../../../shared/platform/failpoints.ts';
 import { SystemRandom } from '../../../shared/platform/random.ts';
 import { pause } from '../pause.ts';
+import { scratchDirectory } from '../scratch.ts';
 import type { Undo } from '../undo.ts';
 import { armedEnvironment, readFailpointReport, type CaseResult } from './failpoints-cases.ts';
 
@@ -33,10 +32,7 @@ export async function runPolicyKill(
   { point, outcome }: PolicyKill,
   undo: Undo,
 ): Promise<CaseResult> {
-  const root = mkdtempSync(join(tmpdir(), 'holdfast-policy-kill-'));
-  const remove = undo.add(`directory ${root}`, () =>
-    rmSync(root, { recursive: true, force: true }),
-  );
+  const { root, remove } = scratchDirectory(undo, 'revision');
   const reportFile = join(root, 'report.json');
   // The first revision is the first time that it is reached, here and at each start.
   const failpoints = `${point}=kill@2`;

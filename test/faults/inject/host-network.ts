@@ -73,15 +73,28 @@ export class HostNetwork {
   }
 }
 
-/** `null`: they can be made here; or why not. What a run that was killed has left is taken away. */
+/** Those of runs that were killed are taken away; their names come back. */
+export function clearNamespaces(): string[] {
+  try {
+    const names = ip('netns', 'list')
+      .split('\n')
+      .map((line) => line.split(' ')[0] ?? '');
+    const left = names.filter((name) => {
+      const pid = NAMED.exec(name)?.[1];
+      return pid !== undefined && !existsSync(`/proc/${pid}`);
+    });
+    for (const name of left) ip('netns', 'delete', name);
+    return left;
+  } catch {
+    // No such program, or another user's.
+    return [];
+  }
+}
+
+/** `null`: they can be made here; or why not. */
 export function whyNoNamespaces(): string | null {
   if (process.getuid?.() !== 0) return 'not root';
   try {
-    for (const line of ip('netns', 'list').split('\n')) {
-      const [name = ''] = line.split(' ');
-      const pid = NAMED.exec(name)?.[1];
-      if (pid !== undefined && !existsSync(`/proc/${pid}`)) ip('netns', 'delete', name);
-    }
     const trial = `holdfast-${process.pid}-0`;
     ip('netns', 'add', trial);
     ip('netns', 'delete', trial);

@@ -126,7 +126,7 @@ export class LoopDisk {
   }
 }
 
-function unmount(directory: string): void {
+export function unmount(directory: string): void {
   try {
     runProgram('umount', [directory]);
   } catch (error) {

@@ -1,12 +1,12 @@
 /** A real control and a real sidecar on fixed ports, with a wire between them that can be made bad. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { claimPort } from '../../../control/cli/dev/free-port.ts';
 import { openControl, type ControlClient } from '../../../shared/client/index.ts';
 import { ControlProcess, adminTokenIn } from '../../fakes/control-process.ts';
 import type { FakeRandom } from '../../fakes/fake-random.ts';
 import { ChaosProxy } from '../inject/chaos-proxy.ts';
+import { scratchDirectory } from '../scratch.ts';
 import { SidecarProcess } from '../sidecar/sidecar-process.ts';
 import { expectReady } from '../subject.ts';
 import type { Undo } from '../undo.ts';
@@ -38,8 +38,7 @@ export class NetworkSite {
   }
 
   static async make(undo: Undo, random: FakeRandom): Promise<NetworkSite> {
-    const root = mkdtempSync(join(tmpdir(), 'holdfast-network-'));
-    undo.add(`directory ${root}`, () => rmSync(root, { recursive: true, force: true }));
+    const { root } = scratchDirectory(undo, 'network');
     const claim = (): Promise<number> => claimPort(0, { flag: 'the campaign' });
     const ports = { control: await claim(), sidecar: await claim() };
     const proxy = new ChaosProxy(ports.control, random);

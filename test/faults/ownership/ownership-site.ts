@@ -1,14 +1,5 @@
 /** A real control, that can be killed and put back to a copy, and two sidecars that want one lease. */
-import {
-  cpSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { claimPort } from '../../../control/cli/dev/free-port.ts';
 import { openControl, type ControlClient } from '../../../shared/client/index.ts';
@@ -16,6 +7,7 @@ import { ControlProcess, adminTokenIn } from '../../fakes/control-process.ts';
 import { CannotRunHere } from '../campaign.ts';
 import { expectReady } from '../subject.ts';
 import { HostNetwork, whyNoNamespaces } from '../inject/host-network.ts';
+import { scratchDirectory } from '../scratch.ts';
 import type { Undo } from '../undo.ts';
 import { ChaosProxy } from '../inject/chaos-proxy.ts';
 import { HostWire } from './host-wire.ts';
@@ -49,8 +41,7 @@ export class OwnershipSite {
     const [library] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1');
     if (library === undefined)
       throw new CannotRunHere('ownership needs libfaketime: install faketime');
-    const root = mkdtempSync(join(tmpdir(), 'holdfast-ownership-'));
-    undo.add(`directory ${root}`, () => rmSync(root, { recursive: true, force: true }));
+    const { root } = scratchDirectory(undo, 'ownership');
     const controlPort = await claimPort(0, { flag: 'the campaign' });
     const site = new OwnershipSite(root, undo, { port: controlPort, library });
     await site.startControl(FIRST_HOURS);

@@ -2,8 +2,7 @@
  * A sidecar's data directory with a policy in force, made by bringing control and a sidecar up once.
  * Control then stays away: a sidecar serves from its disk.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { claimPort } from '../../../control/cli/dev/free-port.ts';
@@ -11,6 +10,7 @@ import { readSecret } from '../../../control/cli/dev/dev-files.ts';
 import { Supervisor } from '../../../control/cli/dev/supervisor.ts';
 import { SystemClock } from '../../../shared/platform/clock.ts';
 import { SystemRandom } from '../../../shared/platform/random.ts';
+import { scratchDirectory } from '../scratch.ts';
 import type { Undo } from '../undo.ts';
 
 const POLICY_FILE = fileURLToPath(new URL('./campaign-policy.yaml', import.meta.url));
@@ -26,8 +26,7 @@ export type Site = {
 };
 
 export async function makeSite(undo: Undo, policyFile = POLICY_FILE): Promise<Site> {
-  const root = mkdtempSync(join(tmpdir(), 'holdfast-faults-'));
-  undo.add(`directory ${root}`, () => rmSync(root, { recursive: true, force: true }));
+  const { root } = scratchDirectory(undo, 'faults');
   const supervisor = await Supervisor.open({
     dataDir: join(root, 'first'),
     controlPort: 0,

@@ -1,11 +1,11 @@
 /** Both daemons as processes, joined to each other, for one of them to be fuzzed. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { claimPort } from '../../../control/cli/dev/free-port.ts';
 import { openControl, type ControlClient } from '../../../shared/client/index.ts';
 import { ControlProcess, adminTokenIn } from '../../fakes/control-process.ts';
 import { pause } from '../../faults/pause.ts';
+import { scratchDirectory } from '../../faults/scratch.ts';
 import { SidecarProcess } from '../../faults/sidecar/sidecar-process.ts';
 import { expectReady } from '../../faults/subject.ts';
 import type { Undo } from '../../faults/undo.ts';
@@ -35,8 +35,7 @@ export class ApiSite {
   }
 
   static async make(undo: Undo): Promise<ApiSite> {
-    const root = mkdtempSync(join(tmpdir(), 'holdfast-fuzz-'));
-    undo.add(`directory ${root}`, () => rmSync(root, { recursive: true, force: true }));
+    const { root } = scratchDirectory(undo, 'fuzz');
     const claim = (): Promise<number> => claimPort(0, { flag: 'the fuzzer' });
     const site = new ApiSite(root, undo, { control: await claim(), sidecar: await claim() });
     await site.startControl();
