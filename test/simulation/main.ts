@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { runCampaign, type CampaignReport, type FailedSeed } from './campaign.ts';
+import { runCampaign, type FailedSeed } from './campaign.ts';
 import { KeptError, KeptSeeds } from './kept-seeds.ts';
 import { MutantError } from './mutants/mutant.ts';
 import { areAllCaught, mutantsTable, rowOf, runMutants } from './mutants/run-mutants.ts';
@@ -72,13 +72,14 @@ async function main(): Promise<number> {
   const pace = paceOf(values.pace);
   if (values.seed !== undefined) {
     const { runOne } = await import('./run-one.ts');
-    const found = await runOne(
-      numberOf('seed', values.seed, Number.MAX_SAFE_INTEGER),
-      { minutes, pace },
-      say,
+    const seed = numberOf('seed', values.seed, Number.MAX_SAFE_INTEGER);
+    const { judged, text } = await runOne(seed, { minutes, pace }, say);
+    const isHeld = judged.violations.length === 0;
+    const told = isHeld ? text : text + wayBack(seed, { minutes, pace });
+    process.stdout.write(
+      values.json ? `${JSON.stringify({ commit: commit(), ...judged })}\n` : told,
     );
-    process.stdout.write(values.json ? `${JSON.stringify(found.judged)}\n` : found.text);
-    return found.judged.violations.length === 0 ? EXIT.passed : EXIT.broken;
+    return isHeld ? EXIT.passed : EXIT.broken;
   }
   const workers = numberOf('workers', values.workers, WORKERS_MAX);
   const asked = values.seeds === undefined ? null : numberOf('seeds', values.seeds, SEEDS_MAX);
@@ -110,11 +111,10 @@ async function campaign(options: {
   const onProgress = progress(seeds.length);
   const report = await runCampaign({ ...options, onProgress, kept, stop });
   const wallSeconds = (performance.now() - startedMs) / 1_000;
-  process.stdout.write(
-    asJson
-      ? `${JSON.stringify(report)}\n`
-      : reportText(report, { wallSeconds }) + wayBack(report, options),
-  );
+  const [first] = report.failed;
+  const table = reportText(report, { wallSeconds });
+  const told = first === undefined ? table : table + wayBack(first.seed, options);
+  process.stdout.write(asJson ? `${JSON.stringify({ commit: commit(), ...report })}\n` : told);
   if (report.failed.length > 0) return EXIT.broken;
   return report.seeds < seeds.length ? EXIT.stopped : EXIT.passed;
 }
@@ -169,12 +169,10 @@ function progress(count: number): (done: number, failed: readonly FailedSeed[]) 
 
 /** What a seed does depends on how long it does it. */
 function wayBack(
-  { failed }: CampaignReport,
+  seed: number,
   { minutes, pace }: { readonly minutes: number; readonly pace: Pace },
 ): string {
-  const [first] = failed;
-  if (first === undefined) return '';
-  return `at commit ${commit()}: npm run simulate -- --seed ${first.seed} --minutes ${minutes} --pace ${pace}\n`;
+  return `at commit ${commit()}: npm run simulate -- --seed ${seed} --minutes ${minutes} --pace ${pace}\n`;
 }
 
 function commit(): string {
