@@ -7,10 +7,14 @@
  *     its own takes from all the others alike.
  * N2  Each slice takes back what it set up before the next one begins, and at the end nothing of it is
  *     mounted.
+ * N3  One that had no time to do anything has shown nothing, and is told as skipped.
  */
 import { FAILPOINTS, type FailpointName } from '../../shared/platform/failpoints.ts';
+import { addCounts, total } from './counts.ts';
 import { FakeRandom } from '../fakes/fake-random.ts';
 import { CannotRunHere, type Breach, type Campaign, type CampaignReport } from './campaign.ts';
+import { commit } from '../reporting/commit.ts';
+import type { Checks } from './check/promise-checks.ts';
 import type { Lie } from './check/lie.ts';
 import { ownMounts } from './scratch.ts';
 import { Undo } from './undo.ts';
@@ -23,14 +27,18 @@ export type CampaignAccount = {
   slices: number;
   seconds: number;
   counts: Record<string, number | string>;
+  readonly faults: Record<string, number>;
+  readonly checks: Checks;
   readonly lies: Lie[];
   readonly breaches: Breach[];
-  /** Why this machine cannot run it. */
+  /** Why this machine cannot run it, or that there was no time for it. */
   skipped: string | null;
 };
 
 export type AllReport = {
   readonly seed: number;
+  readonly minutes: number;
+  readonly commit: string;
   readonly passed: boolean;
   readonly seconds: number;
   readonly campaigns: readonly CampaignAccount[];
@@ -53,6 +61,7 @@ export async function runAll(
   campaigns: readonly Campaign[],
   { minutes, seed, undo, say, checkPrograms, nowMs = () => performance.now() }: AllOptions,
 ): Promise<AllReport> {
+  const made = commit();
   const startedMs = nowMs();
   const endMs = startedMs + minutes * 60_000;
   const accounts = campaigns.map(({ name }) => newAccount(name));
@@ -100,10 +109,13 @@ export async function runAll(
     account.slices += 1;
     account.seconds += Math.round((nowMs() - beganMs) / 1_000);
   }
+  for (const account of accounts) skipIdle(account);
   const breaches = [...unreached(reached, accounts), ...leftMounted()];
   const found = accounts.reduce((sum, one) => sum + one.lies.length + one.breaches.length, 0);
   return {
     seed,
+    minutes,
+    commit: made,
     passed: found + breaches.length === 0,
     seconds: Math.round((nowMs() - startedMs) / 100) / 10,
     campaigns: accounts,
@@ -113,18 +125,38 @@ export async function runAll(
 }
 
 function newAccount(name: string): CampaignAccount {
-  return { name, slices: 0, seconds: 0, counts: {}, lies: [], breaches: [], skipped: null };
+  return {
+    name,
+    slices: 0,
+    seconds: 0,
+    counts: {},
+    faults: {},
+    checks: {},
+    lies: [],
+    breaches: [],
+    skipped: null,
+  };
 }
 
 /** Numbers are added up over the slices; of texts the newest stays. */
-function take(account: CampaignAccount, { counts, lies, breaches }: CampaignReport): void {
+function take(account: CampaignAccount, report: CampaignReport): void {
+  const { counts, faults, checks, lies, breaches } = report;
   for (const [name, value] of Object.entries(counts)) {
     const before = account.counts[name];
     account.counts[name] =
       typeof value === 'number' && typeof before === 'number' ? before + value : value;
   }
+  addCounts(account.faults, faults);
+  addCounts(account.checks, checks);
   account.lies.push(...lies);
   account.breaches.push(...breaches);
+}
+
+/** N3. */
+function skipIdle(account: CampaignAccount): void {
+  const { faults, lies, breaches, skipped } = account;
+  if (skipped === null && total(faults) + lies.length + breaches.length === 0)
+    account.skipped = 'its time was over before it had done anything; give more --minutes';
 }
 
 function whyNot(check: () => void): string | null {
@@ -155,90 +187,4 @@ function leftMounted(): Breach[] {
 
 function textOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
-/** What of its counts is a fault that was injected, and what was checked; the rest are outcomes. */
-const CHECKED = beginsWith([
-  String.raw`(\d+ ms: )?acknowledged$`,
-  'asked again',
-  'replays of acknowledged',
-  'entries',
-  'operations',
-  'writes taken',
-  'owners',
-]);
-const FAULTS: Readonly<Record<string, RegExp>> = {
-  kill9: /^(cycles|killed in start)$/,
-  failpoints: /^kills$/,
-  powercut: /^(cycles|cut again)/,
-  'fsync-error': /^calls made to fail$/,
-  'slow-disk': /delayed flushes$/,
-  bitflip: /^offsets$/,
-  erofs: /^calls made to fail$/,
-};
-const OTHERS = beginsWith([
-  'cycles',
-  'started on',
-  'latency',
-  'jitter',
-  'reset',
-  'half-open',
-  'cut (up|both|on)',
-  'throttled',
-  'garbage',
-  String.raw`\w+ killed`,
-  'paused',
-  'answers late',
-  'control put',
-  'wall clock',
-  'boot clock',
-]);
-
-function beginsWith(words: readonly string[]): RegExp {
-  return new RegExp(`^(${words.join('|')})`);
-}
-
-export function allText({
-  seed,
-  passed,
-  seconds,
-  campaigns,
-  failpoints,
-  breaches,
-}: AllReport): string {
-  const lines = [`all: ${passed ? 'no lie' : 'FAILED'}`, `  seed ${seed}, ${seconds} s`, ''];
-  const width = Math.max(...campaigns.map(({ name }) => name.length));
-  for (const account of campaigns) {
-    const { name, counts, skipped } = account;
-    const head = `  ${name.padEnd(width)}  `;
-    if (skipped !== null) {
-      lines.push(`${head}SKIPPED: ${skipped}`);
-      continue;
-    }
-    const inject = FAULTS[name] ?? OTHERS;
-    lines.push(
-      `${head}${account.slices} slices, ${account.seconds} s, ` +
-        `${account.lies.length} lies, ${account.breaches.length} breaches`,
-      `${' '.repeat(width + 4)}faults: ${listed(counts, (key) => inject.test(key))}`,
-      `${' '.repeat(width + 4)}checked: ${listed(counts, (key) => CHECKED.test(key))}`,
-      ...account.lies.map(({ kind, about, detail }) => `    LIE ${kind}: ${about}: ${detail}`),
-      ...account.breaches.map(({ what, detail }) => `    BROKEN ${what}: ${detail}`),
-    );
-  }
-  const widest = Math.max(...Object.keys(failpoints).map(({ length }) => length));
-  lines.push('', '  failpoints, times reached');
-  for (const [name, times] of Object.entries(failpoints))
-    lines.push(`    ${name.padEnd(widest)}  ${times}`);
-  for (const { what, detail } of breaches) lines.push(`  BROKEN ${what}: ${detail}`);
-  return `${lines.join('\n')}\n`;
-}
-
-function listed(
-  counts: Readonly<Record<string, number | string>>,
-  isMeant: (key: string) => boolean,
-): string {
-  const parts = Object.entries(counts).flatMap(([key, value]) =>
-    typeof value === 'number' && value > 0 && isMeant(key) ? [`${key} ${value}`] : [],
-  );
-  return parts.length === 0 ? 'none' : parts.join(', ');
 }

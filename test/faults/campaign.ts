@@ -1,5 +1,6 @@
 /** What every campaign is given, and what it gives back. */
 import type { FailpointName } from '../../shared/platform/failpoints.ts';
+import type { Checks } from './check/promise-checks.ts';
 import type { Lie } from './check/lie.ts';
 import type { FakeRandom } from '../fakes/fake-random.ts';
 import type { Undo } from './undo.ts';
@@ -23,6 +24,10 @@ export type Breach = { readonly what: string; readonly detail: string };
 
 export type CampaignReport = {
   readonly counts: Readonly<Record<string, number | string>>;
+  /** What was done to the daemons, under names that all campaigns share. */
+  readonly faults: Readonly<Record<string, number>>;
+  /** How much was held against each promise. */
+  readonly checks: Checks;
   readonly lies: readonly Lie[];
   readonly breaches: readonly Breach[];
   /** How often each named point of the code was reached, where the campaign counts them. */

@@ -9,7 +9,9 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { FakeRandom } from '../fakes/fake-random.ts';
-import { allText, runAll } from './all-campaigns.ts';
+import { commit } from '../reporting/commit.ts';
+import { runAll } from './all-campaigns.ts';
+import { allText } from './all-report.ts';
 import { CannotRunHere, type Campaign, type CampaignReport } from './campaign.ts';
 import { bitFlip } from './campaigns/bit-flip.ts';
 import { failpoints } from './campaigns/failpoints.ts';
@@ -93,6 +95,7 @@ async function main(): Promise<number> {
   const minutes = values.minutes === undefined ? null : Number(values.minutes);
   if (minutes !== null && !(minutes > 0)) throw new UsageError(`--minutes ${values.minutes}?`);
   checkPrograms(campaign);
+  const made = commit();
   const startedMs = performance.now();
   const seconds = (): number => Math.round((performance.now() - startedMs) / 100) / 10;
   const say = (text: string): void => void process.stderr.write(`${seconds()}s  ${text}\n`);
@@ -111,7 +114,8 @@ async function main(): Promise<number> {
   });
   undo.undoAll();
   const passed = report.lies.length + report.breaches.length === 0;
-  const all = { campaign: campaign.name, seed, passed, seconds: seconds(), ...report };
+  const head = { campaign: campaign.name, seed, commit: made, passed, seconds: seconds() };
+  const all = { ...head, ...report };
   if (values.json) process.stdout.write(`${JSON.stringify(all)}\n`);
   else process.stdout.write(reportText(all));
   return passed ? EXIT.passed : EXIT.broken;
@@ -139,10 +143,24 @@ async function runTogether(
 }
 
 function reportText(
-  report: CampaignReport & { campaign: string; seed: number; passed: boolean; seconds: number },
+  report: CampaignReport & {
+    campaign: string;
+    seed: number;
+    commit: string;
+    passed: boolean;
+    seconds: number;
+  },
 ): string {
   const { campaign, seed, counts, lies, breaches, passed, seconds } = report;
-  const rows = { seed, seconds, ...counts, lies: lies.length, 'contract broken': breaches.length };
+  const rows = {
+    seed,
+    commit: report.commit,
+    seconds,
+    ...counts,
+    ...checkRows(report),
+    lies: lies.length,
+    'contract broken': breaches.length,
+  };
   const width = Math.max(...Object.keys(rows).map(({ length }) => length));
   const lines = [
     `${campaign}: ${passed ? 'no lie' : 'FAILED'}`,
@@ -153,6 +171,12 @@ function reportText(
     ...breaches.slice(0, SHOWN_MAX).map(({ what, detail }) => `  BROKEN ${what}: ${detail}`),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function checkRows({ checks }: CampaignReport): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(checks).map(([promise, count]) => [`checks of ${promise}`, count]),
+  );
 }
 
 function whole(name: string, text: string): number {

@@ -98,9 +98,9 @@ test(
     expect(counts).toMatchObject({
       cycles: 2,
       'half-open': 1,
-      'control killed': 1,
+      'kill -9 of control': 1,
       'cut on the way up': 1,
-      'sidecar killed': 1,
+      'kill -9 of a sidecar': 1,
       'revisions published': 1,
     });
     expect(counts['wire: halfOpened']).toBeGreaterThan(0);

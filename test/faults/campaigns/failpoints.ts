@@ -5,7 +5,10 @@
  */
 import { join } from 'node:path';
 import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
+import type { Promised } from '../../simulation/history.ts';
 import type { Lie } from '../check/lie.ts';
+import type { Checks } from '../check/promise-checks.ts';
+import { addCounts } from '../counts.ts';
 import { FAILPOINTS, type FailpointName } from '../../../shared/platform/failpoints.ts';
 import { makeSite, type Site } from '../sidecar/site.ts';
 import { FAILPOINT_CASES, runFailpointCase, type CaseResult } from './failpoints-cases.ts';
@@ -31,6 +34,8 @@ export const failpoints: Campaign = {
 type Kill = {
   readonly name: string;
   readonly point: FailpointName;
+  /** What is looked at after it. */
+  readonly promises: readonly Promised[];
   readonly run: () => Promise<CaseResult>;
 };
 type Tally = { reached: number; kills: number; problems: number };
@@ -44,6 +49,7 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
       return [name, { reached: 0, kills: 0, problems: 0 }];
     }),
   );
+  const checks: Checks = {};
   const lies: Lie[] = [];
   const breaches: Breach[] = [];
   let done = 0;
@@ -53,6 +59,7 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
     if (isOver() && done >= firstPass) break;
     const result = await kill.run();
     done += 1;
+    for (const promise of kill.promises) addCounts(checks, { [promise]: 1 });
     lies.push(...result.lies);
     breaches.push(...result.problems.map((detail) => ({ what: kill.name, detail })));
     count(tallies, result);
@@ -70,6 +77,8 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
   const reached = Object.fromEntries([...tallies].map(([name, tally]) => [name, tally.reached]));
   return {
     counts: { kills: done, ...table },
+    faults: { 'kill at a failpoint': done },
+    checks,
     lies,
     breaches,
     failpoints: reached as Record<FailpointName, number>,
@@ -79,7 +88,12 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
 async function allKills(site: Site, { undo }: CampaignOptions): Promise<Kill[]> {
   const kills = FAILPOINT_CASES.map((one): Kill => {
     const name = `${one.step} ${one.point}`;
-    return { name, point: one.point, run: () => runFailpointCase(site, undo, one) };
+    return {
+      name,
+      point: one.point,
+      promises: ['I1', 'I2'],
+      run: () => runFailpointCase(site, undo, one),
+    };
   });
   const { root } = site;
   for (const kill of CLAIM_KILLS) {
@@ -87,6 +101,7 @@ async function allKills(site: Site, { undo }: CampaignOptions): Promise<Kill[]> 
     kills.push({
       name: `claim ${point}`,
       point,
+      promises: ['I1', 'I2', 'I9'],
       run: () => runClaimKill(kill, { root, undo }),
     });
   }
@@ -97,6 +112,8 @@ async function allKills(site: Site, { undo }: CampaignOptions): Promise<Kill[]> 
     kills.push({
       name,
       point: kill.point,
+      // What it may not delete is there.
+      promises: ['I1'],
       run: () => runPruneKill(prunable, kill, { root, undo }),
     });
   }
@@ -104,17 +121,26 @@ async function allKills(site: Site, { undo }: CampaignOptions): Promise<Kill[]> 
     kills.push({
       name: `revision ${kill.point}`,
       point: kill.point,
+      promises: ['I3', 'I8', 'I11'],
       run: () => runPolicyKill(kill, undo),
     });
   for (const plane of PLANES) {
     for (const kill of await migrationKills(plane, root, undo)) {
       const name = `${plane} ${kill.point} ${kill.at}`;
       const { point } = kill;
-      kills.push({ name, point, run: () => runMigrationKill(plane, kill, { root, undo }) });
+      // Their data is empty: what is looked at is the schema.
+      const promises: readonly Promised[] = [];
+      kills.push({
+        name,
+        point,
+        promises,
+        run: () => runMigrationKill(plane, kill, { root, undo }),
+      });
       if (plane === 'journal')
         kills.push({
           name: `first start ${kill.point} ${kill.at}`,
           point,
+          promises,
           run: () => runFirstStartKill(site, undo, kill),
         });
     }

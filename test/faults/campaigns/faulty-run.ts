@@ -6,6 +6,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Breach, CampaignOptions } from '../campaign.ts';
 import type { Lie } from '../check/lie.ts';
+import { historyChecks, type Checks } from '../check/promise-checks.ts';
 import { History, countCalls, type Call } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import {
@@ -151,6 +152,14 @@ function isOutcome(end: Call['end']): boolean {
   return end?.kind === 'ok' || end?.kind === 'fail';
 }
 
+export function injectedIn(runs: readonly FaultyRun[]): number {
+  return runs.reduce((total, { injected }) => total + injected.length, 0);
+}
+
+export function faultChecks(runs: readonly FaultyRun[]): Checks {
+  return historyChecks(runs.flatMap(({ calls }) => calls));
+}
+
 export function faultCounts(
   runs: readonly FaultyRun[],
   more: Readonly<Record<string, number>> = {},
@@ -163,7 +172,7 @@ export function faultCounts(
   );
   return {
     ...counts,
-    'calls made to fail': runs.reduce((total, { injected }) => total + injected.length, 0),
+    'calls made to fail': injectedIn(runs),
     ...more,
     ...countCalls(calls),
     'waiting when it failed': waiting.length,

@@ -4,7 +4,13 @@ import type { Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
 import { STRACE, failingFlush } from '../inject/system-calls.ts';
 import { makeSite } from '../sidecar/site.ts';
 import { checkFirstStart } from './first-start.ts';
-import { faultCounts, runUnderFault, type FaultyRun } from './faulty-run.ts';
+import {
+  faultChecks,
+  faultCounts,
+  runUnderFault,
+  type FaultyRun,
+  injectedIn,
+} from './faulty-run.ts';
 
 const MANY_CLIENTS = 8;
 
@@ -43,6 +49,11 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
       'first starts refused': firstStarts.refused,
       'first starts that served': firstStarts.served,
     }),
+    faults: {
+      'flush failed': injectedIn(runs),
+      'flush failed in a first start': firstStarts.refused + firstStarts.served,
+    },
+    checks: faultChecks(runs),
     lies: runs.flatMap(({ lies }) => lies),
     breaches: [...breaches, ...runs.flatMap((one) => one.breaches)],
   };

@@ -9,6 +9,7 @@ import { diskMarks, type DiskMarks } from '../../../dataplane/core/disk-pressure
 import type { Operation } from '../../../shared/wire/operation.ts';
 import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
 import type { Lie } from '../check/lie.ts';
+import { historyChecks } from '../check/promise-checks.ts';
 import { History, countCalls, type Call, type CallEnd } from '../history/history.ts';
 import { endOfError } from '../history/work-target.ts';
 import { Workload } from '../history/workload.ts';
@@ -75,6 +76,11 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
       ...countCalls(calls),
       ...codes,
     },
+    faults: {
+      'disk full': filled.length,
+      'start on a full disk': sums['started on a full disk'] ?? 0,
+    },
+    checks: { ...historyChecks(calls), I8: sums['accepted work ended while full'] ?? 0 },
     lies: filled.flatMap(({ lies }) => lies),
     breaches: filled.flatMap(({ breaches }) => breaches),
   };

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
+import { historyChecks } from '../check/promise-checks.ts';
 import { History, countCalls } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import { pause } from '../pause.ts';
@@ -81,6 +82,8 @@ async function run({
       'replays of acknowledged': verifier.replayed,
       'entries walked': verifier.entries,
     },
+    faults: { 'kill -9 of a sidecar': done, 'kill -9 in a start': killedInStart },
+    checks: historyChecks(history.calls),
     lies: verifier.lies,
     breaches,
   };

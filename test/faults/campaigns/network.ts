@@ -8,7 +8,8 @@ import type { ReportedOperation } from '../../../shared/wire/control-api.ts';
 import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
 import { lie, type Lie } from '../check/lie.ts';
 import { readOperations } from '../check/read-journal.ts';
-import { History, countCalls } from '../history/history.ts';
+import { historyChecks } from '../check/promise-checks.ts';
+import { History, countCalls, type Call } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import { networkCycle } from '../network/network-plan.ts';
 import { NetworkSite } from '../network/network-site.ts';
@@ -41,7 +42,11 @@ async function run({
 }: CampaignOptions): Promise<CampaignReport> {
   const site = await NetworkSite.make(undo, random.fork());
   const history = new History();
-  const verifier = new Verifier({ history, journalPath: site.journalPath, random: random.fork() });
+  const verifier = new Verifier({
+    history,
+    journalPath: site.journalPath,
+    random: random.fork(),
+  });
   const running = new NetworkRun(site, verifier);
   const faults: Record<string, number> = {};
   const count = (name: string): void => void (faults[name] = (faults[name] ?? 0) + 1);
@@ -54,15 +59,17 @@ async function run({
       random: random.fork(),
       prefix: `net-${done + 1}`,
     });
-    workload.start(CLIENTS);
     const before = site.proxy.times;
+    const callsBefore = history.calls.length;
     site.proxy.set(wire);
+    workload.start(CLIENTS);
     count(fault);
     if (publishes) await running.publish(`cycle ${from + done}`);
     await pause(badMs);
     await running.untilMet(fault, before);
+    running.expectWork(fault, history.calls.slice(callsBefore));
     if (killed !== null) {
-      count(`${killed} killed`);
+      count(killed === 'control' ? 'kill -9 of control' : 'kill -9 of a sidecar');
       await site.kill(killed);
     }
     if (killed !== 'sidecar') await pause(AFTER_MS);
@@ -91,6 +98,13 @@ async function run({
         Object.entries(site.proxy.disturbed).map(([name, times]) => [`wire: ${name}`, times]),
       ),
     },
+    faults,
+    checks: {
+      ...historyChecks(history.calls),
+      I10: running.answeredMeanwhile,
+      I11: running.looked,
+      I12: running.compared,
+    },
     lies: [...verifier.lies, ...running.lies],
     breaches: running.breaches,
   };
@@ -102,6 +116,8 @@ class NetworkRun {
   published = 0;
   heldEntries = 0;
   compared = 0;
+  answeredMeanwhile = 0;
+  looked = 0;
   readonly #site: NetworkSite;
   readonly #verifier: Verifier;
   #newest = 1;
@@ -119,6 +135,13 @@ class NetworkRun {
   async publish(name: string): Promise<void> {
     this.#newest = await this.#site.publish(name);
     this.published += 1;
+  }
+
+  /** I10: all that was asked since the wire was made bad. */
+  expectWork(fault: string, calls: readonly Call[]): void {
+    const answered = calls.filter(({ end }) => end?.kind === 'ok').length;
+    this.answeredMeanwhile += answered;
+    if (answered === 0) this.breaches.push({ what: fault, detail: 'no work was acknowledged' });
   }
 
   /** A wire that was bad while nothing went over it proves nothing. */
@@ -145,6 +168,7 @@ class NetworkRun {
         this.lies.push(
           lie('went_back', 'the policy', `revision ${inForce} after ${this.#inForce}`),
         );
+      this.looked += 1;
       this.#inForce = Math.max(this.#inForce, inForce);
       this.heldEntries = journal.ackedSeq;
       if (inForce === this.#newest && journal.ackedSeq >= seq) return;

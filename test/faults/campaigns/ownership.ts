@@ -51,7 +51,7 @@ const wallStep = (name: string, hours: number): Fault => ({
 /** In the order in which they are done. */
 const FAULTS: readonly Fault[] = [
   {
-    name: 'paused past expiry',
+    name: 'owner paused past expiry',
     begin: ({ owner }) => owner.signal('SIGSTOP'),
     end: ({ owner }) => owner.signal('SIGCONT'),
     until: 'another owns it',
@@ -159,6 +159,8 @@ async function run({ cycles, from, undo, isOver, say }: CampaignOptions): Promis
       'of them sent late on purpose': lateWrites,
       'work refused': site.hosts.reduce((sum, { refusedWork }) => sum + refusedWork, 0),
     },
+    faults: tally,
+    checks: { I6: record.writes.length, I7: record.beliefs.length },
     lies: record.lies(),
     breaches,
   };

@@ -3,6 +3,7 @@
  * alone, which starts fast; a share of them runs the whole daemon.
  */
 import type { Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
+import { historyChecks } from '../check/promise-checks.ts';
 import { countCalls } from '../history/history.ts';
 import { LOOP_DISK_PROGRAMS } from '../inject/loop-disk.ts';
 import { makeSite } from '../sidecar/site.ts';
@@ -44,6 +45,11 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
       'replays of acknowledged': sum('replayed'),
       'entries walked': sum('entries'),
     },
+    faults: {
+      'power cut': lanes.reduce((total, { cycles: its }) => total + its, 0),
+      'power cut in a start': sum('cutInStart'),
+    },
+    checks: historyChecks(lanes.flatMap(({ calls }) => calls)),
     lies: lanes.flatMap(({ lies }) => lies),
     breaches: lanes.flatMap(({ breaches }) => breaches),
   };

@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import type { Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
 import { STRACE, readOnlyWrites } from '../inject/system-calls.ts';
 import { makeSite } from '../sidecar/site.ts';
-import { faultCounts, runUnderFault, type FaultyRun } from './faulty-run.ts';
+import {
+  faultChecks,
+  faultCounts,
+  runUnderFault,
+  type FaultyRun,
+  injectedIn,
+} from './faulty-run.ts';
 
 const CLIENTS = 8;
 /** A commit is several writes: these are far enough apart to meet different ones. */
@@ -31,6 +37,8 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
   }
   return {
     counts: faultCounts(runs),
+    faults: { 'write failed, the disk is read-only': injectedIn(runs) },
+    checks: faultChecks(runs),
     lies: runs.flatMap(({ lies }) => lies),
     breaches: runs.flatMap(({ breaches }) => breaches),
   };

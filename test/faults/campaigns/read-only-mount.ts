@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { ProblemError } from '../../../shared/client/index.ts';
 import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
+import { historyChecks } from '../check/promise-checks.ts';
 import { History, countCalls } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import { LOOP_DISK_PROGRAMS, LoopDisk } from '../inject/loop-disk.ts';
@@ -60,6 +61,8 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
   const calls = histories.flatMap((history) => history.calls);
   return {
     counts: { cycles: histories.length, 'operations shown': shown, ...countCalls(calls) },
+    faults: { 'disk mounted read-only': histories.length },
+    checks: historyChecks(calls),
     lies: verifiers.flatMap(({ lies }) => lies),
     breaches,
   };

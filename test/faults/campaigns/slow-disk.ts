@@ -7,6 +7,7 @@ import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Breach, Campaign, CampaignOptions, CampaignReport } from '../campaign.ts';
 import type { Lie } from '../check/lie.ts';
+import { historyChecks } from '../check/promise-checks.ts';
 import { History, countCalls } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import { STRACE, injectedCalls, slowFlush, straceCommand } from '../inject/system-calls.ts';
@@ -36,6 +37,8 @@ export const slowDisk: Campaign = {
 };
 
 type Slow = {
+  readonly delayed: number;
+  readonly calls: History['calls'];
   readonly counts: Record<string, number | string>;
   readonly lies: readonly Lie[];
   readonly breaches: readonly Breach[];
@@ -53,6 +56,8 @@ async function run(options: CampaignOptions): Promise<CampaignReport> {
   }
   return {
     counts: Object.assign({}, ...runs.map(({ counts }) => counts)) as Slow['counts'],
+    faults: { 'flush delayed': runs.reduce((sum, { delayed }) => sum + delayed, 0) },
+    checks: historyChecks(runs.flatMap(({ calls }) => calls)),
     lies: runs.flatMap(({ lies }) => lies),
     breaches: runs.flatMap(({ breaches }) => breaches),
   };
@@ -112,6 +117,8 @@ async function runSlow(
     });
   const { acknowledged = 0, refused = 0 } = countCalls(history.calls);
   return {
+    delayed,
+    calls: history.calls,
     counts: {
       [`${delayMs} ms: delayed flushes`]: delayed,
       [`${delayMs} ms: acknowledged`]: acknowledged,

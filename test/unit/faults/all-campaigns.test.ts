@@ -1,7 +1,8 @@
 /** All campaigns together: their time, their account, and what makes the whole fail. */
 import { expect, test } from 'vitest';
 import { FAILPOINTS, type FailpointName } from '../../../shared/platform/failpoints.ts';
-import { allText, runAll } from '../../faults/all-campaigns.ts';
+import { runAll } from '../../faults/all-campaigns.ts';
+import { allText } from '../../faults/all-report.ts';
 import { CannotRunHere, type Campaign, type CampaignReport } from '../../faults/campaign.ts';
 import { Undo } from '../../faults/undo.ts';
 
@@ -29,7 +30,14 @@ class Clocked {
         for (; !isOver(); cycles += 1) this.nowMs += stepMs;
         this.ran.push(`${name} ${Math.round((this.nowMs - beganMs) / 1_000)}`);
         await Promise.resolve();
-        return { counts: { cycles, kind: name }, lies: [], breaches: [], ...report };
+        return {
+          counts: { cycles, kind: name },
+          faults: { 'kill -9': cycles },
+          checks: { I1: 2 },
+          lies: [],
+          breaches: [],
+          ...report,
+        };
       },
     };
   }
@@ -113,4 +121,30 @@ test('what this machine cannot run is skipped, named, and no failure', async () 
   );
   expect(report.passed).toBe(true);
   expect(allText(report)).toContain('SKIPPED: a needs strace');
+});
+
+test('the report says what was done how often and by whom, and how much was held against each promise', async () => {
+  const clocked = new Clocked();
+  const report = await clocked.run(
+    [
+      clocked.campaign('failpoints', { faults: { 'kill at a failpoint': 15 }, failpoints: EVERY }),
+      clocked.campaign('a', { faults: { 'kill -9': 2, 'power cut': 1 } }),
+      clocked.campaign('b', { faults: { 'kill -9': 3 }, checks: { I1: 40, I12: 7 } }),
+      clocked.campaign('c', { faults: {}, checks: {} }),
+    ],
+    1,
+  );
+  const text = allText(report);
+  expect(text).toMatch(/^ {2}seed 1, commit \S+.*, [\d.]+ s of 60 s$/m);
+  expect(text).toMatch(/^all: no lie, 1 of 4 campaigns skipped$/m);
+  expect(text).toMatch(/^ {2}kill -9 +5 {2}a, b$/m);
+  expect(text).toMatch(/^ {2}power cut +1 {2}a$/m);
+  expect(text).toMatch(/^ {2}I1 +44 {2}what was acknowledged/m);
+  expect(text).toMatch(/^ {2}I12 +7 {2}control shows/m);
+  expect(text).toMatch(/^ {2}I4 +0 {2}not held here: see npm run simulate$/m);
+  for (const name of Object.keys(FAILPOINTS))
+    expect(text).toMatch(new RegExp(`^ {2}${name} +1$`, 'm'));
+  // One that did nothing has shown nothing.
+  expect(text).toMatch(/^ {2}c +SKIPPED: its time was over before it had done anything/m);
+  expect(report.passed).toBe(true);
 });
