@@ -9,19 +9,14 @@
  */
 import { canonicalJson } from '../../shared/core/canonical-json.ts';
 import type { PolicyKeeper } from '../../dataplane/authority/policy-keeper.ts';
-import { UpstreamWorld, policyDocument } from '../fakes/upstream-world.ts';
-import { Draw } from './draw.ts';
-import {
-  FINDINGS_MAX,
-  Tally,
-  type Finding,
-  type Fuzzer,
-  type FuzzOptions,
-  type FuzzReport,
-} from './fuzzer.ts';
+import { policyDocument, type UpstreamWorld } from '../fakes/upstream-world.ts';
+import { fuzzCases, type Case } from './cases.ts';
+import type { Draw } from './draw.ts';
+import { Tally, type Fuzzer, type FuzzOptions, type FuzzReport } from './fuzzer.ts';
 import { damageStatement, decode } from './statement-damage.ts';
-import { breakValue, textOf } from './values/broken-value.ts';
+import { asReceived, breakValue } from './values/broken-value.ts';
 import type { Json } from './values/from-schema.ts';
+import { Worlds } from './worlds.ts';
 
 /** A world in which the numbers went up so far is begun anew: there must be some left. */
 const REVISION_MAX = 1_000_000;
@@ -38,39 +33,30 @@ export const bundle: Fuzzer = {
 class BundleRun {
   readonly #options: FuzzOptions;
   readonly #tally = new Tally();
-  readonly #findings: Finding[] = [];
-  #world: UpstreamWorld | null = null;
+  readonly #worlds: Worlds;
   /** In force, or refused: both are behind it. */
   #newest = 1;
 
   constructor(options: FuzzOptions) {
     this.#options = options;
+    this.#worlds = new Worlds(options.undo, this.#tally, () => {
+      this.#newest = 1;
+    });
   }
 
   async run(): Promise<FuzzReport> {
-    const { seed, from, cases, isOver } = this.#options;
-    let number = from;
-    for (; number < from + cases && !isOver() && this.#findings.length < FINDINGS_MAX; number += 1)
-      await this.#case(number, Draw.ofCase(seed, number));
-    await this.#world?.dispose();
-    return {
-      counts: { 'bundles offered': number - from, ...this.#tally.counts() },
-      findings: this.#findings,
-    };
+    const kind = { name: 'bundle', counted: 'bundles offered', tally: this.#tally };
+    const report = await fuzzCases(this.#options, kind, (its) => this.#case(its));
+    await this.#worlds.close();
+    return report;
   }
 
-  async #case(number: number, draw: Draw): Promise<void> {
-    const world = await this.#openWorld();
+  async #case({ draw, find: findIn }: Case): Promise<void> {
+    const world = await this.#worlds.open();
     const before = world.revision() ?? 0;
     const isSigned = draw.chance(0.5);
     const offered = await this.#drawStatement(world, draw, isSigned);
-    const find = (detail: string): void =>
-      void this.#findings.push({
-        what: 'bundle',
-        detail,
-        case: number,
-        input: { isSigned, statement: offered },
-      });
+    const find = (detail: string): void => findIn(detail, { isSigned, statement: offered });
     const startedMs = performance.now();
     try {
       const offer = await (world.upstream.policy as PolicyKeeper).offer({
@@ -102,9 +88,9 @@ class BundleRun {
       }
     } catch (error) {
       find(`B2: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-      await this.#leaveWorld();
+      await this.#worlds.leave();
     }
-    if (this.#newest > REVISION_MAX) await this.#leaveWorld();
+    if (this.#newest > REVISION_MAX) await this.#worlds.leave();
   }
 
   #checkInForce(world: UpstreamWorld, statement: string, find: (detail: string) => void): void {
@@ -124,11 +110,13 @@ class BundleRun {
       return damageStatement(await world.control.bundle(next, document), draw);
     }
     const isOfDocument = draw.chance(0.5);
-    const policy = isOfDocument ? parsed(breakValue(document as unknown as Json, draw)) : document;
+    const policy = isOfDocument
+      ? asReceived(breakValue(document as unknown as Json, draw))
+      : document;
     const revision = draw.one([next, next, next, this.#newest, 1]);
     if (!isOfDocument)
       return world.control.bundle(revision, document, (made) =>
-        parsed(breakValue(made as unknown as Json, draw)),
+        asReceived(breakValue(made as unknown as Json, draw)),
       );
     try {
       return await world.control.bundle(revision, policy);
@@ -137,29 +125,5 @@ class BundleRun {
       // Too deep for a digest, or with a number that has no form: the sidecar is to find that out.
       return world.control.bundle(revision, document, (made) => ({ ...made, policy }));
     }
-  }
-
-  async #openWorld(): Promise<UpstreamWorld> {
-    if (this.#world !== null) return this.#world;
-    const world = await UpstreamWorld.create();
-    await world.startWithPolicy();
-    this.#world = world;
-    this.#newest = 1;
-    return world;
-  }
-
-  async #leaveWorld(): Promise<void> {
-    await this.#world?.dispose();
-    this.#world = null;
-    this.#tally.add('worlds');
-  }
-}
-
-/** As it would come over the network; what no JSON can say is left as a text. */
-function parsed(value: Json): unknown {
-  try {
-    return JSON.parse(textOf(value)) as unknown;
-  } catch {
-    return JSON.parse(JSON.stringify(value)) as unknown;
   }
 }

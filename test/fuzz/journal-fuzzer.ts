@@ -28,15 +28,9 @@ import { sha256Hex } from '../../shared/platform/digest.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import { copyJournal, crashImage, readAll, type Told } from '../fakes/journal-image.ts';
 import { scratchDirectory } from '../faults/scratch.ts';
-import { Draw } from './draw.ts';
-import {
-  FINDINGS_MAX,
-  Tally,
-  type Finding,
-  type Fuzzer,
-  type FuzzOptions,
-  type FuzzReport,
-} from './fuzzer.ts';
+import { fuzzCases } from './cases.ts';
+import type { Draw } from './draw.ts';
+import type { Fuzzer, FuzzOptions, FuzzReport } from './fuzzer.ts';
 
 const PAGE = 4_096;
 
@@ -50,32 +44,21 @@ export const journal: Fuzzer = {
 type Image = { readonly image: JournalFiles; readonly older: JournalFiles; readonly told: Told };
 type Outcome = 'harmless' | 'quarantined' | 'refused' | 'WRONG';
 
-async function fuzzJournals({
-  seed,
-  from,
-  cases,
-  undo,
-  isOver,
-  say,
-}: FuzzOptions): Promise<FuzzReport> {
-  const { root, remove } = scratchDirectory(undo, 'fuzz');
+async function fuzzJournals(options: FuzzOptions): Promise<FuzzReport> {
+  const { root, remove } = scratchDirectory(options.undo, 'fuzz');
   const image = await crashImage(root);
-  const tally = new Tally();
-  const findings: Finding[] = [];
-  let number = from;
-  for (; number < from + cases && !isOver() && findings.length < FINDINGS_MAX; number += 1) {
+  const kind = { name: 'journal', counted: 'journals', saidEvery: 500 };
+  const report = await fuzzCases(options, kind, async ({ draw, tally, find }) => {
     const files = journalFiles(join(root, 'case', 'journal'));
     copyJournal(image.image, files);
-    const edits = damageJournal(files, image, Draw.ofCase(seed, number));
+    const edits = damageJournal(files, image, draw);
     const { outcome, problem } = await startOn(files, image.told);
     tally.add(`${edits[0]?.split(' ')[0] ?? 'nothing'}: ${outcome}`);
-    if (problem !== null)
-      findings.push({ what: 'journal', detail: problem, case: number, input: edits });
+    if (problem !== null) find(problem, edits);
     rmSync(join(root, 'case'), { recursive: true });
-    if ((number + 1) % 500 === 0) say(`${number + 1 - from} journals`);
-  }
+  });
   remove();
-  return { counts: { journals: number - from, ...tally.counts() }, findings };
+  return report;
 }
 
 /** J1, J2. */

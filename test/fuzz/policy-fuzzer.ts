@@ -17,15 +17,9 @@ import {
   type PolicyFormat,
 } from '../../shared/platform/policy-gate.ts';
 import { PolicyDocumentSchema, type DecisionInput } from '../../shared/wire/policy-document.ts';
-import { Draw, ODD_KEYS, ODD_NUMBERS, ODD_TEXTS } from './draw.ts';
-import {
-  FINDINGS_MAX,
-  Tally,
-  type Finding,
-  type Fuzzer,
-  type FuzzOptions,
-  type FuzzReport,
-} from './fuzzer.ts';
+import { fuzzCases } from './cases.ts';
+import { type Draw, ODD_KEYS, ODD_NUMBERS, ODD_TEXTS } from './draw.ts';
+import type { Fuzzer } from './fuzzer.ts';
 import { breakText, breakValue, textOf } from './values/broken-value.ts';
 import { FromSchema, anything, type Json, type Schema } from './values/from-schema.ts';
 
@@ -38,25 +32,20 @@ export const policy: Fuzzer = {
   name: 'policy',
   about: 'policy documents through the gate of publication, and decisions under what passes it',
   casesAtFirst: 20_000,
-  run: (options) => Promise.resolve(fuzzPolicies(options)),
+  run: (options) =>
+    fuzzCases(
+      options,
+      { name: 'policy', counted: 'policy documents', saidEvery: 5_000 },
+      ({ draw, tally, find }) => {
+        const input = drawDocument(draw);
+        const { outcome, problem } = checkPolicyInput(input, draw);
+        tally.add(outcome);
+        if (problem !== null) find(problem, input);
+      },
+    ),
 };
 
 export type PolicyInput = { readonly format: PolicyFormat; readonly base64: string };
-
-function fuzzPolicies({ seed, from, cases, isOver, say }: FuzzOptions): FuzzReport {
-  const tally = new Tally();
-  const findings: Finding[] = [];
-  let number = from;
-  for (; number < from + cases && !isOver() && findings.length < FINDINGS_MAX; number += 1) {
-    const draw = Draw.ofCase(seed, number);
-    const input = drawDocument(draw);
-    const { outcome, problem } = checkPolicyInput(input, draw);
-    tally.add(outcome);
-    if (problem !== null) findings.push({ what: 'policy', detail: problem, case: number, input });
-    if ((number + 1) % 5_000 === 0) say(`${number + 1 - from} documents`);
-  }
-  return { counts: { 'policy documents': number - from, ...tally.counts() }, findings };
-}
 
 /** Of one document; `problem` is what was broken of P1 to P3. */
 export function checkPolicyInput(

@@ -12,20 +12,15 @@ import { HoldfastError } from '../../shared/wire/problem.ts';
 import { StoreError } from '../../shared/platform/sqlite.ts';
 import { STATEMENT_CONTENT_TYPE } from '../../shared/wire/statements.ts';
 import type { TransportResponse } from '../../shared/client/transport.ts';
-import { SYNC_INTERVAL_MS, UpstreamWorld } from '../fakes/upstream-world.ts';
+import { SYNC_INTERVAL_MS, type UpstreamWorld } from '../fakes/upstream-world.ts';
 import type { Behaviour } from '../fakes/fake-control.ts';
-import { Draw, ODD_TEXTS } from './draw.ts';
-import {
-  FINDINGS_MAX,
-  Tally,
-  type Finding,
-  type Fuzzer,
-  type FuzzOptions,
-  type FuzzReport,
-} from './fuzzer.ts';
+import { fuzzCases, type Case } from './cases.ts';
+import { ODD_TEXTS, type Draw } from './draw.ts';
+import { Tally, type Fuzzer, type FuzzOptions, type FuzzReport } from './fuzzer.ts';
 import { damageStatement } from './statement-damage.ts';
-import { breakValue, textOf } from './values/broken-value.ts';
+import { asReceived, breakValue } from './values/broken-value.ts';
 import type { Json } from './values/from-schema.ts';
+import { Worlds } from './worlds.ts';
 
 const HEAL_BOUND_MS = 180_000;
 const RESOURCE = 'orders/1';
@@ -42,30 +37,27 @@ type Drawn = { readonly behaviour: Behaviour; readonly isSigned: boolean; readon
 class SyncRun {
   readonly #options: FuzzOptions;
   readonly #tally = new Tally();
-  readonly #findings: Finding[] = [];
-  #world: UpstreamWorld | null = null;
+  readonly #worlds: Worlds;
 
   constructor(options: FuzzOptions) {
     this.#options = options;
+    this.#worlds = new Worlds(options.undo, this.#tally, async (world) => {
+      world.upstream.leases.want(RESOURCE);
+      await world.pass(SYNC_INTERVAL_MS);
+    });
   }
 
   async run(): Promise<FuzzReport> {
-    const { seed, from, cases, isOver } = this.#options;
-    let number = from;
-    for (; number < from + cases && !isOver() && this.#findings.length < FINDINGS_MAX; number += 1)
-      await this.#case(number, Draw.ofCase(seed, number));
-    await this.#world?.dispose();
-    return {
-      counts: { 'answers to syncs': number - from, ...this.#tally.counts() },
-      findings: this.#findings,
-    };
+    const kind = { name: 'sync', counted: 'answers to syncs', tally: this.#tally };
+    const report = await fuzzCases(this.#options, kind, (its) => this.#case(its));
+    await this.#worlds.close();
+    return report;
   }
 
-  async #case(number: number, draw: Draw): Promise<void> {
-    const world = await this.#openWorld();
+  async #case({ draw, find: findIn }: Case): Promise<void> {
+    const world = await this.#worlds.open();
     let input: unknown = null;
-    const find = (detail: string): void =>
-      void this.#findings.push({ what: 'sync', detail, case: number, input });
+    const find = (detail: string): void => findIn(detail, input);
     const before = {
       revision: world.revision() ?? 0,
       staleness: world.staleness(),
@@ -89,14 +81,14 @@ class SyncRun {
       const end = await endOf(world);
       if (end !== null && isCoded(end)) this.#tally.add('ended with a code');
       else find(`S2: ${text(end ?? error)}`);
-      await this.#leaveWorld();
+      await this.#worlds.leave();
       return;
     }
     const end = await endOf(world);
     if (end === null) return;
     if (isCoded(end)) this.#tally.add('ended with a code');
     else find(`S2: ${text(end)}`);
-    await this.#leaveWorld();
+    await this.#worlds.leave();
   }
 
   /** S1. */
@@ -129,7 +121,7 @@ class SyncRun {
     switch (name) {
       case 'signed, another content': {
         const alter = (payload: Record<string, unknown>): unknown => {
-          const said = parsed(breakValue(payload as Json, draw));
+          const said = asReceived(breakValue(payload as Json, draw));
           note(said);
           return said;
         };
@@ -161,22 +153,6 @@ class SyncRun {
       case 'another answer':
         return { name, isSigned: false, behaviour: anotherAnswer(draw, note) };
     }
-  }
-
-  async #openWorld(): Promise<UpstreamWorld> {
-    if (this.#world !== null) return this.#world;
-    const world = await UpstreamWorld.create();
-    await world.startWithPolicy();
-    world.upstream.leases.want(RESOURCE);
-    await world.pass(SYNC_INTERVAL_MS);
-    this.#world = world;
-    return world;
-  }
-
-  async #leaveWorld(): Promise<void> {
-    await this.#world?.dispose();
-    this.#world = null;
-    this.#tally.add('worlds');
   }
 }
 
@@ -260,12 +236,4 @@ function isCoded(error: unknown): boolean {
 
 function text(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
-function parsed(value: Json): unknown {
-  try {
-    return JSON.parse(textOf(value)) as unknown;
-  } catch {
-    return JSON.parse(JSON.stringify(value)) as unknown;
-  }
 }

@@ -151,3 +151,12 @@ export function breakText(good: string, draw: Draw): Buffer {
 function twice(text: string): string {
   return text.replaceAll(/\{("(?:[^"\\]|\\.)*"):/g, '{$1:"first",$1:');
 }
+
+/** As it would come over the network; what no JSON can say is left as a text. */
+export function asReceived(value: Json): unknown {
+  try {
+    return JSON.parse(textOf(value)) as unknown;
+  } catch {
+    return JSON.parse(JSON.stringify(value)) as unknown;
+  }
+}
