@@ -12,7 +12,7 @@ import { historyChecks } from '../check/promise-checks.ts';
 import { History, countCalls, type Call } from '../history/history.ts';
 import { Workload } from '../history/workload.ts';
 import { networkCycle } from '../network/network-plan.ts';
-import { NetworkSite } from '../network/network-site.ts';
+import { makeNetworkSite, publishAgain, type NetworkSite } from '../network/network-site.ts';
 import { pause } from '../pause.ts';
 import { Verifier } from '../verifier.ts';
 
@@ -40,11 +40,12 @@ async function run({
   isOver,
   say,
 }: CampaignOptions): Promise<CampaignReport> {
-  const site = await NetworkSite.make(undo, random.fork());
+  const site = await makeNetworkSite(undo, random.fork());
+  const { daemons, proxy } = site;
   const history = new History();
   const verifier = new Verifier({
     history,
-    journalPath: site.journalPath,
+    journalPath: daemons.journalPath,
     random: random.fork(),
   });
   const running = new NetworkRun(site, verifier);
@@ -54,14 +55,14 @@ async function run({
   for (; done < cycles && !isOver() && running.isWell; done += 1) {
     const { fault, wire, publishes, badMs, killed } = networkCycle(seed, from + done);
     const workload = new Workload({
-      target: site.sidecar.target,
+      target: daemons.sidecar.target,
       history,
       random: random.fork(),
       prefix: `net-${done + 1}`,
     });
-    const before = site.proxy.times;
+    const before = proxy.times;
     const callsBefore = history.calls.length;
-    site.proxy.set(wire);
+    proxy.set(wire);
     workload.start(CLIENTS);
     count(fault);
     if (publishes) await running.publish(`cycle ${from + done}`);
@@ -70,19 +71,21 @@ async function run({
     running.expectWork(fault, history.calls.slice(callsBefore));
     if (killed !== null) {
       count(killed === 'control' ? 'kill -9 of control' : 'kill -9 of a sidecar');
-      await site.kill(killed);
+      await daemons.kill(killed);
     }
     if (killed !== 'sidecar') await pause(AFTER_MS);
     await workload.stop();
-    site.proxy.heal();
-    if (killed !== null) await site.restart(killed);
-    await verifier.afterCrash(site.sidecar.target, workload.begun);
+    proxy.heal();
+    if (killed !== null) await daemons.restart(killed);
+    await verifier.afterCrash(daemons.sidecar.target, workload.begun);
     await running.untilMended(fault);
     const kill = killed === null ? '' : `, ${killed} killed`;
     say(`cycle ${from + done}: ${fault}${kill}: ${history.calls.length} calls`);
   }
-  await running.compareBooks(site);
-  await site.close();
+  await running.compareBooks();
+  await daemons.close('sidecar');
+  await daemons.close('control');
+  proxy.close();
   verifier.checkAll();
   return {
     counts: {
@@ -95,7 +98,7 @@ async function run({
       'entries that control holds': running.heldEntries,
       'operations compared with control': running.compared,
       ...Object.fromEntries(
-        Object.entries(site.proxy.disturbed).map(([name, times]) => [`wire: ${name}`, times]),
+        Object.entries(proxy.disturbed).map(([name, times]) => [`wire: ${name}`, times]),
       ),
     },
     faults,
@@ -133,7 +136,7 @@ class NetworkRun {
   }
 
   async publish(name: string): Promise<void> {
-    this.#newest = await this.#site.publish(name);
+    this.#newest = await publishAgain(this.#site.daemons, name);
     this.published += 1;
   }
 
@@ -158,7 +161,7 @@ class NetworkRun {
 
   /** I11, I12: in force is the newest revision, and control holds what was written up to now. */
   async untilMended(fault: string): Promise<void> {
-    const { client } = this.#site.sidecar.target;
+    const { client } = this.#site.daemons.sidecar.target;
     const startedMs = performance.now();
     const { seq } = (await client.status()).journal;
     for (;;) {
@@ -184,10 +187,11 @@ class NetworkRun {
   }
 
   /** I12: what control shows of each operation is what the host's journal has. */
-  async compareBooks(site: NetworkSite): Promise<void> {
+  async compareBooks(): Promise<void> {
     if (!this.isWell) return;
     await this.untilMended('the end');
-    const control = site.controlClient();
+    const { daemons } = this.#site;
+    const control = daemons.controlClient();
     try {
       const shown = new Map<string, ReportedOperation>();
       for (let cursor: string | undefined; ;) {
@@ -198,7 +202,7 @@ class NetworkRun {
         if (page.nextCursor === null) break;
         cursor = page.nextCursor;
       }
-      for (const operation of readOperations(site.journalPath, this.#verifier.keys())) {
+      for (const operation of readOperations(daemons.journalPath, this.#verifier.keys())) {
         const { operationId, idempotencyKey: key, state } = operation;
         const said = shown.get(operationId);
         this.compared += 1;

@@ -7,6 +7,7 @@
  *     after the first requests; what it has to remember of accepted work is allowed for.
  * A3  It then does its main job, and after a kill all that it acknowledged is there.
  */
+import type { DaemonName, JoinedDaemons } from '../../faults/sidecar/joined-daemons.ts';
 import { Draw } from '../draw.ts';
 import {
   FINDINGS_MAX,
@@ -19,7 +20,7 @@ import {
 import type { Json } from '../values/from-schema.ts';
 import { Acknowledged } from './acknowledged.ts';
 import { judgeEnd } from './answer-judge.ts';
-import { ApiSite, type DaemonName } from './api-site.ts';
+import { controlErrors, heapOf, startForFuzzing } from './api-site.ts';
 import { Description, type OpenApi } from './description.ts';
 import { HostCaller } from './host-caller.ts';
 import { mainJobProblem } from './main-job.ts';
@@ -44,7 +45,7 @@ export const api: Fuzzer = {
   about: 'requests from the descriptions of both daemons, right and broken, at both of them',
   casesAtFirst: 200_000,
   run: async (options) => {
-    const site = await ApiSite.make(options.undo);
+    const site = await startForFuzzing(options.undo);
     try {
       const first = await fuzzDaemon(site, 'sidecar', {
         ...options,
@@ -57,13 +58,14 @@ export const api: Fuzzer = {
         findings: [...first.findings, ...second.findings],
       };
     } finally {
-      await site.close();
+      await site.close('sidecar');
+      await site.close('control');
     }
   },
 };
 
 async function fuzzDaemon(
-  site: ApiSite,
+  site: JoinedDaemons,
   name: DaemonName,
   options: FuzzOptions,
 ): Promise<FuzzReport> {
@@ -72,7 +74,7 @@ async function fuzzDaemon(
 }
 
 class ApiRun {
-  readonly #site: ApiSite;
+  readonly #site: JoinedDaemons;
   readonly #name: DaemonName;
   readonly #options: FuzzOptions;
   readonly #description: Description;
@@ -86,7 +88,7 @@ class ApiRun {
   #end: number;
 
   private constructor(parts: {
-    site: ApiSite;
+    site: JoinedDaemons;
     name: DaemonName;
     options: FuzzOptions;
     description: Description;
@@ -104,7 +106,7 @@ class ApiRun {
     this.#end = options.from;
   }
 
-  static async open(site: ApiSite, name: DaemonName, options: FuzzOptions): Promise<ApiRun> {
+  static async open(site: JoinedDaemons, name: DaemonName, options: FuzzOptions): Promise<ApiRun> {
     const answer = await fetch(`${site.urlOf(name)}/openapi.json`);
     const description = new Description((await answer.json()) as OpenApi);
     const host =
@@ -118,11 +120,11 @@ class ApiRun {
     await this.#askUntil(from + warmUp);
     const operationsBefore = this.#acknowledged.operations.size;
     const isAlive = (await this.#ended()) === null;
-    const before = isAlive ? await this.#site.heapOf(this.#name) : null;
+    const before = isAlive ? await heapOf(this.#site, this.#name) : null;
     const startedMs = performance.now();
     await this.#askUntil(from + cases);
     const seconds = (performance.now() - startedMs) / 1_000;
-    const after = (await this.#ended()) === null ? await this.#site.heapOf(this.#name) : null;
+    const after = (await this.#ended()) === null ? await heapOf(this.#site, this.#name) : null;
     const counts: Record<string, number | string> = {
       requests: this.#next - from,
       'requests/s': Math.round((this.#next - from - warmUp) / Math.max(0.001, seconds)),
@@ -158,14 +160,14 @@ class ApiRun {
     const problem = await mainJobProblem(this.#site, `after-${this.#name}`);
     say(`${this.#name}: is killed and started again`);
     if (problem !== null)
-      this.#find('the main job', `${problem}; control: ${this.#site.controlErrors()}`);
-    await this.#site.kill(this.#name);
+      this.#find('the main job', `${problem}; control: ${controlErrors(this.#site)}`);
+    await this.#site.close(this.#name);
     if (this.#name === 'sidecar') {
       for (const lost of this.#acknowledged.lostOperations(this.#site.journalPath))
         this.#find('an acknowledgement is lost', lost);
       counts['acknowledged operations, all there'] = this.#acknowledged.operations.size;
     }
-    await (this.#name === 'sidecar' ? this.#site.startSidecar() : this.#site.startControl());
+    await this.#site.start(this.#name);
     if (this.#name === 'control') {
       const control = this.#site.controlClient();
       for (const lost of await this.#acknowledged.lostDecisions(control))
@@ -298,7 +300,7 @@ function isStream({ target }: Ask): boolean {
   return target.startsWith('/v1/config:watch');
 }
 
-function callerOf(site: ApiSite, name: DaemonName): Caller {
+function callerOf(site: JoinedDaemons, name: DaemonName): Caller {
   const token = name === 'control' ? site.adminToken : site.appToken;
   return {
     headers: {

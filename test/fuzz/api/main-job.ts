@@ -9,14 +9,15 @@ import {
   type SidecarClient,
 } from '../../../shared/client/index.ts';
 import { pause } from '../../faults/pause.ts';
-import { POLICY_TEXT, type ApiSite } from './api-site.ts';
+import type { JoinedDaemons } from '../../faults/sidecar/joined-daemons.ts';
+import { POLICY_TEXT } from './api-site.ts';
 
 /** Reports are told to wait for up to a minute where many came at once. */
 const BOUND_MS = 180_000;
 const POLL_MS = 50;
 
 /** What did not work, or `null`. */
-export async function mainJobProblem(site: ApiSite, name: string): Promise<string | null> {
+export async function mainJobProblem(site: JoinedDaemons, name: string): Promise<string | null> {
   const control = site.controlClient();
   const sidecar = site.sidecar.target.client;
   try {
