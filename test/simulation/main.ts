@@ -2,9 +2,9 @@
  * The simulation of the whole fleet: `npm run simulate`. Exit codes: 0 every promise held, 1 one did
  * not or a run broke, 2 wrong arguments, 130 stopped before its end.
  */
-import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { commit } from '../reporting/commit.ts';
 import { runCampaign, type FailedSeed } from './campaign.ts';
 import { KeptError, KeptSeeds } from './kept-seeds.ts';
 import { MutantError } from './mutants/mutant.ts';
@@ -175,22 +175,14 @@ function wayBack(
   return `at commit ${commit()}: npm run simulate -- --seed ${seed} --minutes ${minutes} --pace ${pace}\n`;
 }
 
-function commit(): string {
-  try {
-    return git('rev-parse', '--short', 'HEAD');
-  } catch {
-    return 'unknown';
-  }
-}
-
 /** Of a tree without changes: what is added up must be of one code. */
 function wholeCommit(): string {
-  if (git('status', '--porcelain', '--untracked-files=no') !== '')
-    throw new UsageError('--keep: this tree has changes that are not committed; commit them first');
-  return commit();
+  const whole = commit();
+  if (/^[0-9a-f]+$/.test(whole)) return whole;
+  throw new UsageError(
+    `--keep: this tree is "${whole}": commit first, so that it is one code that is added up`,
+  );
 }
-
-const git = (...argv: string[]): string => execFileSync('git', argv, { encoding: 'utf8' }).trim();
 
 try {
   process.exitCode = await main();
