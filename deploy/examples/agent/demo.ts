@@ -5,14 +5,10 @@
  * sidecar and what the agent was told are held against one another. Exits 1 if one call was done
  * twice, lost, or told as it was not.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Supervisor } from '../../../control/cli/dev/supervisor.ts';
-import { SystemClock } from '../../../shared/platform/clock.ts';
-import { SystemRandom } from '../../../shared/platform/random.ts';
+import { exitWith, onDaemons, wholeNumber } from '../demo-run.ts';
 import { Progress } from '../orders/progress.ts';
 import { isClean, journalOf, takeAccount, type Evidence } from './account.ts';
 import { recordedPlan, seededPlan, sharedPlan, type CrashPlan } from './crash-plan.ts';
@@ -66,44 +62,26 @@ async function main(): Promise<number> {
   }
   const seed = options.seed === undefined ? null : wholeNumber('seed', options.seed);
   const seeds = wholeNumber('seeds', options.seeds);
-  const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-agent-'));
   // The account of the run goes to standard error, so that standard output is the report alone.
   const progress = new Progress(1, process.stderr);
-  // Every process that is started again finds its code compiled.
-  process.env['NODE_COMPILE_CACHE'] ??= join(dataDir, 'compiled');
-  const supervisor = await Supervisor.open({
-    dataDir,
-    controlPort: 0,
-    sidecarPort: 0,
+  const daemons = {
+    name: 'agent',
+    starts: 'control, a sidecar, and the desk that the tools act on',
     policyFile: POLICY_FILE,
-    environment: process.env,
-    sidecarSettings: { HOLDFAST_SYNC_INTERVAL: '500ms', HOLDFAST_CONTROL_LOSS_AFTER: '500ms' },
-    clock: new SystemClock(),
-    random: new SystemRandom(),
-    logLevel: 'warn',
-    onLine: () => undefined,
-    onEnd: (daemon, { isExpected, exitCode, signal }) => {
-      if (!isExpected)
-        progress.say(`${daemon} ended by itself (${signal ?? exitCode}): this is a failure`);
-    },
+    syncInterval: '500ms',
+    keep: options.keep,
+    progress,
+  };
+  return onDaemons(daemons, async ({ supervisor, dataDir }) => {
+    const desk = await Desk.start();
+    try {
+      const runs = await tell(new World(supervisor, desk), { seed, seeds, dataDir, progress });
+      if (options.evidence !== undefined) writeFileSync(options.evidence, JSON.stringify(runs));
+      return conclude(runs.map(({ report }) => report)) === 0;
+    } finally {
+      await desk.stop();
+    }
   });
-  let desk: Desk | null = null;
-  let passed = false;
-  try {
-    progress.say('starting control, a sidecar, and the desk that the tools act on');
-    await supervisor.up();
-    desk = await Desk.start();
-    const runs = await tell(new World(supervisor, desk), { seed, seeds, dataDir, progress });
-    if (options.evidence !== undefined) writeFileSync(options.evidence, JSON.stringify(runs));
-    const code = conclude(runs.map(({ report }) => report));
-    passed = code === 0;
-    return code;
-  } finally {
-    await supervisor.down();
-    await desk?.stop();
-    if (passed && !options.keep) rmSync(dataDir, { recursive: true });
-    else progress.say(`the data is kept in ${dataDir}`);
-  }
 }
 
 type Asked = {
@@ -162,17 +140,4 @@ function conclude(reports: readonly Report[]): number {
   return reports.every(({ account }) => isClean(account)) ? 0 : 1;
 }
 
-function wholeNumber(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new Error(`--${name} ${text} is not a whole number of at least 0`);
-}
-
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stderr.write(
-    `the demo failed: ${error instanceof Error ? error.stack : String(error)}\n`,
-  );
-  process.exitCode = 1;
-}
+await exitWith(main);

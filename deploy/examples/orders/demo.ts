@@ -5,15 +5,12 @@
  * everything else, the four lists of the recovery view entry by entry. Exits 1 if one order is lost,
  * doubled, or told wrong.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Supervisor } from '../../../control/cli/dev/supervisor.ts';
+import type { Supervisor } from '../../../control/cli/dev/supervisor.ts';
 import type { ControlClient, Recovery, SidecarClient } from '../../../shared/client/index.ts';
-import { SystemClock } from '../../../shared/platform/clock.ts';
-import { SystemRandom } from '../../../shared/platform/random.ts';
+import { exitWith, onDaemons, wholeNumber } from '../demo-run.ts';
 import { takeAccount, type Account, type Away, type Settled } from './account.ts';
 import { makeOrders, parseOrders, type OrderLine } from './order-file.ts';
 import { OutageScript } from './outage-script.ts';
@@ -59,45 +56,30 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const seed = wholeNumber('seed', options.seed ?? '1', 0);
+  const seed = wholeNumber('seed', options.seed ?? '1');
   const lines = parseOrders(readOrders(seed));
   const concurrency = wholeNumber('concurrency', options.concurrency, 1);
-  const dataDir = mkdtempSync(join(tmpdir(), 'holdfast-demo-'));
   // The account of the run goes to standard error, so that standard output is the report alone.
   const progress = new Progress(lines.length, process.stderr);
-  const supervisor = await Supervisor.open({
-    dataDir,
-    controlPort: 0,
-    sidecarPort: 0,
-    environment: process.env,
-    sidecarSettings: { HOLDFAST_SYNC_INTERVAL: '1s', HOLDFAST_CONTROL_LOSS_AFTER: '500ms' },
-    clock: new SystemClock(),
-    random: new SystemRandom(),
-    logLevel: 'warn',
-    onLine: () => undefined,
-    onEnd: (daemon, { isExpected, exitCode, signal }) => {
-      if (!isExpected)
-        progress.say(`${daemon} ended by itself (${signal ?? exitCode}): this is a failure`);
-    },
+  const daemons = {
+    name: 'demo',
+    starts: 'control, a sidecar, and a payment target that compares fencing tokens',
+    syncInterval: '1s',
+    keep: options.keep,
+    progress,
+  };
+  return onDaemons(daemons, async ({ supervisor }) => {
+    const target = await PaymentTarget.start(seed);
+    try {
+      const report = await tell({ supervisor, target, lines, progress, concurrency, seed });
+      if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+      else printReport(report);
+      const { lost, doubled, toldWrong, recoveryWrong } = report;
+      return [lost, doubled, toldWrong, recoveryWrong].every(({ length }) => length === 0);
+    } finally {
+      await target.stop();
+    }
   });
-  let target: PaymentTarget | null = null;
-  let passed = false;
-  try {
-    progress.say('starting control, a sidecar, and a payment target that compares fencing tokens');
-    await supervisor.up();
-    target = await PaymentTarget.start(seed);
-    const report = await tell({ supervisor, target, lines, progress, concurrency, seed });
-    const { lost, doubled, toldWrong, recoveryWrong } = report;
-    passed = [lost, doubled, toldWrong, recoveryWrong].every(({ length }) => length === 0);
-    if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
-    else printReport(report);
-    return passed ? 0 : 1;
-  } finally {
-    await supervisor.down();
-    await target?.stop();
-    if (passed && !options.keep) rmSync(dataDir, { recursive: true });
-    else progress.say(`the data is kept in ${dataDir}`);
-  }
 }
 
 type Story = {
@@ -307,17 +289,4 @@ function readOrders(seed: number): string {
   return makeOrders(seed, wholeNumber('lines', options.lines, 2_000));
 }
 
-function wholeNumber(name: string, text: string, least: number): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw new Error(`--${name} ${text} is not a whole number of at least ${least}`);
-}
-
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stderr.write(
-    `the demo failed: ${error instanceof Error ? error.stack : String(error)}\n`,
-  );
-  process.exitCode = 1;
-}
+await exitWith(main);
