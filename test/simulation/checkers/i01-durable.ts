@@ -6,6 +6,8 @@
  * D2  What is in the journal was asked for by a call that may have happened; refused is refused.
  * D3  The journal is what was written: no gap, an unbroken chain, and no start that found it damaged
  *     where nobody had put an old copy back.
+ * D4  What is read is what was written, and nothing older than what was answered (`reads.ts`).
+ * D5  What control answered is in its store (`kept-by-control.ts`).
  */
 import { digestOf, sha256Hex } from '../../../shared/platform/digest.ts';
 import { eventHash } from '../../../shared/platform/entry-hash.ts';
@@ -19,6 +21,8 @@ import { eventsOf, mayHaveHappened, type Call } from '../history-view.ts';
 import { acknowledgedIn, type Acknowledged } from './acknowledged.ts';
 import { Findings } from './findings.ts';
 import { mayBePruned, type JournalLife } from './journal-life.ts';
+import { checkControl } from './kept-by-control.ts';
+import { checkReads } from './reads.ts';
 import { worldOf, type World } from './world.ts';
 
 export const i01Durable: Checker = (history) => {
@@ -28,8 +32,10 @@ export const i01Durable: Checker = (history) => {
     checkFiles(life, findings);
     checkAnswered(world, life, findings);
     checkAsked(world, life, findings);
+    checkReads(world, life, findings);
   }
   checkStarts(world, findings);
+  checkControl(world, findings);
   return findings.verdict();
 };
 

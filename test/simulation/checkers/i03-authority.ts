@@ -7,7 +7,9 @@
  * B3  `fresh` is what control was asked for between the question and the answer; nothing else is.
  * B4  While an outage was open the record names it, and it names none that was not.
  * B5  No more is admitted than the limits of the rule allow (`admitted-amounts.ts`).
- * B6  Approved is what control's approvers approved, enough of them, within its time.
+ * B6  Approved is what control's approvers approved, enough of them, within its time; and by what the
+ *     revision wants under which it is used.
+ * B7, B8  A record is of whoever asked, as it was asked (`attribution.ts`).
  */
 import { canonicalJson } from '../../../shared/core/canonical-json.ts';
 import type { Decision } from '../../../shared/core/policy.ts';
@@ -17,6 +19,7 @@ import type { StoredOperation } from '../../../dataplane/core/operation-record.t
 import type { JournalEvent, Outage } from '../../../shared/wire/operation.ts';
 import type { Checker } from '../history.ts';
 import { checkAmounts } from './admitted-amounts.ts';
+import { checkAttribution } from './attribution.ts';
 import { decidedIn, nameOf, seqsOf, type Decided } from './decided.ts';
 import { Findings } from './findings.ts';
 import type { JournalLife } from './journal-life.ts';
@@ -32,6 +35,7 @@ export const i03Authority: Checker = (history) => {
   }
   for (const life of world.lives) checkOutages(life, findings);
   checkAmounts(world, findings);
+  checkAttribution(world, findings);
   return findings.verdict();
 };
 
@@ -165,6 +169,7 @@ function checkApproval(world: World, decided: Decided, findings: Findings): void
       `${nameOf(decided)} was approved under ${requestId} by somebody who did not: control knows ${known.length} approvals of it`,
     () => seqsOf(decided),
   );
+  checkUse(world, decided, approved, findings);
   const { expiresAtMs } = approvalIn(approved) ?? approval;
   findings.expect(
     wasSet || approved.atMs <= expiresAtMs,
@@ -172,6 +177,38 @@ function checkApproval(world: World, decided: Decided, findings: Findings): void
       `${nameOf(decided)} used an approval ${approved.atMs - expiresAtMs} ms after its wait was over`,
     () => seqsOf(decided),
   );
+}
+
+/** B6: it is used under the authority of that moment, whatever it was given under. */
+function checkUse(
+  { policies }: World,
+  decided: Decided,
+  approved: JournalEvent,
+  findings: Findings,
+): void {
+  const { decidedUnder = null, votes = [], role } = approvalIn(approved) ?? {};
+  const approvers = new Set(
+    votes.filter(({ verdict }) => verdict === 'approve').map(({ by }) => by),
+  );
+  if (decidedUnder === null) return;
+  const decisions = policies.decide(decidedUnder, decisionInputOf(decided.operation));
+  const wanted = ({ decision, terms }: Decision): boolean => {
+    if (decision !== 'permit' || terms === null) return false;
+    const { approval } = terms;
+    return approval === null || (approval.role === role && approval.required <= approvers.size);
+  };
+  findings.expect(
+    decisions.some(wanted),
+    () =>
+      `${nameOf(decided)} used an approval of ${approvers.size} (${role}) under revision ${decidedUnder}, which wants ${wordsOf(decisions[0])}`,
+    () => seqsOf(decided),
+  );
+}
+
+function wordsOf(decision: Decision | undefined): string {
+  const approval = decision?.terms?.approval ?? null;
+  if (decision?.decision !== 'permit' || approval === null) return 'another decision';
+  return `${approval.required} (${approval.role})`;
 }
 
 function approvalIn({ body }: JournalEvent): StoredOperation['approval'] {

@@ -11,6 +11,7 @@
  *     of this run, or a whole term is over.
  * W5  Under `strict` ownership nothing is begun after a higher epoch was granted; under none is
  *     anything begun later than the newest sync allows, with the grace that the record has.
+ * W6  A lease that is to stop is not renewed.
  */
 import { grantorEndMs, holderEndMs } from '../../../shared/core/lease.ts';
 import type { Checker, EventOf, NodeName } from '../history.ts';
@@ -32,6 +33,7 @@ export const i07OneOwner: Checker = (history) => {
   checkHolders(world, findings);
   checkGrants(world, findings);
   checkStarts(world, findings);
+  checkStops(world, findings);
   checkStrictWork(world, findings);
   return findings.verdict();
 };
@@ -141,6 +143,19 @@ function checkGrants({ history }: World, findings: Findings): void {
   }
 }
 
+/** W6. */
+function checkStops({ history }: World, findings: Findings): void {
+  for (const { before, after, isFound, resource, host, seq } of leaseWrites(history)) {
+    if (isFound || before?.state !== 'held' || before.handover?.mode !== 'stop') continue;
+    findings.expect(
+      before.epoch !== after.epoch || before.endsBootMs >= after.endsBootMs,
+      () =>
+        `control renewed ${resource} for ${host} under epoch ${after.epoch}, after ${before.handover?.by} had ended it`,
+      () => [seq],
+    );
+  }
+}
+
 /** W4. */
 function checkStarts(world: World, findings: Findings): void {
   const { history } = world;
@@ -149,8 +164,9 @@ function checkStarts(world: World, findings: Findings): void {
   for (const [index, start] of starts.entries()) {
     const before = knownHosts(world, start.seq);
     const untilSeq = starts[index + 1]?.seq ?? Number.POSITIVE_INFINITY;
-    const grants = eventsOf(history, 'lease_written').filter(
-      ({ change, seq }) => change === 'granted' && seq > start.seq && seq < untilSeq,
+    const grants = leaseWrites(history).filter(
+      ({ change, isFound, seq }) =>
+        change === 'granted' && !isFound && seq > start.seq && seq < untilSeq,
     );
     for (const grant of grants) {
       const sinceMs = bootElapsedMs(start.clock, grant.clock);

@@ -7,6 +7,7 @@
  *     record is what its last entry made it.
  * E3  Done means known: nothing succeeds or fails on an attempt's word with an effect unreported.
  *     What a lost worker, a lost control or a deadline leaves open is `unknown`, with a reason.
+ * E4  Nothing is ended before its time (`early-ends.ts`).
  */
 import { MINUTE_MS } from '../../../shared/core/time.ts';
 import type {
@@ -19,6 +20,7 @@ import { SETTLED_STATES } from '../../../dataplane/core/operation-record.ts';
 import type { Checker } from '../history.ts';
 import { eventsOf } from '../history-view.ts';
 import { effectIn } from './acknowledged.ts';
+import { checkEarlyEnds } from './early-ends.ts';
 import { Findings } from './findings.ts';
 import type { JournalLife } from './journal-life.ts';
 import { isLawful, stateAfter } from './lifecycle.ts';
@@ -41,6 +43,7 @@ export const i08EveryEnd: Checker = (history) => {
     if (life.journal.damage !== null) continue;
     for (const [operationId, entries] of life.entries)
       if (operationId !== '') checkLife(life, operationId, entries, findings);
+    checkEarlyEnds(world, life, findings);
     if (!life.journal.isGivenUp) checkOverdue(world, life, findings);
   }
   return findings.verdict();

@@ -8,6 +8,7 @@
  * R3  What was begun and not reported is begun again only where it is idempotent.
  * R4  No target is asked by two attempts for an effect that is not idempotent, unless the first had
  *     been reported as failed.
+ * R5, R6  One worker has an attempt, and one name each effect (`one-worker.ts`).
  */
 import { canonicalJson } from '../../../shared/core/canonical-json.ts';
 import type { Effect, JournalEvent } from '../../../shared/wire/operation.ts';
@@ -17,6 +18,7 @@ import { eventsOf, type Call } from '../history-view.ts';
 import { effectIn } from './acknowledged.ts';
 import { Findings } from './findings.ts';
 import { isHeldIn, type JournalLife } from './journal-life.ts';
+import { answeredIn, checkEffectKeys, checkWorkers } from './one-worker.ts';
 import { worldOf, type World } from './world.ts';
 
 export const i09OneEffect: Checker = (history) => {
@@ -26,6 +28,9 @@ export const i09OneEffect: Checker = (history) => {
     for (const [operationId, entries] of life.entries)
       if (operationId !== '') checkEntries(life, operationId, entries, findings);
     checkAnswers(world, life, findings);
+    const answered = answeredIn(world.calls, life);
+    checkWorkers(answered, life, findings);
+    checkEffectKeys(answered, life, findings);
   }
   checkTargets(world, findings);
   return findings.verdict();

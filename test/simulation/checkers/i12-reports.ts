@@ -4,13 +4,14 @@
  * U1  What a sidecar takes as held by control, control holds: every entry up to there, once, in
  *     order, as it was hashed.
  * U2  When everything has come to rest control holds every entry, and knows of each operation what its
- *     host knows: its state, its attempt, its effects and its outcome.
+ *     host knows: whose it is and by what authority, its state, its attempt, its effects and its outcome.
  * U3  The refusals and outages of each host are known there too; nothing that was reported could not be
  *     read.
  * U4  The position that a host takes as held never goes back, and is never past its end.
  */
 import { canonicalJson } from '../../../shared/core/canonical-json.ts';
 import type { ReportedOperation } from '../../../shared/wire/control-api.ts';
+import type { Refusal } from '../../../shared/wire/operation.ts';
 import type { Checker } from '../history.ts';
 import { Findings } from './findings.ts';
 import type { JournalLife } from './journal-life.ts';
@@ -100,9 +101,25 @@ function checkPicture(world: World, life: JournalLife, findings: Findings): void
   }
 }
 
-type Shown = Pick<ReportedOperation, 'state' | 'reason' | 'attempt' | 'effects' | 'outcome'>;
+type Shown = Pick<
+  ReportedOperation,
+  | 'state'
+  | 'reason'
+  | 'attempt'
+  | 'effects'
+  | 'outcome'
+  | 'app'
+  | 'principal'
+  | 'action'
+  | 'policyRevision'
+  | 'rule'
+  | 'basis'
+  | 'leaseEpoch'
+  | 'deadlineAtMs'
+>;
 
-function pictureOf({ state, reason, attempt, effects, outcome }: Shown): string {
+function pictureOf({ state, reason, attempt, effects, outcome, ...facts }: Shown): string {
+  const { app, principal, action, policyRevision, rule, basis, leaseEpoch, deadlineAtMs } = facts;
   const named = effects
     .map((effect) => `${effect.name}:${effect.state}`)
     .toSorted()
@@ -113,6 +130,7 @@ function pictureOf({ state, reason, attempt, effects, outcome }: Shown): string 
     attempt,
     effects: named,
     outcome: outcome?.outcome ?? null,
+    of: [app, principal, action, policyRevision, rule, basis, leaseEpoch, deadlineAtMs],
   });
 }
 
@@ -121,11 +139,16 @@ function checkSideFacts(world: World, life: JournalLife, findings: Findings): vo
   const { final } = world.history;
   if (!final.liveness.isSettled || mayHaveForgotten(world, life)) return;
   const { control } = final;
-  const refusals = new Set(control.refusals.map(({ refusalId }) => refusalId));
-  for (const { refusalId, reason } of life.journal.refusals) {
+  const refusals = new Map(control.refusals.map((one) => [one.refusalId, refusalOf(one)]));
+  for (const refusal of life.journal.refusals) {
+    const { refusalId, reason } = refusal;
+    const there = refusals.get(refusalId);
     findings.expect(
-      refusals.has(refusalId),
-      () => `control does not know refusal ${refusalId} (${reason}) of ${life.host}`,
+      there === refusalOf(refusal),
+      () =>
+        there === undefined
+          ? `control does not know refusal ${refusalId} (${reason}) of ${life.host}`
+          : `refusal ${refusalId} of ${life.host} is ${refusalOf(refusal)}; control knows ${there}`,
       () => [],
     );
   }
@@ -139,6 +162,10 @@ function checkSideFacts(world: World, life: JournalLife, findings: Findings): vo
       () => [],
     );
   }
+}
+
+function refusalOf({ app, principal, action, reason, policyRevision, rule }: Refusal): string {
+  return canonicalJson([app, principal, action, reason, policyRevision, rule]);
 }
 
 /** U4. */

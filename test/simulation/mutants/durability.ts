@@ -133,4 +133,42 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     replace: 'for (const refusal of write.operations.length > 0 ? [] : write.refusals) putRefusal',
     seedsMax: 10,
   },
+  {
+    name: 'serve-a-stale-read',
+    about: 'what is read of an operation is as it was when it was looked at first',
+    promise: 'I1',
+    file: 'dataplane/journal/journal.ts',
+    find: 'this.#hot.set(answer.operation.operationId, answer.operation);',
+    replace: `if (!this.#hot.has(answer.operation.operationId))
+            this.#hot.set(answer.operation.operationId, answer.operation);`,
+    seedsMax: 4,
+  },
+  {
+    name: 'approve-without-writing',
+    about: 'whoever approves is answered, and the vote is not stored',
+    promise: 'I1',
+    file: 'control/approvals/approval-desk.ts',
+    find: "if ((await store.approvals.write(write, [this.#audited(request, asked)])) === 'conflict')",
+    replace:
+      "if (version < 0 && (await store.approvals.write(write, [this.#audited(request, asked)])) === 'conflict')",
+    seedsMax: 4,
+  },
+  {
+    name: 'report-as-fresh',
+    about: 'control shows every operation as decided by itself',
+    promise: 'I12',
+    file: 'control/core/operation-projection.ts',
+    find: 'basis: operation.basis,',
+    replace: "basis: 'fresh',",
+    seedsMax: 4,
+  },
+  {
+    name: 'report-under-another-name',
+    about: 'control shows the app of an operation as its principal',
+    promise: 'I12',
+    file: 'control/core/operation-projection.ts',
+    find: 'principal: operation.principal,',
+    replace: 'principal: operation.app,',
+    seedsMax: 4,
+  },
 ];

@@ -134,4 +134,23 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   if (ownership?.owned !== true) {`,
     seedsMax: 4,
   },
+  {
+    name: 'renew-what-was-revoked',
+    about: 'a lease that is to stop is renewed as any other',
+    promise: 'I7',
+    file: 'control/core/lease-transition.ts',
+    find: "  if (handover?.mode === 'stop') {",
+    replace: "  if (handover?.mode === 'stop' && record.epoch < 0) {",
+    seedsMax: 4,
+  },
+  {
+    name: 'hold-over-a-reboot',
+    about: 'a host goes on with the leases that it held before it booted',
+    promise: 'I7',
+    file: 'dataplane/core/lease-book.ts',
+    find: 'if (lease.bootId === now.bootId) this.#held.set(lease.resource, lease);',
+    replace:
+      'this.#held.set(lease.resource, { ...lease, bootId: now.bootId, endsBootMs: now.bootMs + 60_000 });',
+    seedsMax: 4,
+  },
 ];

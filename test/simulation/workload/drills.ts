@@ -10,7 +10,7 @@ import type { Agenda } from '../engine/agenda.ts';
 import type { ControlNode } from '../engine/control-node.ts';
 import type { DaemonNode } from '../engine/daemon-node.ts';
 import type { HistoryLog } from '../engine/history-log.ts';
-import { OPERATOR_TOKEN, type SidecarNode } from '../engine/sidecar-node.ts';
+import { APP_TOKEN, OPERATOR_TOKEN, type SidecarNode } from '../engine/sidecar-node.ts';
 import type { Faults } from '../faults.ts';
 import type { Called, Caller } from './caller.ts';
 import type { Operators } from './operators.ts';
@@ -33,11 +33,17 @@ type Parts = {
 
 /** The operator of the host is an app of its own: no worker takes what it asked for. */
 const OPS = { client: 'ops', token: OPERATOR_TOKEN };
+/** Of others, who may not see it. */
+const SHOP = { client: 'shop', token: APP_TOKEN };
 const UP_MS_MAX = 30_000;
 /** A lease has ended by then, whenever its host last spoke. */
 const LEASE_OVER_MS = 78_000;
 /** A sync may have been answered so long before a cut. */
 const SYNC_MS = 20_000;
+/** What is asked for arrives, and is decided, some milliseconds later. */
+const LOOKS_BEFORE_MS = 9;
+/** A revision is in force on a host, and what a host reports at control, after that. */
+const SETTLES_MS = 4_000;
 const OLD_COPY_MS = 32_000;
 
 type Drill = {
@@ -67,6 +73,7 @@ export class Drills {
     (drill) => this.#lastMoment(drill),
     (drill) => this.#meter(drill),
     (drill) => this.#oldCopy(drill),
+    (drill) => this.#tightened(drill),
   ];
 
   constructor(parts: Parts) {
@@ -84,51 +91,48 @@ export class Drills {
   }
 
   /** One operation whose worker does all that a worker must not, and is taken over (I9). */
-  async #steps({ host, id, turn }: Drill): Promise<void> {
+  async #steps({ host, id }: Drill): Promise<void> {
     const first = await this.#started(host, id, {});
     if (first === null) return;
     const { operationId, attempt } = first;
-    const once = { operationId, attempt, effect: 'once' } as const;
-    const begin = (attemptNow: number, effect: string, key: string) =>
-      this.#call(host, { kind: 'begin_effect', operationId, attempt: attemptNow, effect, key });
+    const begin = (number: number, effect: string, key: string) =>
+      this.#call(host, {
+        kind: 'begin_effect',
+        operationId,
+        attempt: number,
+        effect,
+        key: `${id}-${key}`,
+      });
+    const settle = (number: number, effect: string, result: unknown) =>
+      this.#call(host, {
+        kind: 'settle_effect',
+        operationId,
+        attempt: number,
+        effect,
+        outcome: 'succeeded',
+        result,
+      });
     await this.#begun(host, first, 'once');
-    await begin(attempt, 'once', `${id}-another-call`);
-    const settle = (result: unknown) =>
-      this.#call(host, { kind: 'settle_effect', ...once, outcome: 'succeeded', result });
-    const isReported = turn % 2 === 0;
-    if (isReported) {
-      await settle({ took: 1 });
-      await settle({ took: 2 });
-      await begin(attempt, 'once', `${id}-after-its-result`);
-    }
-    const request = {
-      kind: 'start_attempt',
-      operationId,
-      key: `${id}-2`,
-      supersede: true,
-    } as const;
-    const second = await this.#call(host, request);
+    await begin(attempt, 'once', 'another-call');
+    await this.#begun(host, first, 'again');
+    const key = `${id}-2`;
+    const start = { kind: 'start_attempt', operationId, key, supersede: true } as const;
+    const second = await this.#call(host, start);
     // The worker before does not know of it.
     await this.#call(host, { kind: 'heartbeat', operationId, attempt, checkpoint: { at: id } });
-    await begin(attempt, 'again', `${id}-stale`);
+    await begin(attempt, 'again', 'stale');
     await this.#report(host, { operationId, attempt, outcome: 'failed' });
+    await this.#parts.caller.call(host, { kind: 'operation', operationId }, SHOP);
     if (second.kind !== 'ok') return;
-    await begin(second.body.attempt, 'once', `${id}-2-once`);
+    const newest = second.body.attempt;
+    await begin(newest, 'once', 'not-known');
+    await settle(attempt, 'once', { took: 1 });
+    await settle(attempt, 'once', { took: 2 });
+    await begin(newest, 'once', 'has-succeeded');
     await this.#begun(host, second.body, 'again');
-    await this.#call(host, {
-      kind: 'settle_effect',
-      operationId,
-      attempt: second.body.attempt,
-      effect: 'again',
-      outcome: 'succeeded',
-      result: null,
-    });
-    if (!isReported) await settle({ took: 3 });
-    await this.#report(host, {
-      operationId,
-      attempt: second.body.attempt,
-      outcome: 'succeeded',
-    });
+    await settle(newest, 'again', null);
+    await begin(newest, 'again', 'has-succeeded-too');
+    await this.#report(host, { operationId, attempt: newest, outcome: 'succeeded' });
     await this.#call(host, { kind: 'operation', operationId });
   }
 
@@ -168,6 +172,7 @@ export class Drills {
     for (let beats = 0; beats < 3; beats += 1) {
       await this.#parts.agenda.sleep(9_000);
       await this.#call(host, { kind: 'heartbeat', operationId, attempt: number });
+      if (beats === 0) await this.#begun(host, attempt, 'again');
     }
     await this.#call(host, { kind: 'operation', operationId });
   }
@@ -199,7 +204,7 @@ export class Drills {
   }
 
   /** A machine boots while control cannot be reached: what it holds is as old as it was (I5). */
-  async #darkBoot({ host }: Drill): Promise<void> {
+  async #darkBoot({ host, id }: Drill): Promise<void> {
     const { agenda } = this.#parts;
     this.#fault('partition', host, 75_000);
     await agenda.sleep(15_000);
@@ -207,23 +212,22 @@ export class Drills {
     if (!(await this.#isUp(host))) return;
     await this.#parts.look(host);
     await this.#call(host, { kind: 'config_value', name: DRILLED_VALUE });
-    await this.#admit(host, 'drill-of-a-boot', { action: DRILLED.meter });
+    await this.#admit(host, id, { action: DRILLED.moment });
     await agenda.sleep(10_000);
     await this.#parts.look(host);
   }
 
-  /** A value and an authority that are asked for in the very millisecond in which they end (I5). */
-  async #lastMoment({ host, id, turn }: Drill): Promise<void> {
+  /** A value that is asked for in the very millisecond in which it ends (I5). */
+  async #lastMoment({ host }: Drill): Promise<void> {
     const { agenda } = this.#parts;
     const request = { kind: 'config_value', name: DRILLED_VALUE } as const;
     this.#fault('partition', host, 75_000);
     await agenda.sleep(6_000);
     const read = await this.#call(host, request);
     if (read.kind !== 'ok' || read.body.expired) return;
-    await agenda.sleep(Math.max(0, read.body.expiresInMs - 9));
+    await agenda.sleep(Math.max(0, read.body.expiresInMs - LOOKS_BEFORE_MS));
     for (let looks = 0; looks < 14; looks += 1) {
-      if (turn % 2 === 0) void this.#call(host, request);
-      else void this.#admit(host, `${id}-${looks}`, { action: DRILLED.meter });
+      void this.#call(host, request);
       await agenda.sleep(1);
     }
   }
@@ -254,6 +258,22 @@ export class Drills {
     await this.#call(rival, { kind: 'acquire_lease', resource: last });
     await agenda.sleep(SYNC_MS);
     await this.#call(rival, { kind: 'acquire_lease', resource: last });
+  }
+
+  /** What is approved by one person, and wants two by the time that the word of it comes (I3). */
+  async #tightened({ host, id, turn }: Drill): Promise<void> {
+    const { agenda, operators } = this.#parts;
+    await operators.publishWanting(1, turn);
+    await agenda.sleep(SETTLES_MS);
+    const admitted = await this.#admit(host, id, { action: DRILLED.risky, deadlineMs: 90_000 });
+    if (admitted.kind !== 'ok') return;
+    const { operationId, approval, fingerprint } = admitted.body;
+    await operators.publishWanting(2, turn);
+    await agenda.sleep(SETTLES_MS);
+    await operators.approve(approval?.requestId ?? '', fingerprint);
+    await agenda.sleep(SYNC_MS);
+    const start = { kind: 'start_attempt', operationId, key: `${id}-1`, supersede: false } as const;
+    await this.#call(host, start);
   }
 
   /** Begun, and if it may be, done. */

@@ -7,7 +7,7 @@ import type { CallRequest } from '../history.ts';
 import type { ControlNode } from '../engine/control-node.ts';
 import { OPERATOR_TOKEN, type SidecarNode } from '../engine/sidecar-node.ts';
 import type { Called, Caller } from './caller.ts';
-import { SHARDS, brokenPolicy, policyOf } from './policies.ts';
+import { SHARDS, brokenPolicy, policyOf, policyWanting } from './policies.ts';
 
 type Parts = {
   readonly caller: Caller;
@@ -51,6 +51,22 @@ export class Operators {
     const { stretch } = this.#parts;
     const document = draw < 0.3 ? brokenPolicy(random, stretch) : policyOf(random, stretch);
     await this.#call({ kind: 'publish_policy', replaces, document });
+  }
+
+  /** For all hosts at once: whatever is on its way to some goes to all of them first. */
+  async publishWanting(approvers: number, seed: number): Promise<void> {
+    const promote = { kind: 'order_rollout', order: 'promote' } as const;
+    for (let stages = 0; stages < 2; stages += 1) await this.#call(promote);
+    const replaces = await this.#currentRevision();
+    if (replaces === null) return;
+    const document = policyWanting(approvers, new FakeRandom(seed));
+    await this.#call({ kind: 'publish_policy', replaces, document });
+    await this.#call(promote);
+  }
+
+  async approve(requestId: string, digest: string): Promise<void> {
+    const request = { kind: 'approve', requestId, verb: 'approve', digest } as const;
+    await this.#call(request, this.#tokens.get('ann'));
   }
 
   async orderRollout(seed: number): Promise<void> {

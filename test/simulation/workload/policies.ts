@@ -22,6 +22,8 @@ export const DRILLED = {
   step: 'drills.step',
   guard: 'drills.guard',
   meter: 'drills.meter',
+  moment: 'drills.moment',
+  risky: 'drills.risky',
 } as const;
 export const DRILLED_VALUE = 'drills.note';
 export const DRILLED_STALENESS_MS = 45_000;
@@ -69,8 +71,13 @@ const DRILL_RULES: PolicyDocument['rules'] = [
     name: 'drill-meter',
     actions: [DRILLED.meter],
     permit: [{ expression: 'true' }],
-    maxStaleness: DRILLED_STALENESS,
     limits: { quota: '3/2m' },
+  },
+  {
+    name: 'drill-moment',
+    actions: [DRILLED.moment],
+    permit: [{ expression: 'true' }],
+    maxStaleness: DRILLED_STALENESS,
   },
 ];
 
@@ -136,6 +143,13 @@ export function policyOf(random: FakeRandom, stretch = 1): PolicyDocument {
         heartbeatTimeout: last(15),
       },
       ...DRILL_RULES,
+      {
+        name: 'drill-risky',
+        actions: [DRILLED.risky],
+        permit: [{ expression: 'true' }],
+        // By what else the revision says: who approved one may be too few for the next.
+        approval: { required: most === 300 ? 2 : 1, from: 'role:security', ttl: '2m' },
+      },
     ],
     config: {
       [DRILLED_VALUE]: { value: 'good', maxStaleness: DRILLED_STALENESS, onExpiry: 'error' },
@@ -205,6 +219,15 @@ function unownedRules(
       effects: { render: { idempotent: true }, store: { idempotent: true } },
     },
   ];
+}
+
+/** One under which risky work wants so many approvers; every third one wants two. */
+export function policyWanting(approvers: number, random: FakeRandom): PolicyDocument {
+  for (;;) {
+    const document = policyOf(random);
+    const rule = document.rules.find(({ actions }) => actions.includes(DRILLED.risky));
+    if (rule?.approval?.required === approvers) return document;
+  }
 }
 
 /** What no gate may let through. */

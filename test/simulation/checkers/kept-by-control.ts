@@ -1,0 +1,54 @@
+/**
+ * What control answered is in its store at the end (I1, D5), unless an older copy was put back since:
+ * what was published, and what approvers said.
+ */
+import type { CallBodies } from '../history.ts';
+import { mayHaveHappened } from '../history-view.ts';
+import type { Findings } from './findings.ts';
+import type { World } from './world.ts';
+
+const VERDICT_STATES = { approve: 'approved', deny: 'denied' } as const;
+
+export function checkControl({ history, calls, faults }: World, findings: Findings): void {
+  const { control } = history.final;
+  // It is a copy of a time before that.
+  const restoredAtMs = Math.max(
+    -1,
+    ...faults
+      .filter(({ fault }) => fault === 'control_backup_restored')
+      .map(({ fromMs }) => fromMs),
+  );
+  const kept = new Map(control.revisions.map((one) => [one.policyRevision, one.policyDigest]));
+  const asked = new Map(control.approvals.map((one) => [one.requestId, one]));
+  // A vote that was taken back is none any more.
+  const takenBack = new Set(
+    calls.flatMap((call) =>
+      call.request.kind === 'approve' && call.request.verb === 'withdraw' && mayHaveHappened(call)
+        ? [call.request.requestId]
+        : [],
+    ),
+  );
+  for (const { request, sent, ended } of calls) {
+    if (ended?.end.kind !== 'ok' || ended.atMs <= restoredAtMs) continue;
+    const seqs = () => [sent.seq, ended.seq];
+    if (request.kind === 'publish_policy') {
+      const { policyRevision, policyDigest } = ended.end.body as CallBodies['publish_policy'];
+      findings.expect(
+        kept.get(policyRevision) === policyDigest,
+        () =>
+          `control answered that revision ${policyRevision} is published, and its store has ${kept.get(policyRevision) ?? 'none'} of that number`,
+        seqs,
+      );
+    }
+    if (request.kind !== 'approve' || request.verb === 'withdraw') continue;
+    const { verb, requestId } = request;
+    const found = asked.get(requestId);
+    const isVoted = found?.votes.some(({ verdict }) => verdict === verb) ?? false;
+    findings.expect(
+      isVoted || found?.state === VERDICT_STATES[verb] || takenBack.has(requestId),
+      () =>
+        `control answered ${verb} of ${requestId}, and its store has it as ${found?.state ?? 'unknown'} without that vote`,
+      seqs,
+    );
+  }
+}
