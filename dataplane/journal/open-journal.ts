@@ -122,7 +122,8 @@ function readable(path: string): Readable {
     reader = new JournalReader(path);
     const { snapshot } = NOTHING_READABLE;
     const head = reader.newest() ?? snapshot.head;
-    return { reader, snapshot: { ...snapshot, head, counts: reader.countByState() } };
+    const { seq: ackedSeq } = reader.acknowledged();
+    return { reader, snapshot: { ...snapshot, head, ackedSeq, counts: reader.countByState() } };
   } catch {
     // Enough of it can be read to say what is wrong, and no more.
     reader?.close();

@@ -299,6 +299,22 @@ test('control that holds more than there is ends the journal, and the next start
   expect(await evidenceOf(files)).toContain(`control holds it up to entry ${seq + 5}`);
 });
 
+test('I12: a quarantined journal says how far control holds it', async () => {
+  const files = copy();
+  const journal = await openJournal(files.directory, clock);
+  const { seq } = journal.head();
+  await journal.acknowledge(seq - 3);
+  await journal.close();
+  writeFileSync(files.loss, 'a person took it out of service\n');
+  const again = await openJournal(files.directory, clock);
+  try {
+    expect(again.quarantine).toContain('a person took it out of service');
+    expect([again.head().seq, again.ackedSeq()]).toEqual([seq, seq - 3]);
+  } finally {
+    await again.close();
+  }
+});
+
 test('twenty kills: no start is quarantined, and whatever was answered is there', async () => {
   const files = journalFiles(join(directory, 'killed', 'journal'));
   const answered: string[] = [];

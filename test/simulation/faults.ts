@@ -130,6 +130,8 @@ export class Faults {
         return this.#clock(kind, node, random);
       case 'key_rotation':
         return this.#rotateKeys(random);
+      case 'journal_damaged':
+        return this.#damage(node, random);
       case 'disk_full':
       case 'slow_disk':
       case 'disk_error':
@@ -233,6 +235,15 @@ export class Faults {
       node.restartSoon();
     });
     return LATER;
+  }
+
+  /** While it is down: what it finds when it comes up is not what it wrote. */
+  #damage(node: DaemonNode, random: FakeRandom): Begun | null {
+    const host = this.#parts.hosts.find(({ name }) => name === node.name);
+    if (host === undefined || !host.hasLife) return null;
+    host.crash('its journal is damaged', false);
+    const detail = host.damageJournal(random);
+    return detail === null ? null : { detail, end: null };
   }
 
   #rotateKeys(random: FakeRandom): Begun | null {

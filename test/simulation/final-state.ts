@@ -27,22 +27,53 @@ export function finalJournals(dataDir: string, of: Of): FinalJournal[] {
   const old = aside
     .map((name) => join(dataDir, name))
     .filter((directory) => existsSync(join(directory, 'journal.db')))
-    .map((directory) => readJournal(journalFiles(directory), { ...of, isGivenUp: true }));
-  return [...old, readJournal(files, { ...of, isGivenUp: false })].filter((one) => one !== null);
+    .map((directory) => readGivenUp(journalFiles(directory), of));
+  return [...old, readInService(files, of)].filter((one) => one !== null);
+}
+
+function readInService(files: JournalFiles, of: Of): FinalJournal | null {
+  if (!existsSync(files.database)) return null;
+  return readJournal(files, { ...of, isGivenUp: false, damage: damageOf(files) });
+}
+
+/** What only has lost its end is whole as far as it goes; of anything else nothing is believed. */
+function readGivenUp(files: JournalFiles, of: Of): FinalJournal {
+  const verdict = verifyJournal(files, { entriesMax: Number.MAX_SAFE_INTEGER });
+  if (verdict.kind !== 'unreadable' && verdict.kind !== 'broken_chain' && hasEntries(files))
+    return readJournal(files, { ...of, isGivenUp: true, damage: null });
+  return {
+    ...of,
+    isGivenUp: true,
+    damage: `${verdict.kind}: ${'evidence' in verdict ? verdict.evidence.join('; ') : 'no entries'}`,
+    head: { seq: 0, hash: '' },
+    ackedSeq: 0,
+    prunedSeq: 0,
+    events: [],
+    operations: [],
+    refusals: [],
+    fences: {},
+    registers: [],
+    outages: [],
+  };
+}
+
+/** Not even its tables are left where its log was cut off early. */
+function hasEntries(files: JournalFiles): boolean {
+  const database = openDatabase(files.database, { readOnly: true });
+  try {
+    return database.prepare('SELECT max(seq) AS seq FROM events').get()?.['seq'] !== null;
+  } catch {
+    return false;
+  } finally {
+    database.close();
+  }
 }
 
 function readJournal(
   files: JournalFiles,
-  of: Of & { readonly isGivenUp: boolean },
-): FinalJournal | null {
-  if (!existsSync(files.database)) return null;
-  const damage = of.isGivenUp ? null : damageOf(files);
-  let reader: JournalReader;
-  try {
-    reader = new JournalReader(files.database);
-  } catch {
-    return null;
-  }
+  of: Of & Pick<FinalJournal, 'isGivenUp' | 'damage'>,
+): FinalJournal {
+  const reader = new JournalReader(files.database);
   try {
     const events = allEvents(reader);
     const operations = reader
@@ -51,7 +82,6 @@ function readJournal(
       .toReversed();
     return {
       ...of,
-      damage,
       head: reader.newest() ?? { seq: 0, hash: '' },
       ackedSeq: reader.acknowledged().seq,
       prunedSeq: reader.pruned().seq,

@@ -76,6 +76,7 @@ export const FAULT_KINDS = [
   'disk_error',
   'key_rotation',
   'worker_death',
+  'journal_damaged',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 

@@ -190,8 +190,34 @@ function quickPlanOf(seed: number, minutes: number): Plan {
       ...tasksOf(random.fork(), hosts.length, safetyMs),
       ...drillsOf(seed, hosts.length, safetyMs),
     ],
-    faults: faultsOf(random.fork(), hosts.length, safetyMs),
+    faults: withRare(faultsOf(random.fork(), hosts.length, safetyMs), {
+      seed,
+      hosts: hosts.length,
+      safetyMs,
+    }),
   };
+}
+
+/** Few runs have one of them. Drawn apart, so that the others are what they would be without. */
+const RARE_SHARE = 0.12;
+const RARE_SEED = 0x5eed;
+const RARE_ID = 1_001;
+
+function withRare(
+  faults: readonly PlannedFault[],
+  run: { readonly seed: number; readonly hosts: number; readonly safetyMs: number },
+): PlannedFault[] {
+  const random = new FakeRandom(run.seed * 40_503 + RARE_SEED);
+  if (random.unit() >= RARE_SHARE) return [...faults];
+  const rare: PlannedFault = {
+    id: RARE_ID,
+    atMs: CALM_MS + random.below(Math.max(1, run.safetyMs - CALM_MS)),
+    durationMs: 0,
+    kind: 'journal_damaged',
+    host: random.below(run.hosts),
+    seed: random.below(2 ** 31),
+  };
+  return [...faults, rare].toSorted((a, b) => a.atMs - b.atMs);
 }
 
 function tasksOf(random: FakeRandom, hosts: number, safetyMs: number): PlannedTask[] {

@@ -172,6 +172,8 @@ async function settleDown(world: World, { terms: { stretch } }: Plan): Promise<L
   };
 }
 
+/** Control does not know it, and will not by itself. */
+const NOT_ENROLLED = /^host_(unknown|epoch_stale):/;
 const ENDED = new Set(['succeeded', 'failed', 'cancelled', 'expired']);
 
 async function whatIsUnsettled(world: World): Promise<string[]> {
@@ -188,6 +190,10 @@ async function whatIsUnsettled(world: World): Promise<string[]> {
     for (const [state, count] of Object.entries(journal.operations))
       if (count > 0 && !ENDED.has(state)) found.push(`${host.name}: ${count} ${state}`);
     if (link.state !== 'connected') found.push(`${host.name}: control is ${link.state}`);
+    // Enrolled anew after the copy was made that control was put back to.
+    const { lastError } = link;
+    if (link.state === 'refused' && lastError !== null && NOT_ENROLLED.test(lastError))
+      void host.giveUp(lastError);
     if (link.outage !== null) found.push(`${host.name}: ${link.outage.outageId} is open`);
     if (policy.activeRevision === null) found.push(`${host.name}: no policy`);
     if (journal.ackedSeq < journal.seq) {

@@ -38,10 +38,10 @@ export function checkAmounts(world: World, findings: Findings): void {
 }
 
 /** A window that was open when a clock was set is as long as whoever looked then made it. */
-function wasSet(world: World, { host, restoredAtMs }: JournalLife): boolean {
+function wasSet(world: World, { host, lostUpToMs }: JournalLife): boolean {
   const at = { node: host, fromMs: 0, toMs: world.endMs };
   const kinds = ['wall_step', 'clock_jump', 'suspend', 'reboot'] as const;
-  return restoredAtMs !== null || faultsDuring(world, at, kinds).length > 0;
+  return lostUpToMs !== null || faultsDuring(world, at, kinds).length > 0;
 }
 
 function subjectOf({ operation }: Decided, { per }: LimitTerms): string {
@@ -52,7 +52,7 @@ function subjectOf({ operation }: Decided, { per }: LimitTerms): string {
 
 /** A1. */
 function checkHostConcurrency(
-  { journal, restoredAtMs }: JournalLife,
+  { journal, lostUpToMs }: JournalLife,
   limited: readonly Limited[],
   findings: Findings,
 ): void {
@@ -73,7 +73,7 @@ function checkHostConcurrency(
     const { concurrency, scope } = limits;
     if (concurrency === null || scope !== 'host') continue;
     findings.expect(
-      its.size <= concurrency || restoredAtMs !== null || journal.prunedSeq > 0,
+      its.size <= concurrency || lostUpToMs !== null || journal.prunedSeq > 0,
       () =>
         `${nameOf(decided)} is the ${its.size}th under way of ${key}, which allows ${concurrency}`,
       () => seqsOf(decided),

@@ -5,9 +5,11 @@
  *     far as it was answered.
  * D2  What is in the journal was asked for by a call that may have happened; refused is refused.
  * D3  The journal is what was written: no gap, an unbroken chain, and no start that found it damaged
- *     where nobody had put an old copy back.
+ *     where nobody had put an old copy back, or damaged it.
  * D4  What is read is what was written, and nothing older than what was answered (`reads.ts`).
  * D5  What control answered is in its store (`kept-by-control.ts`).
+ * D6  A journal that was damaged says so and how far it had come, admits nothing, and begins anew only by
+ *     a person's word (`told-losses.ts`).
  */
 import { digestOf, sha256Hex } from '../../../shared/platform/digest.ts';
 import { eventHash } from '../../../shared/platform/entry-hash.ts';
@@ -23,6 +25,7 @@ import { Findings } from './findings.ts';
 import { mayBePruned, type JournalLife } from './journal-life.ts';
 import { checkControl } from './kept-by-control.ts';
 import { checkReads } from './reads.ts';
+import { checkToldLosses } from './told-losses.ts';
 import { worldOf, type World } from './world.ts';
 
 export const i01Durable: Checker = (history) => {
@@ -36,13 +39,14 @@ export const i01Durable: Checker = (history) => {
   }
   checkStarts(world, findings);
   checkControl(world, findings);
+  checkToldLosses(world, findings);
   return findings.verdict();
 };
 
 /** D3. */
 function checkFiles(life: JournalLife, findings: Findings): void {
   const { journal, host } = life;
-  const isExcused = life.restoredAtMs !== null;
+  const isExcused = life.lostUpToMs !== null;
   findings.expect(
     journal.damage === null || isExcused,
     () =>
@@ -81,7 +85,9 @@ function checkStarts({ history, faults }: World, findings: Findings): void {
     if (start.journalSeq === null && start.outcome === 'serving') continue;
     const excuse = faults.some(
       ({ fault, nodes, fromMs }) =>
-        (fault === 'host_backup_restored' || fault === 'control_backup_restored') &&
+        (fault === 'host_backup_restored' ||
+          fault === 'control_backup_restored' ||
+          fault === 'journal_damaged') &&
         nodes.includes(start.node) &&
         fromMs <= start.atMs,
     );

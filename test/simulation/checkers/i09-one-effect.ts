@@ -224,7 +224,7 @@ function checkTargets(world: World, findings: Findings): void {
   const entries = new Map(world.lives.flatMap(({ entries: its }) => [...its]));
   // Whoever goes on from an old copy does again what came after it; that is what is accepted then.
   const restored = new Set(
-    world.lives.flatMap(({ host, restoredAtMs }) => (restoredAtMs === null ? [] : [host])),
+    world.lives.flatMap(({ host, lostUpToMs }) => (lostUpToMs === null ? [] : [host])),
   );
   const byEffect = Map.groupBy(arrivals, ({ operationId, effect }) => `${operationId} ${effect}`);
   for (const its of byEffect.values()) {

@@ -20,6 +20,7 @@ const OF_THE_DISK: readonly FaultKind[] = [
   'slow_disk',
   'lost_tail',
   'host_backup_restored',
+  'journal_damaged',
 ];
 
 export const i11Revisions: Checker = (history) => {
@@ -110,7 +111,7 @@ function diedOfIt({ history, lives }: World, host: NodeName, beforeSeq: number):
 /** N3. */
 function checkJournal(
   { policies }: World,
-  { journal, host }: JournalLife,
+  { journal, host, isKept }: JournalLife,
   findings: Findings,
 ): void {
   const rejected = new Set<number>();
@@ -121,7 +122,8 @@ function checkJournal(
     if (kind !== 'policy_activated') continue;
     const before = newest;
     findings.expect(
-      revision > before && policies.of(revision).length > 0,
+      // Who is enrolled anew takes up again what is in force.
+      (isKept ? revision >= before : revision > before) && policies.of(revision).length > 0,
       () =>
         `entry ${seq} of ${host} put revision ${revision} in force after ${before}${policies.of(revision).length > 0 ? '' : ', and it was never published'}`,
       () => [],

@@ -173,7 +173,10 @@ function checkPositions({ history }: World, findings: Findings): void {
   const newest = new Map<string, { readonly ackedSeq: number; readonly seq: number }>();
   for (const event of history.events) {
     if (event.kind === 'host_renewed') newest.delete(event.node);
-    if (event.kind === 'fault' && event.fault === 'host_backup_restored')
+    if (
+      event.kind === 'fault' &&
+      (event.fault === 'host_backup_restored' || event.fault === 'journal_damaged')
+    )
       for (const node of event.nodes) newest.delete(node);
     if (event.kind !== 'host_state') continue;
     const { host, ackedSeq, journalSeq, seq } = event;

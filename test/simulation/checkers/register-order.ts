@@ -16,7 +16,7 @@ type Use = Call<'put_register'> | Call<'register'>;
 
 export function checkRegisters(world: World, life: JournalLife, findings: Findings): void {
   // What an old copy had is not known here.
-  if (life.restoredAtMs !== null) return;
+  if (life.lostUpToMs !== null) return;
   const uses = world.calls.filter(
     (call): call is Use =>
       (call.request.kind === 'put_register' || call.request.kind === 'register') &&

@@ -11,7 +11,9 @@ import { compileCel } from '../../../shared/platform/cel.ts';
 import { writeDurableFile } from '../../../shared/platform/durable-file.ts';
 import { createLogger } from '../../../shared/platform/logger.ts';
 import type { Journal } from '../../../dataplane/journal/journal.ts';
+import type { FakeRandom } from '../../fakes/fake-random.ts';
 import { DaemonNode, type NodeParts, type StartOutcome } from './daemon-node.ts';
+import { damageJournal, type JournalDamage } from './journal-damage.ts';
 import { writerIn } from './journal-here.ts';
 import type { Life } from './life.ts';
 import type { Network } from './network.ts';
@@ -45,7 +47,11 @@ export class SidecarNode extends DaemonNode {
   readonly #parts: Parts;
   #sidecar: Sidecar | null = null;
   #joinToken: string | null = null;
+  /** Control did not take the last one: it was put back to a copy that does not know it. */
+  #isTokenRefused = false;
   #isGivenUp = false;
+  /** What the person does who accepts a loss: keeps what is left, where that can be. */
+  #keepsRest = false;
 
   constructor(parts: Parts) {
     super(parts);
@@ -56,6 +62,7 @@ export class SidecarNode extends DaemonNode {
     const dataDir = this.disk.directory;
     const appsFile = join(dataDir, 'apps.yaml');
     mkdirSync(dataDir, { recursive: true });
+    if (this.#isTokenRefused && (await this.enrol())) this.#isTokenRefused = false;
     writeFileSync(appsFile, APPS, { mode: 0o600 });
     const { network } = this.#parts;
     const { clock } = life;
@@ -91,9 +98,11 @@ export class SidecarNode extends DaemonNode {
       loopUse: () => 0,
     });
     this.#sidecar = sidecar;
-    sidecar.done.catch((error: unknown) =>
-      this.ended(life, error instanceof Error ? error.message : String(error)),
-    );
+    sidecar.done.catch((error: unknown) => {
+      const detail = error instanceof Error ? error.message : String(error);
+      if (life.isAlive && detail.includes('join_token_')) this.#isTokenRefused = true;
+      this.ended(life, detail);
+    });
     return outcomeOf(journal);
   }
 
@@ -125,6 +134,12 @@ export class SidecarNode extends DaemonNode {
     this.#isGivenUp = false;
   }
 
+  /** While it does not run; `null`: there is nothing yet that could be lost. */
+  damageJournal(random: FakeRandom): JournalDamage | null {
+    this.#keepsRest = random.unit() < 0.5;
+    return damageJournal(journalFiles(join(this.disk.directory, 'journal')), random);
+  }
+
   async #renew(detail: string): Promise<void> {
     if (this.isUp) await this.stop();
     const joinToken = await this.#parts.joinToken(this.name);
@@ -136,20 +151,23 @@ export class SidecarNode extends DaemonNode {
         run: null,
         journalSeq: null,
       });
-    const argv = ['accept-loss', '--data-dir', this.disk.directory, '--yes'];
-    const clock = this.machine.process();
-    const exitCode = await runJournalTool(argv, { clock, out: nowhere(), err: nowhere() });
-    this.machine.forget(clock);
+    const isKept = this.#keepsRest && (await this.#acceptLoss('--keep')) === 0;
+    const done = isKept ? 'accept-loss --keep: 0' : `accept-loss: ${await this.#acceptLoss()}`;
+    this.#keepsRest = false;
     this.#joinToken = joinToken;
-    this.log.add({
-      kind: 'host_renewed',
-      node: this.name,
-      detail: `accept-loss: ${exitCode}; ${detail}`,
-    });
+    this.log.add({ kind: 'host_renewed', node: this.name, detail: `${done}; ${detail}` });
     await this.start();
   }
 
-  /** For the first start. */
+  async #acceptLoss(...flags: readonly string[]): Promise<number> {
+    const argv = ['accept-loss', '--data-dir', this.disk.directory, '--yes', ...flags];
+    const clock = this.machine.process();
+    const exitCode = await runJournalTool(argv, { clock, out: nowhere(), err: nowhere() });
+    this.machine.forget(clock);
+    return exitCode;
+  }
+
+  /** For the first start, and for one that control did not let in. */
   async enrol(): Promise<boolean> {
     this.#joinToken = await this.#parts.joinToken(this.name);
     return this.#joinToken !== null;

@@ -56,6 +56,16 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     seedsMax: 40,
   },
   {
+    name: 'believe-a-cut-journal',
+    about: 'a journal that ends before what is remembered of it is taken as it is',
+    promise: 'I1',
+    file: 'dataplane/core/journal-verdict.ts',
+    find: "  if (evidence.length > 0) return { kind: 'lost', evidence: [...new Set(evidence)] };",
+    replace:
+      "  if (evidence.length > 99) return { kind: 'lost', evidence: [...new Set(evidence)] };",
+    seedsMax: 60,
+  },
+  {
     name: 'drop-an-entry',
     about: 'every ninth batch is undone and answered as if it had been written',
     promise: 'I1',

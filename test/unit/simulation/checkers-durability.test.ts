@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { i01Durable } from '../../simulation/checkers/i01-durable.ts';
 import { i02Once } from '../../simulation/checkers/i02-once.ts';
+import type { CallEnd } from '../../simulation/history.ts';
 import { lawfulStory, lied, eventAt, PLACE, type Liar } from './lawful-story.ts';
 
 const first = 0;
@@ -148,6 +149,64 @@ test('I1: what an old copy took away is excused', () => {
     history.final.journals[first]?.operations.splice(0);
   };
   expect(lied(i01Durable, restored)).toBe('');
+});
+
+/** Cut off by its log at entry 17, which the next start tells; then what `more` says. */
+const damaged =
+  (detail: string, more: Liar = () => undefined): Liar =>
+  (history) => {
+    const start = eventAt(history, 'daemon_started', 1);
+    const before = { seq: 10_000, atMs: 1_000_000 };
+    const after = { seq: 10_001, atMs: 1_010_000 };
+    const cut = { how: 'log_cut', headSeq: 17 };
+    const fault = 'journal_damaged' as const;
+    const of = { stage: 'once' as const, faultId: 1, nodes: ['host-1'] };
+    history.events.push({ kind: 'fault', fault, ...of, detail: cut, ...before });
+    history.events.push({ ...start, outcome: 'quarantined', start: 9, detail, ...after });
+    history.final.journals[first]?.operations.splice(0);
+    more(history);
+  };
+const TOLD =
+  'quarantined (lost): the journal ends at entry 4 and journal.head is at entry 17. More';
+
+test('I1, D6: what is told as lost is excused, and all of it has to be told', () => {
+  expect(lied(i01Durable, damaged(TOLD))).toBe('');
+  expect(lied(i01Durable, damaged(TOLD.replace('17', '16')))).toMatch(
+    /does not say that its journal had come to entry 17/,
+  );
+  const silently = damaged(TOLD, (history) => {
+    const start = history.events.at(-1);
+    if (start?.kind === 'daemon_started') start.outcome = 'serving';
+  });
+  expect(lied(i01Durable, silently)).toMatch(/answered admit of app and its journal has no/);
+});
+
+test('I1, D6: nothing is admitted while a journal is quarantined', () => {
+  const answered = (end: CallEnd): Liar =>
+    damaged(TOLD, (history) => {
+      const request = { kind: 'admit', key: 'key-9', body: PLACE } as const;
+      const { clock } = eventAt(history, 'call_ended');
+      const call = { callId: 999, client: 'app', to: 'host-1', request, repeats: null };
+      history.events.push({ kind: 'call_sent', ...call, seq: 10_002, atMs: 1_020_000 });
+      history.events.push({
+        kind: 'call_ended',
+        callId: 999,
+        clock,
+        end,
+        seq: 10_003,
+        atMs: 1_020_010,
+      });
+    });
+  const refused = (code: string): CallEnd => {
+    const problem = { refusalId: undefined };
+    return { kind: 'refused', status: 503, code, detail: '', problem };
+  };
+  expect(lied(i01Durable, answered(refused('journal_quarantined')))).toBe('');
+  expect(lied(i01Durable, answered(refused('internal')))).toMatch(/admission with internal/);
+  const admitted = { kind: 'ok', status: 201, body: { operationId: 'op-9' } } as const;
+  expect(lied(i01Durable, answered(admitted))).toMatch(
+    /quarantined and answered an admission with ok/,
+  );
 });
 
 const again = (
