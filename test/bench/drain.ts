@@ -6,11 +6,10 @@
 import { join } from 'node:path';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
 import type { Journal } from '../../dataplane/journal/journal.ts';
-import { makeId } from '../../shared/core/ids.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
-import { sha256Hex } from '../../shared/platform/digest.ts';
 import { SystemRandom } from '../../shared/platform/random.ts';
 import { HostUnderLoad, median, pause } from './host-under-load.ts';
+import { benchAdmission } from './journal-admission.ts';
 import type { LoadResult } from './http-load.ts';
 
 type Stretch = {
@@ -205,32 +204,11 @@ const secondsSince = (startedMs: number): string =>
   ((performance.now() - startedMs) / 1_000).toFixed(1);
 
 async function live(journal: Journal, hostId: string, number: number): Promise<void> {
-  const now = clock.now();
-  const operationId = makeId('op', now.wallMs, random.bytes(16));
   const idempotencyKey = `drain-${number}`;
-  const deadlineMs = 43_200_000;
-  await journal.admit({
-    operationId,
-    admission: {
-      hostId,
-      app: 'demo',
-      idempotencyKey,
-      fingerprint: sha256Hex(idempotencyKey),
-      principal: 'agent:bench',
-      action: 'bench.charge',
-      resource: { id: `order-${number}`, attributes: { shard: 's0' } },
-      attributes: { amount: 20, currency: 'EUR' },
-      policyRevision: 1,
-      rule: 'rule-25',
-      basis: 'cached',
-      stalenessMs: 1_234,
-      effectTerms: { charge: { idempotent: false, fencing: 'enforced' } },
-      deadlineAtMs: now.wallMs + deadlineMs,
-      deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + deadlineMs },
-    },
-    authorityEndsBootMs: Number.MAX_SAFE_INTEGER,
-    now,
-  });
+  const at = { now: clock.now(), random };
+  const admission = benchAdmission(number, { hostId, app: 'demo', idempotencyKey }, at);
+  const { operationId } = admission;
+  await journal.admit(admission);
   const step = { attempt: 1, name: 'charge' } as const;
   const events = [
     { kind: 'start_attempt', supersede: false, key: null, ownership: null },

@@ -7,10 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
 import type { Journal } from '../../dataplane/journal/journal.ts';
-import { makeId } from '../../shared/core/ids.ts';
 import { SystemClock } from '../../shared/platform/clock.ts';
-import { sha256Hex } from '../../shared/platform/digest.ts';
 import { SystemRandom } from '../../shared/platform/random.ts';
+import { benchAdmission } from './journal-admission.ts';
 
 export type GrowthFigures = {
   readonly sizes: readonly GrowthFigure[];
@@ -93,34 +92,16 @@ async function rateOf(
 }
 
 async function admit(journal: Journal, number: number): Promise<void> {
-  const now = clock.now();
-  const idempotencyKey = `growth-${number}`;
-  const answer = await journal.admit({
-    operationId: makeId('op', now.wallMs, random.bytes(16)),
-    admission: {
-      hostId: 'host_01h00000000000000000000000',
-      app: 'bench',
-      idempotencyKey,
-      fingerprint: sha256Hex(idempotencyKey),
-      principal: 'agent:bench',
-      action: 'bench.charge',
-      resource: { id: `order-${number}`, attributes: { shard: 's0' } },
-      attributes: { amount: 20, currency: 'EUR' },
-      policyRevision: 1,
-      rule: 'rule-25',
-      basis: 'cached',
-      stalenessMs: 1_234,
-      leaseResource: 'bench/s0',
-      leaseEpoch: 1,
-      ownershipMode: 'fenced',
-      ownershipGraceMs: 1_800_000,
-      effectTerms: { charge: { idempotent: false, fencing: 'enforced' } },
-      deadlineAtMs: now.wallMs + 43_200_000,
-      deadlineBoot: { bootId: now.bootId, bootMs: now.bootMs + 43_200_000 },
-    },
-    authorityEndsBootMs: Number.MAX_SAFE_INTEGER,
-    now,
-  });
+  const own = {
+    hostId: 'host_01h00000000000000000000000',
+    app: 'bench',
+    idempotencyKey: `growth-${number}`,
+    leaseResource: 'bench/s0',
+    leaseEpoch: 1,
+    ownershipMode: 'fenced',
+    ownershipGraceMs: 1_800_000,
+  } as const;
+  const answer = await journal.admit(benchAdmission(number, own, { now: clock.now(), random }));
   if (answer.type !== 'admitted' || answer.replayed) throw new Error(JSON.stringify(answer));
 }
 

@@ -6,12 +6,11 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openControl } from '../../shared/client/index.ts';
-import { UndiciTransport } from '../../shared/client/transport.ts';
-import { ControlProcess, adminTokenIn } from '../fakes/control-process.ts';
+import { ControlProcess } from '../fakes/control-process.ts';
 import { benchHandOver, type HandOverFigures } from './hand-over.ts';
 import { percentile } from './http-load.ts';
-import { LeaseHost } from './lease-host.ts';
+import { enrolFleet, residentKb } from './lease-fleet.ts';
+import type { LeaseHost } from './lease-host.ts';
 
 export type LeaseFigures = HandOverFigures & {
   readonly renewalsPerSecond: number;
@@ -52,7 +51,6 @@ const SYNC_INTERVAL_MS = 5_000;
 /** All connect and are granted a lease: not at the pace of renewals. */
 const FIRST_ROUND_MS = 40_000;
 const PACED_PER_SECOND = 5_000;
-const ENROLLING_AT_ONCE = 16;
 /** Of the kernel: what `utime` and `stime` are counted in. */
 const TICKS_PER_SECOND = 100;
 
@@ -64,10 +62,10 @@ export async function benchLeases(options: LeaseBenchOptions): Promise<LeaseFigu
   const control = new ControlProcess([...listen, '--lease-ttl', '60s']);
   try {
     const url = await control.listening;
-    const batch = await enrolHosts(url, root, { count: BATCH_HOSTS, prefix: 'batch' });
+    const batch = await enrolFleet(url, root, { count: BATCH_HOSTS, prefix: 'batch' });
     const renewals = await renewInBatches(batch, rounds, say);
     await Promise.all(batch.map((host) => host.close()));
-    const many = await enrolHosts(url, root, { count: sidecars, prefix: 'many' });
+    const many = await enrolFleet(url, root, { count: sidecars, prefix: 'many' });
     say(`${many.length} sidecars enrolled`);
     const fleet = await syncFleet(many, control.pid, rounds, say);
     await Promise.all(many.map((host) => host.close()));
@@ -76,29 +74,6 @@ export async function benchLeases(options: LeaseBenchOptions): Promise<LeaseFigu
     await control.kill('SIGKILL');
     rmSync(root, { recursive: true, force: true });
   }
-}
-
-async function enrolHosts(
-  url: string,
-  dataDir: string,
-  { count, prefix }: { readonly count: number; readonly prefix: string },
-): Promise<LeaseHost[]> {
-  const client = openControl({ endpoint: url, token: adminTokenIn(dataDir) });
-  const shared = new UndiciTransport({ url }, { connections: ENROLLING_AT_ONCE });
-  const hosts: LeaseHost[] = [];
-  let next = 0;
-  const enrol = async (): Promise<void> => {
-    for (let index = next; index < count; index = next) {
-      next += 1;
-      const hostName = `${prefix}-${index}`;
-      const { joinToken } = await client.createJoinToken({ hostName });
-      hosts.push(await LeaseHost.enrol(url, { joinToken, hostName }, shared));
-    }
-  };
-  await Promise.all(Array.from({ length: ENROLLING_AT_ONCE }, enrol));
-  await client.close();
-  await shared.close();
-  return hosts;
 }
 
 async function renewInBatches(
@@ -217,8 +192,4 @@ function cpuSeconds(pid: number): number {
 function waitedSeconds(pid: number): number {
   const [, waitedNs] = readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ');
   return Number(waitedNs) / 1e9;
-}
-
-function residentKb(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 }

@@ -5,15 +5,14 @@
  * as a sidecar does: it comes when it was told to.
  */
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { openControl } from '../../shared/client/index.ts';
-import { UndiciTransport } from '../../shared/client/transport.ts';
 import { ControlProcess, adminTokenIn } from '../fakes/control-process.ts';
 import { percentile } from './http-load.ts';
-import { LeaseHost, type SyncTry } from './lease-host.ts';
+import { enrolFleet, residentKb } from './lease-fleet.ts';
+import type { LeaseHost, SyncTry } from './lease-host.ts';
 import type { OperatorData } from './operator-thread.ts';
 
 export type ReconnectFigures = {
@@ -39,7 +38,6 @@ export type ReconnectOptions = {
 };
 
 const RATE = 500;
-const ENROLLING_AT_ONCE = 16;
 /** Every so many sidecars holds a lease. */
 const HOLDERS_EVERY = 4;
 const WARM_UP_MS = 2_000;
@@ -64,7 +62,7 @@ export async function benchReconnect({
   const hosts: LeaseHost[] = [];
   try {
     const url = await control.listening;
-    hosts.push(...(await enrolAll(url, root, sidecars)));
+    hosts.push(...(await enrolFleet(url, root, { count: sidecars, prefix: 'back' })));
     const holders = hosts.filter((_, index) => index % HOLDERS_EVERY === 0);
     for (const [index, host] of holders.entries()) await acquire(host, `fleet/${index}`);
     say(`${hosts.length} sidecars enrolled, ${holders.length} of them hold a lease`);
@@ -105,25 +103,6 @@ export async function benchReconnect({
     await control.kill('SIGKILL');
     rmSync(root, { recursive: true, force: true });
   }
-}
-
-async function enrolAll(url: string, dataDir: string, count: number): Promise<LeaseHost[]> {
-  const client = openControl({ endpoint: url, token: adminTokenIn(dataDir) });
-  const shared = new UndiciTransport({ url }, { connections: ENROLLING_AT_ONCE });
-  const hosts: LeaseHost[] = [];
-  let next = 0;
-  const enrol = async (): Promise<void> => {
-    for (let index = next; index < count; index = next) {
-      next += 1;
-      const hostName = `back-${index}`;
-      const { joinToken } = await client.createJoinToken({ hostName });
-      hosts.push(await LeaseHost.enrol(url, { joinToken, hostName }, shared));
-    }
-  };
-  await Promise.all(Array.from({ length: ENROLLING_AT_ONCE }, enrol));
-  await client.close();
-  await shared.close();
-  return hosts;
 }
 
 /** The first grants of all come at the pace of control as well. */
@@ -178,8 +157,4 @@ function p99(tookMs: readonly number[]): number {
 
 function sleep(durationMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, durationMs));
-}
-
-function residentKb(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 }

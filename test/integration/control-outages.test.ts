@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Outage } from '../../shared/wire/operation.ts';
 import type { FleetOutage, FleetOutageDetail } from '../../shared/wire/fleet-outages.ts';
 import { ControlWorld } from '../fakes/control-world.ts';
+import { reportedRefusal } from '../fakes/reported-operations.ts';
 import type { SigningHost } from '../fakes/signing-host.ts';
 
 let world: ControlWorld;
@@ -38,24 +39,7 @@ describe('I12: outages in control', () => {
   test('as a host reports them: opened, closed, with what it did meanwhile', async () => {
     const fromMs = world.clock.now().wallMs;
     host.record('outage_opened', { outage: outage(fromMs, null) });
-    const refusal = {
-      refusalId: 'ref_1',
-      app: 'billing',
-      idempotencyKey: 'k',
-      principal: 'agent:billing',
-      action: 'a.b',
-      resourceId: '',
-      reason: 'denied',
-      message: 'no',
-      policyRevision: 1,
-      rule: null,
-      basis: 'cached',
-      stalenessMs: 1,
-      leaseEpoch: null,
-      outageId: 'out_reported',
-      atMs: 6,
-      count: 3,
-    };
+    const refusal = reportedRefusal({ outageId: 'out_reported', count: 3 });
     host.record('refused', { refusal }, null, 'out_reported');
     await host.reported(host.journal());
     expect(await list('?open=true')).toMatchObject([

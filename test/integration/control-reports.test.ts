@@ -2,13 +2,18 @@ import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AT_ONCE_MAX } from '../../control/core/report-queue.ts';
-import { makeId } from '../../shared/core/ids.ts';
 import { sha256Hex } from '../../shared/platform/digest.ts';
 import { entryHash, eventHash } from '../../shared/platform/entry-hash.ts';
-import type { Admission, JournalEvent } from '../../shared/wire/operation.ts';
+import type { JournalEvent } from '../../shared/wire/operation.ts';
 import { writeReportLines } from '../../shared/wire/report-lines.ts';
 import { ReportAnswerSchema, STATEMENT_TYPES } from '../../shared/wire/statements.ts';
 import { ControlWorld } from '../fakes/control-world.ts';
+import {
+  BEGUN_EFFECT,
+  operationIdOf,
+  reportedAdmission,
+  reportedRefusal,
+} from '../fakes/reported-operations.ts';
 import { SigningHost } from '../fakes/signing-host.ts';
 
 let world: ControlWorld;
@@ -19,35 +24,10 @@ beforeEach(async () => {
 });
 afterEach(() => world.dispose());
 
-const operationId = (number: number): string =>
-  makeId('op', 1_900_000_000_000 + number, new Uint8Array(16));
-
-function admission(number: number, over: Partial<Admission> = {}): Admission {
-  return {
-    hostId: host.id,
-    app: 'billing',
-    idempotencyKey: `key-${number}`,
-    fingerprint: 'f'.repeat(64),
-    principal: 'agent:billing',
-    action: 'payments.capture',
-    resource: { id: 'order-1', attributes: {} },
-    policyRevision: 1,
-    rule: 'capture-payment',
-    basis: 'cached',
-    stalenessMs: 12,
-    onControlLoss: 'finish',
-    onWorkerLoss: 'unknown',
-    heartbeatTimeoutMs: 30_000,
-    effectTerms: {},
-    deadlineAtMs: 2,
-    deadlineBoot: { bootId: 'boot-1', bootMs: 2 },
-    ...over,
-  };
-}
-
-const admit = (number: number) => host.record('admitted', admission(number), operationId(number));
+const admit = (number: number) =>
+  host.record('admitted', reportedAdmission(host.id, number), operationIdOf(number));
 const change = (number: number, kind: string, over: Record<string, unknown> = {}) =>
-  host.record(kind, { state: kind, reason: null, attempt: 1, ...over }, operationId(number));
+  host.record(kind, { state: kind, reason: null, attempt: 1, ...over }, operationIdOf(number));
 const rechain = (event: JournalEvent, over: Partial<JournalEvent>): JournalEvent => {
   const { hash: _hash, previousHash, ...content } = { ...event, ...over };
   return { ...content, previousHash, hash: eventHash(previousHash, content) };
@@ -58,17 +38,7 @@ const shown = async (path: string) =>
 describe('I12: reports', () => {
   test('are folded into what the operation is now, with its events', async () => {
     admit(1);
-    const effect = {
-      name: 'charge',
-      state: 'begun',
-      attempt: 1,
-      idempotent: false,
-      fencing: 'none',
-      leaseEpoch: null,
-      begunAtMs: 3,
-      settledAtMs: null,
-      result: null,
-    };
+    const effect = BEGUN_EFFECT;
     change(1, 'attempt_started', { state: 'executing' });
     change(1, 'effect_begun', { state: 'executing', effect });
     change(1, 'effect_settled', {
@@ -86,7 +56,7 @@ describe('I12: reports', () => {
     };
     change(1, 'succeeded', { outcome });
     expect(await host.reported(host.journal())).toMatchObject({ ackedSeq: 5, hostId: host.id });
-    const read = (await world.get(`/v1/operations/${operationId(1)}`)).json;
+    const read = (await world.get(`/v1/operations/${operationIdOf(1)}`)).json;
     expect(read).toMatchObject({
       state: 'succeeded',
       outcome,
@@ -110,14 +80,14 @@ describe('I12: reports', () => {
     change(2, 'unknown');
     await host.reported(host.journal());
     expect((await shown('/v1/operations?limit=2')).map((item) => item['operationId'])).toEqual([
-      operationId(5),
-      operationId(4),
+      operationIdOf(5),
+      operationIdOf(4),
     ]);
     const first = (await world.get('/v1/operations?limit=4')).json;
     const rest = await shown(`/v1/operations?limit=4&cursor=${String(first['nextCursor'])}`);
-    expect(rest.map((item) => item['operationId'])).toEqual([operationId(1)]);
+    expect(rest.map((item) => item['operationId'])).toEqual([operationIdOf(1)]);
     expect(await shown('/v1/operations?state=unknown')).toMatchObject([
-      { operationId: operationId(2) },
+      { operationId: operationIdOf(2) },
     ]);
     expect(await shown(`/v1/operations?host=${host.id}`)).toHaveLength(5);
     expect(await shown('/v1/operations?host=host_other')).toEqual([]);
@@ -230,15 +200,19 @@ describe('I12: reports', () => {
 
   test('with a poison event go on behind it; it is stored, counted and listed', async () => {
     admit(1);
-    host.record('admitted', { nonsense: true }, operationId(2));
-    host.record('teleported', { to: 'mars' }, operationId(1));
+    host.record('admitted', { nonsense: true }, operationIdOf(2));
+    host.record('teleported', { to: 'mars' }, operationIdOf(1));
     change(3, 'succeeded');
-    host.record('admitted', admission(4, { hostId: 'host_other' }), operationId(4));
+    host.record(
+      'admitted',
+      reportedAdmission(host.id, 4, { hostId: 'host_other' }),
+      operationIdOf(4),
+    );
     host.record('succeeded', { state: 'succeeded', reason: null, attempt: 1 });
     change(1, 'succeeded');
     expect((await host.reported(host.journal())).ackedSeq).toBe(7);
     expect(await shown('/v1/operations')).toMatchObject([
-      { operationId: operationId(1), state: 'succeeded' },
+      { operationId: operationIdOf(1), state: 'succeeded' },
     ]);
     const unreadable = await shown('/v1/unreadable-events');
     expect(unreadable.map(({ seq }) => seq)).toEqual([6, 5, 4, 3, 2]);
@@ -269,11 +243,11 @@ describe('I12: reports', () => {
 
   test('an admission with a number over the safe ones is unreadable, and the stream goes on', async () => {
     const over = { stalenessMs: 1e17 };
-    host.record('admitted', admission(1, over), operationId(1));
+    host.record('admitted', reportedAdmission(host.id, 1, over), operationIdOf(1));
     admit(2);
     expect((await host.reported(host.journal())).ackedSeq).toBe(2);
     expect(await shown('/v1/unreadable-events')).toMatchObject([{ seq: 1 }]);
-    expect(await shown('/v1/operations')).toMatchObject([{ operationId: operationId(2) }]);
+    expect(await shown('/v1/operations')).toMatchObject([{ operationId: operationIdOf(2) }]);
   });
 
   test('refusals and outages are listed with their host', async () => {
@@ -288,23 +262,7 @@ describe('I12: reports', () => {
     };
     host.record('outage_opened', { outage });
     host.record('refused', {
-      refusal: {
-        refusalId: 'ref_1',
-        app: 'billing',
-        idempotencyKey: 'k',
-        principal: 'agent:billing',
-        action: 'a.b',
-        resourceId: '',
-        reason: 'denied',
-        message: 'no',
-        policyRevision: 1,
-        rule: null,
-        basis: 'cached',
-        stalenessMs: 1,
-        leaseEpoch: null,
-        outageId: 'out_1',
-        atMs: 6,
-      },
+      refusal: reportedRefusal({ outageId: 'out_1' }),
     });
     host.record('outage_closed', { outage: { ...outage, toMs: 9 } });
     host.record('policy_activated', { policyRevision: 2 });
@@ -354,20 +312,20 @@ describe('I12: reports in lines', () => {
     admit(2);
     expect((await host.reported(host.journal())).ackedSeq).toBe(3);
     expect((await reported(lines(host.journal()))).ackedSeq).toBe(3);
-    const read = (await world.get(`/v1/operations/${operationId(1)}`)).json;
+    const read = (await world.get(`/v1/operations/${operationIdOf(1)}`)).json;
     expect(read['events']).toEqual(host.journal().slice(0, 2));
   });
 
   test('a body that nobody can read is parked by itself, as it came', async () => {
     const deep = `${'{"a":'.repeat(100)}1${'}'.repeat(100)}`;
-    const bodies = ['not JSON', deep, '{"n":1e400}', JSON.stringify(admission(4))];
+    const bodies = ['not JSON', deep, '{"n":1e400}', JSON.stringify(reportedAdmission(host.id, 4))];
     let previousHash = '0'.repeat(64);
     const entries = bodies.map((bodyText, at) => {
       const content = {
         seq: at + 1,
         atMs: 1,
         kind: 'admitted',
-        operationId: operationId(at + 1),
+        operationId: operationIdOf(at + 1),
         outageId: null,
         bodyText,
       };
@@ -382,14 +340,14 @@ describe('I12: reports in lines', () => {
       [2, expect.stringMatching(/nested deeper than 72/)],
       [1, 'the body is not JSON'],
     ]);
-    expect(await shown('/v1/operations')).toMatchObject([{ operationId: operationId(4) }]);
+    expect(await shown('/v1/operations')).toMatchObject([{ operationId: operationIdOf(4) }]);
   });
 
   test('attributes as deep as an app may send them are no poison', async () => {
     // A request may be nested 64 levels; its attributes are one below it.
     const attributes = JSON.parse(`${'{"a":'.repeat(63)}1${'}'.repeat(63)}`) as never;
-    host.record('admitted', admission(1, { attributes }), operationId(1));
-    host.record('admitted', admission(2, { attributes }), operationId(2));
+    host.record('admitted', reportedAdmission(host.id, 1, { attributes }), operationIdOf(1));
+    host.record('admitted', reportedAdmission(host.id, 2, { attributes }), operationIdOf(2));
     expect((await reported(lines(host.journal().slice(0, 1)))).ackedSeq).toBe(1);
     expect((await host.reported(host.journal())).ackedSeq).toBe(2);
     expect(await shown('/v1/unreadable-events')).toEqual([]);

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { makeId } from '../../shared/core/ids.ts';
 import type { ReportWrite } from '../../control/store/control-store.ts';
 import { ControlWorld } from '../fakes/control-world.ts';
+import { BEGUN_EFFECT, operationIdOf, reportedAdmission } from '../fakes/reported-operations.ts';
 import type { SigningHost } from '../fakes/signing-host.ts';
 
 let world: ControlWorld;
@@ -12,41 +12,14 @@ beforeEach(async () => {
 });
 afterEach(() => world.dispose());
 
-const operationId = (number: number): string =>
-  makeId('op', 1_900_000_000_000 + number, new Uint8Array(16));
-
-function admit(number: number, outageId: string | null = null): void {
-  const admission = {
-    hostId: host.id,
-    app: 'billing',
-    idempotencyKey: `key-${number}`,
-    fingerprint: 'f'.repeat(64),
-    principal: 'agent:billing',
-    action: 'payments.capture',
-    resource: { id: 'order-1', attributes: {} },
-    policyRevision: 1,
-    rule: 'capture-payment',
-    basis: 'cached',
-    stalenessMs: 12,
-    effectTerms: {},
-    deadlineAtMs: 2,
-    deadlineBoot: { bootId: 'boot-1', bootMs: 2 },
-  };
-  host.record('admitted', admission, operationId(number), outageId);
-}
-const effect = {
-  name: 'charge',
-  state: 'begun',
-  attempt: 1,
-  idempotent: false,
-  fencing: 'none',
-  leaseEpoch: null,
-  begunAtMs: 3,
-  settledAtMs: null,
-  result: null,
-};
+const admit = (number: number, outageId: string | null = null): unknown =>
+  host.record('admitted', reportedAdmission(host.id, number), operationIdOf(number), outageId);
 const change = (number: number, kind: string, over: Record<string, unknown> = {}) =>
-  host.record(kind, { state: 'executing', reason: null, attempt: 1, ...over }, operationId(number));
+  host.record(
+    kind,
+    { state: 'executing', reason: null, attempt: 1, ...over },
+    operationIdOf(number),
+  );
 
 const shown = async (path: string) =>
   (await world.get(path)).json['items'] as Record<string, unknown>[];
@@ -79,12 +52,12 @@ describe('I12: parked events are read again', () => {
     admit(1, 'out_1');
     change(1, 'attempt_started');
     admit(2);
-    change(2, 'effect_begun', { effect });
+    change(2, 'effect_begun', { effect: BEGUN_EFFECT });
     change(2, 'succeeded', { state: 'succeeded' });
-    parking(({ operationId: id, kind }) => id === operationId(1) || kind === 'effect_begun');
+    parking(({ operationId: id, kind }) => id === operationIdOf(1) || kind === 'effect_begun');
     await host.reported(host.journal());
     expect(await shown('/v1/operations')).toMatchObject([
-      { operationId: operationId(2), effects: [] },
+      { operationId: operationIdOf(2), effects: [] },
     ]);
     expect(await shown('/v1/unreadable-events')).toHaveLength(3);
     await world.restart();
@@ -92,8 +65,8 @@ describe('I12: parked events are read again', () => {
     expect(await reread()).toEqual({ read: 3, left: 0, nextCursor: null });
     expect(await shown('/v1/unreadable-events')).toEqual([]);
     expect(await shown('/v1/operations')).toMatchObject([
-      { operationId: operationId(2), state: 'succeeded', lastSeq: 5, effects: [effect] },
-      { operationId: operationId(1), state: 'executing', lastSeq: 2, outageId: 'out_1' },
+      { operationId: operationIdOf(2), state: 'succeeded', lastSeq: 5, effects: [BEGUN_EFFECT] },
+      { operationId: operationIdOf(1), state: 'executing', lastSeq: 2, outageId: 'out_1' },
     ]);
     expect(await reread()).toEqual({ read: 0, left: 0, nextCursor: null });
     const audit = await shown('/v1/audit');
@@ -101,11 +74,11 @@ describe('I12: parked events are read again', () => {
     // What comes later goes on from there.
     change(1, 'succeeded', { state: 'succeeded' });
     await host.reported(host.journal());
-    expect((await world.get(`/v1/operations/${operationId(1)}`)).json['state']).toBe('succeeded');
+    expect((await world.get(`/v1/operations/${operationIdOf(1)}`)).json['state']).toBe('succeeded');
   });
 
   test('what still cannot be read stays as it came, and is shown', async () => {
-    host.record('teleported', { to: 'mars' }, operationId(1));
+    host.record('teleported', { to: 'mars' }, operationIdOf(1));
     change(7, 'succeeded');
     await host.reported(host.journal());
     expect(await reread()).toEqual({ read: 0, left: 2, nextCursor: null });
