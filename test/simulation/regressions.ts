@@ -1,6 +1,7 @@
 /**
- * Seeds that once showed something at the quick pace, rerun with every test. What each was is in `found.md`; a change of
- * the simulator changes what a seed does, so the fix of each has a test of its own besides.
+ * Seeds that once showed something at the quick pace, rerun with every test. What each was is in
+ * `found.md`; a change of the simulator changes what a seed does, so the fix of each has a test of its
+ * own besides.
  */
 export type Regression = { readonly seed: number; readonly minutes: number };
 
