@@ -89,6 +89,8 @@ export class PolicyKeeper implements PolicyAuthority {
   #confirmations: readonly Confirmation[] = [];
   #revoked: { readonly reason: string } | null = null;
   readonly #listeners: (() => void)[] = [];
+  /** What was on disk at the start, the newest first. */
+  #stored: readonly Generation[] = [];
 
   constructor(options: PolicyKeeperOptions) {
     this.#options = options;
@@ -148,9 +150,12 @@ export class PolicyKeeper implements PolicyAuthority {
     return rejected === null || newest === undefined || newest !== rejected.policyRevision;
   }
 
-  /** Loads what is on disk; needs nobody else. */
+  /**
+   * Loads what is on disk; needs nobody else. Of a host that is not enrolled nothing there can be
+   * believed yet: see `enrolled`.
+   */
   async open(): Promise<void> {
-    const { logger } = this.#options;
+    const { identity, logger } = this.#options;
     const { damaged } = this.#shelf.open();
     if (damaged !== null)
       logger.error(
@@ -160,17 +165,32 @@ export class PolicyKeeper implements PolicyAuthority {
     this.#openConfirmations();
     this.#marks = countDeaths(this.#shelf.readMarks());
     await this.#quarantine();
-    const stored = damaged === null ? this.#shelf.record.generations : this.#strays();
+    this.#stored = damaged === null ? this.#shelf.record.generations : this.#strays();
+    if (identity.enrolled !== null) await this.#loadStored();
+    this.#changed();
+  }
+
+  /**
+   * Enrolled anew, after a loss of its journal, a host has the revisions of before. Control may have none
+   * that is as new, where it was put back to a copy (B1), so that none would come from there.
+   */
+  async enrolled(): Promise<void> {
+    if (this.#active !== null) return;
+    await this.#loadStored();
+    this.#changed();
+  }
+
+  async #loadStored(): Promise<void> {
+    const stored = this.#stored;
     for (const generation of stored) {
-      if (await this.#load(generation)) break;
+      if (await this.#load(generation)) return;
     }
-    if (this.#active === null && stored.length > 0) {
-      logger.error(
+    if (stored.length > 0) {
+      this.#options.logger.error(
         { generations: stored.length },
         'no policy on disk could be used; nothing is admitted until control gives one',
       );
     }
-    this.#changed();
   }
 
   /** A bundle that control sent, with its ETag. */

@@ -208,7 +208,9 @@ export function buildUpstream(options: UpstreamOptions): Upstream {
     controlUrl,
     syncIntervalMs,
     enrol: async (hooks) => {
-      if (token !== null) await enrol(enrolment, token, hooks);
+      if (token === null) return;
+      await enrol(enrolment, token, hooks);
+      if (identity.enrolled !== null) await policy.enrolled();
     },
     onPosition: (position) => reporter.notePosition(position),
     onStop: (operationIds) => stop(operationIds),

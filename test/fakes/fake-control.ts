@@ -206,6 +206,11 @@ export class FakeControl implements Transport {
     this.place(policyRevision, await this.bundle(policyRevision, policy));
   }
 
+  /** The next enrolment is of another host: whoever had the key before has lost it. */
+  forgetHost(): void {
+    this.#host = null;
+  }
+
   /** Puts bytes in the place of a revision, whatever they are, and makes it the newest. */
   place(policyRevision: number, statement: string): void {
     this.#bundles.set(policyRevision, statement);

@@ -1,10 +1,10 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { StartError } from '../../shared/platform/shutdown.ts';
 import type { EnrolRequest } from '../../shared/wire/control-api.ts';
 import { FakeControl } from '../fakes/fake-control.ts';
-import { UpstreamWorld } from '../fakes/upstream-world.ts';
+import { UpstreamWorld, policyDocument } from '../fakes/upstream-world.ts';
 
 let world: UpstreamWorld;
 beforeEach(async () => {
@@ -128,4 +128,17 @@ describe('enrolment', () => {
     await world.passUntil(() => world.control.count('enrol') >= 2, 'two tries');
     expect(JSON.stringify(world.logged)).not.toContain('c2VjcmV0');
   });
+});
+
+test('I10: enrolled anew under a control that has only older revisions, a host has its own again', async () => {
+  await world.startWithPolicy();
+  const first = await world.control.bundle(1, policyDocument());
+  await world.control.publish(2, policyDocument(2));
+  await world.passUntil(() => world.revision() === 2, 'revision 2');
+  // Control is put back to a copy of before, and the host loses its journal and with it its identity.
+  world.control.place(1, first);
+  world.control.forgetHost();
+  await world.restart(() => rmSync(join(world.dataDir, 'identity.json')));
+  expect(world.revision(), 'before it is enrolled it knows no control').toBeNull();
+  await world.passUntil(() => world.revision() === 2, 'revision 2 again');
 });

@@ -49,6 +49,8 @@ function checkHeld(world: World, life: JournalLife, findings: Findings): void {
   const { journal, host } = life;
   const { final } = world.history;
   if (mayHaveForgotten(world, life)) return;
+  // Of a host that was renewed and has written nothing since, control has what was before.
+  if (journal.head.seq === 0 && life.fromMs > 0) return;
   const newestEpoch = Math.max(
     0,
     ...(final.control.events[journal.hostId] ?? []).map(({ hostEpoch }) => hostEpoch),
