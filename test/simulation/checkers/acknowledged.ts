@@ -75,16 +75,26 @@ function promisesOf(call: Call, body: unknown): Acknowledged[] {
     }
     case 'settle_effect': {
       const { effect, operationId, outcome } = request;
+      const result = canonicalJson(request.result ?? null);
       const fits: Fits = (entry) =>
         (entry.kind === 'effect_settled' &&
           effectIn(entry)?.name === effect &&
-          effectIn(entry)?.state === outcome) ||
+          effectIn(entry)?.state === outcome &&
+          canonicalJson(effectIn(entry)?.result ?? null) === result) ||
         // It may have become unknown by itself before it was said to be.
         (outcome === 'unknown' && marksUnknown(entry, effect));
-      return event(operationId, `result ${outcome} of effect ${effect}`, fits);
+      return event(operationId, `result ${outcome} ${result} of effect ${effect}`, fits);
     }
-    case 'report_outcome':
-      return event(request.operationId, `outcome ${request.outcome}`, isOutcome(request.outcome));
+    case 'report_outcome': {
+      const { operationId, outcome } = request;
+      const result = canonicalJson(request.result ?? null);
+      const fits: Fits = ({ kind, body: entry }) =>
+        kind === outcome &&
+        // Of what was unknown already nothing new is written.
+        (kind === 'unknown' ||
+          canonicalJson((entry['outcome'] as Outcome | undefined)?.result ?? null) === result);
+      return event(operationId, `outcome ${outcome} ${result}`, fits);
+    }
     case 'resolve':
       return event(request.operationId, `outcome ${request.outcome}`, isOutcome(request.outcome));
     case 'cancel':

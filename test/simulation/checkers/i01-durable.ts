@@ -6,7 +6,7 @@
  * D2  What is in the journal was asked for by a call that may have happened; refused is refused.
  * D3  The journal is what was written: no gap, an unbroken chain, and no start that found it damaged
  *     where nobody had put an old copy back, or damaged it.
- * D4  What is read is what was written, and nothing older than what was answered (`reads.ts`).
+ * D4, D7  What is read is what was written, and nothing older than what was answered (`reads.ts`).
  * D5  What control answered is in its store (`kept-by-control.ts`).
  * D6  A journal that was damaged says so and how far it had come, admits nothing, and begins anew only by
  *     a person's word (`told-losses.ts`).
@@ -24,7 +24,7 @@ import { acknowledgedIn, type Acknowledged } from './acknowledged.ts';
 import { Findings } from './findings.ts';
 import { mayBePruned, type JournalLife } from './journal-life.ts';
 import { checkControl } from './kept-by-control.ts';
-import { checkReads } from './reads.ts';
+import { checkCheckpoints, checkReads } from './reads.ts';
 import { checkToldLosses } from './told-losses.ts';
 import { worldOf, type World } from './world.ts';
 
@@ -36,6 +36,7 @@ export const i01Durable: Checker = (history) => {
     checkAnswered(world, life, findings);
     checkAsked(world, life, findings);
     checkReads(world, life, findings);
+    checkCheckpoints(world, life, findings);
   }
   checkStarts(world, findings);
   checkControl(world, findings);

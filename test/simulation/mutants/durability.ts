@@ -67,12 +67,12 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'drop-an-entry',
-    about: 'every ninth batch is undone and answered as if it had been written',
+    about: 'now and then a batch is undone and answered as if it had been written',
     promise: 'I1',
     file: 'dataplane/journal/journal-engine.ts',
     find: `    this.#statements.commit.run();
     failpoint('journal.after_commit');`,
-    replace: `    if (this.#seq % 9 === 8) this.#statements.rollback.run();
+    replace: `    if (this.#seq % 41 === 40) this.#statements.rollback.run();
     else this.#statements.commit.run();
     failpoint('journal.after_commit');`,
     seedsMax: 5,
@@ -179,6 +179,26 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     file: 'control/core/operation-projection.ts',
     find: 'principal: operation.principal,',
     replace: 'principal: operation.app,',
+    seedsMax: 4,
+  },
+  {
+    name: 'lose-the-result',
+    about: 'what an effect gave is answered, and not recorded',
+    promise: 'I1',
+    file: 'dataplane/core/operation-steps.ts',
+    find: `settledAtMs: now.wallMs,
+    result: event.result,`,
+    replace: `settledAtMs: now.wallMs,
+    result: null,`,
+    seedsMax: 4,
+  },
+  {
+    name: 'forget-the-checkpoint',
+    about: 'an attempt begins without the checkpoint of the one before',
+    promise: 'I1',
+    file: 'dataplane/http/attempt-view.ts',
+    find: 'checkpoint: operation.checkpoint,',
+    replace: 'checkpoint: operation.attempt > 1 ? null : operation.checkpoint,',
     seedsMax: 4,
   },
 ];

@@ -194,7 +194,15 @@ export class Drills {
     const attempt = await this.#started(host, id, { deadlineMs: 120_000 });
     if (attempt === null) return;
     const { operationId } = attempt;
-    await this.#begun(host, attempt, turn % 3 === 2 ? 'again' : 'once');
+    const checkpoint = { at: id };
+    await this.#call(host, {
+      kind: 'heartbeat',
+      operationId,
+      attempt: attempt.attempt,
+      checkpoint,
+    });
+    // What can be done again is put back for another attempt, and nothing else.
+    await this.#begun(host, attempt, turn % 2 === 0 ? 'once' : 'again');
     await this.#parts.agenda.sleep(28_000);
     const key = `${id}-2`;
     const again = { kind: 'start_attempt', operationId, key, supersede: false } as const;

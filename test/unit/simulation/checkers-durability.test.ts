@@ -17,7 +17,7 @@ test.for<[string, Liar, RegExp]>([
     [
       ['attempt_started', /no attempt 1 of op-/],
       ['effect_begun', /no beginning of effect charge by attempt 1/],
-      ['effect_settled', /no result succeeded of effect charge/],
+      ['effect_settled', /no result succeeded .* of effect charge/],
       ['succeeded', /no outcome succeeded/],
       ['register_written', /no entry \d+ that is register_written/],
     ] as const

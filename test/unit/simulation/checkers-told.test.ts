@@ -59,6 +59,45 @@ test('I1, D4: an operation that is shown as it was before what was answered', ()
   );
 });
 
+test('I1, D7: an attempt that is not given what was saved last', () => {
+  const { story, operationId } = begun();
+  const saved = { kind: 'save_checkpoint', attempt: 1, checkpoint: { at: 3 } } as const;
+  story.apply('host-1', operationId, saved);
+  story.apply('host-1', operationId, { kind: 'lose_worker', attempt: 1 });
+  const ends = story.now('host-1').bootMs + 20_000;
+  const ownership = { owned: true, epoch: 6, inGrace: false, endsBootMs: ends } as const;
+  const start = { kind: 'start_attempt', supersede: false, key: 'l' } as const;
+  story.apply('host-1', operationId, { ...start, ownership });
+  const given = (checkpoint: unknown) => ok({ operationId, attempt: 2, leaseEpoch: 6, checkpoint });
+  story.call('host-1', { ...start, operationId }, given({ at: 3 }));
+  expectLawful(i01Durable, story);
+  story.call('host-1', { ...start, operationId }, given(null));
+  expect(lied(i01Durable, nothing, story)).toMatch(
+    /gave attempt 2 of op-\d+ the checkpoint null, and \{"at":3\} had been saved/,
+  );
+});
+
+test.for<[string, string, Liar]>([
+  [
+    'effect',
+    'result succeeded \\{"paid":20\\} of effect charge',
+    ({ final }) => {
+      for (const { kind, body } of final.journals[0]?.events ?? [])
+        if (kind === 'effect_settled') Object.assign(body['effect'] as object, { result: null });
+    },
+  ],
+  [
+    'operation',
+    'outcome succeeded null',
+    ({ final }) => {
+      for (const { kind, body } of final.journals[0]?.events ?? [])
+        if (kind === 'succeeded') Object.assign(body['outcome'] as object, { result: 'other' });
+    },
+  ],
+])('I1, D1: a result of an %s that is not the one that was answered', ([, what, lie]) => {
+  expect(lied(i01Durable, lie)).toMatch(new RegExp(`its journal has no ${what}`));
+});
+
 function controlled(request: CallRequest, body: unknown): SmallHistory {
   const story = lawfulStory();
   story.call('control', request, ok(body), { client: 'admin' });
