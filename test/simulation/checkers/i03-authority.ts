@@ -10,6 +10,7 @@
  * B6  Approved is what control's approvers approved, enough of them, within its time; and by what the
  *     revision wants under which it is used.
  * B7, B8  A record is of whoever asked, as it was asked (`attribution.ts`).
+ * B9  Nobody is refused by a policy that does not say so (`refused-admits.ts`).
  */
 import { canonicalJson } from '../../../shared/core/canonical-json.ts';
 import type { Decision } from '../../../shared/core/policy.ts';
@@ -23,6 +24,7 @@ import { checkAttribution } from './attribution.ts';
 import { decidedIn, nameOf, seqsOf, type Decided } from './decided.ts';
 import { Findings } from './findings.ts';
 import type { JournalLife } from './journal-life.ts';
+import { checkRefusedAdmits } from './refused-admits.ts';
 import { exchangesWith, faultsDuring, worldOf, type World } from './world.ts';
 
 export const i03Authority: Checker = (history) => {
@@ -36,6 +38,7 @@ export const i03Authority: Checker = (history) => {
   for (const life of world.lives) checkOutages(life, findings);
   checkAmounts(world, findings);
   checkAttribution(world, findings);
+  checkRefusedAdmits(world, findings);
   return findings.verdict();
 };
 

@@ -9,7 +9,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'shared/core/policy.ts',
     find: "if (failed !== null && rule.enforcement === 'deny') return",
     replace: "if (failed !== null && rule.enforcement === 'audit') return",
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'name-the-wrong-revision',
@@ -18,7 +18,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/new-admission.ts',
     find: 'policyRevision: basis.policyRevision,',
     replace: 'policyRevision: basis.policyRevision + 1,',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'hide-the-outage',
@@ -27,7 +27,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/daemon.ts',
     find: 'journal.useOutages(() => upstream.outages.current()?.outageId ?? null);',
     replace: 'journal.useOutages(() => null);',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'call-cached-fresh',
@@ -38,7 +38,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
       basis: 'cached',`,
     replace: `    basis: {
       basis: 'fresh',`,
-    seedsMax: 5,
+    seedsMax: 4,
   },
   {
     name: 'skip-the-approval',
@@ -47,7 +47,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'shared/core/admission.ts',
     find: "return approval === undefined ? 'accepted' : 'awaiting_approval';",
     replace: "return approval === undefined ? 'accepted' : 'accepted';",
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'wait-too-long-for-an-approval',
@@ -56,7 +56,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/approval-use.ts',
     find: 'Math.min(steadyWallMs(deadline, now) + ttlMs, deadline.deadlineAtMs);',
     replace: 'Math.min(steadyWallMs(deadline, now) + 2 * ttlMs, deadline.deadlineAtMs);',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'one-too-many-in-a-quota',
@@ -65,7 +65,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/limits.ts',
     find: 'window.used >= quota.count',
     replace: 'window.used > quota.count',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'one-too-many-at-a-time',
@@ -74,7 +74,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/limits.ts',
     find: 'use.inUse >= concurrency',
     replace: 'use.inUse > concurrency',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'overspend-the-fleet',
@@ -83,7 +83,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'control/core/allotments.ts',
     find: 'budget.units - floor - others.reduce((sum, part) => sum + reserved(part, window, grantor), 0);',
     replace: 'budget.units - floor;',
-    seedsMax: 40,
+    seedsMax: 4,
   },
   {
     name: 'admit-fresh-from-cache',
@@ -92,7 +92,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/admission.ts',
     find: "if (terms?.freshness === 'fresh') {",
     replace: "if (terms?.freshness === 'fresh' && (stalenessMs ?? 0) < 5_000) {",
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'never-ask-again',
@@ -106,7 +106,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
       return { kind: 'permitted', proof };
     }
     const answer = await this.#fresh.decide(decisionInputOf(operation));`,
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'hang-without-control',
@@ -115,7 +115,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/upstream/fresh-decider.ts',
     find: 'await link.decide(input, timeoutMs);',
     replace: 'await link.decide(input, timeoutMs * 10);',
-    seedsMax: 20,
+    seedsMax: 4,
   },
   {
     name: 'serve-past-max-staleness',
@@ -124,7 +124,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/authority/policy-keeper.ts',
     find: 'return proof === null ? null : elapsedMs(proof, now);',
     replace: 'return proof === null ? null : Math.floor((elapsedMs(proof, now) ?? 0) / 2);',
-    seedsMax: 5,
+    seedsMax: 4,
   },
   {
     name: 'count-age-from-the-answer',
@@ -134,7 +134,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     find: 'policy.noteSync({ newestRevision: answer.policyRevision, sentAt });',
     replace:
       'policy.noteSync({ newestRevision: answer.policyRevision, sentAt: this.#options.clock.now() });',
-    seedsMax: 5,
+    seedsMax: 4,
   },
   {
     name: 'off-by-one-expiry',
@@ -143,7 +143,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/config-value.ts',
     find: "return stalenessMs > maxStalenessMs ? 'too_old' : null;",
     replace: "return stalenessMs > maxStalenessMs + 1 ? 'too_old' : null;",
-    seedsMax: 80,
+    seedsMax: 4,
   },
   {
     name: 'serve-the-expired-value',
@@ -152,7 +152,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/config-value.ts',
     find: "return { value: entry.fallback, source: 'default', ...expired };",
     replace: "return { value: entry.value, source: 'policy', ...expired, expired: false };",
-    seedsMax: 30,
+    seedsMax: 4,
   },
   {
     name: 'ask-control-about-everything',
@@ -161,7 +161,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/admission.ts',
     find: "if (terms?.freshness === 'fresh') {",
     replace: 'if (terms !== null) {',
-    seedsMax: 5,
+    seedsMax: 4,
   },
   {
     name: 'silence-withdraws',
@@ -171,7 +171,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     find: 'await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });',
     replace: `this.#options.policy.revoke({ reason: detail });
       await this.#options.outages.syncFailed({ cause: result.cause, detail: result.detail });`,
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'stop-at-a-blip',
@@ -180,7 +180,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/operations/custodian.ts',
     find: '} else if (outOfReachMs !== null && outOfReachMs >= this.#parts.controlLossAfterMs) {',
     replace: '} else if (outOfReachMs !== null) {',
-    seedsMax: 40,
+    seedsMax: 4,
   },
   {
     name: 'forget-what-was-in-force',
@@ -189,7 +189,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/authority/policy-keeper.ts',
     find: 'this.#shelf.putInForce(generation);',
     replace: 'if (policyRevision === 1) this.#shelf.putInForce(generation);',
-    seedsMax: 30,
+    seedsMax: 4,
   },
   {
     name: 'forget-quota-after-restart',
@@ -275,6 +275,26 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/approval-use.ts',
     find: 'return approvers.size >= terms.required;',
     replace: 'return approvers.size >= 1;',
+    seedsMax: 4,
+  },
+  {
+    name: 'deny-what-is-permitted',
+    about: 'a permit that has a message counts as failed',
+    promise: 'I3',
+    file: 'shared/core/policy.ts',
+    find: `if (!result.value) {
+      failed`,
+    replace: `if (!result.value || message !== undefined) {
+      failed`,
+    seedsMax: 4,
+  },
+  {
+    name: 'one-too-few-in-a-quota',
+    about: 'a quota is refused as used while one of it is left',
+    promise: 'I3',
+    file: 'dataplane/core/limits.ts',
+    find: 'window.used >= quota.count',
+    replace: 'window.used >= quota.count - 1',
     seedsMax: 4,
   },
 ];

@@ -13,7 +13,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     if (this.#database.isTransaction) this.#database.exec('COMMIT');
     this.#statements.commit = { run: () => undefined } as never;
     this.#statements.begin.run();`,
-    seedsMax: 20,
+    seedsMax: 4,
   },
   {
     name: 'skip-fsync',
@@ -31,7 +31,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
   }
   renameSync(temporary, path);
   if (dirname(path) === '') syncDirectory(dirname(path));`,
-    seedsMax: 60,
+    seedsMax: 4,
   },
   {
     name: 'journal-without-sync',
@@ -75,7 +75,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     replace: `    if (this.#seq % 41 === 40) this.#statements.rollback.run();
     else this.#statements.commit.run();
     failpoint('journal.after_commit');`,
-    seedsMax: 5,
+    seedsMax: 4,
   },
   {
     name: 'forget-the-key',
@@ -84,7 +84,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/journal/journal-engine.ts',
     find: 'this.#keys.add(key, seq);',
     replace: 'if (seq % 3 !== 0) this.#keys.add(key, seq);',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'lose-the-fingerprint',
@@ -93,7 +93,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/journal/journal-engine.ts',
     find: 'if (known.fingerprint === fingerprint) return',
     replace: 'if (known.fingerprint !== null) return',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'replay-as-new',
@@ -102,7 +102,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/operations/admissions.ts',
     find: 'return replayed ? 200 : 201;',
     replace: 'return replayed ? 201 : 201;',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'drop-a-report',
@@ -113,7 +113,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     replace: `for (const { event, problem } of write.events.filter(
     ({ event }) => event.kind !== 'checkpoint_saved' && event.kind !== 'worker_lost',
   )) {`,
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'acknowledge-before-commit',
@@ -123,7 +123,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     find: 'const projection = await this.#project(host, fresh, receivedAtMs);',
     replace:
       'const projection = await this.#project(host, fresh.length > 1 ? fresh.slice(0, -1) : fresh, receivedAtMs);',
-    seedsMax: 5,
+    seedsMax: 4,
   },
   {
     name: 'fold-half-the-changes',
@@ -132,7 +132,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     file: 'control/core/operation-projection.ts',
     find: 'seq <= known.lastSeq;',
     replace: 'seq <= known.lastSeq + 1;',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'forget-refusals-on-the-way',
@@ -141,7 +141,7 @@ export const DURABILITY_MUTANTS: readonly Mutant[] = [
     file: 'control/store/sqlite-reports.ts',
     find: 'for (const refusal of write.refusals) putRefusal',
     replace: 'for (const refusal of write.operations.length > 0 ? [] : write.refusals) putRefusal',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'serve-a-stale-read',

@@ -9,7 +9,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     file: 'control/core/lease-sync.ts',
     find: 'const epoch = this.#highestEpoch + 1;',
     replace: 'const epoch = record?.epoch ?? this.#highestEpoch + 1;',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'accept-a-stale-token',
@@ -18,7 +18,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     file: 'shared/core/lease.ts',
     find: 'if (presentedEpoch < highest) return { accepted: false, highestEpoch: highest };',
     replace: '',
-    seedsMax: 20,
+    seedsMax: 4,
   },
   {
     name: 'forget-fences-after-restart',
@@ -27,7 +27,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/journal/fence-table.ts',
     find: 'if (row === undefined) return null;',
     replace: 'if (row !== undefined || row === undefined) return null;',
-    seedsMax: 60,
+    seedsMax: 4,
   },
   {
     name: 'count-lease-from-the-reply',
@@ -36,7 +36,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/lease-book.ts',
     find: 'holderEndMs(times.sentAt.bootMs, ttlMs,',
     replace: 'holderEndMs(times.now.bootMs, ttlMs,',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'no-drift-for-the-holder',
@@ -45,7 +45,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     file: 'shared/core/lease.ts',
     find: 'return sentBootMs + Math.floor(ttlMs * (1 - drift)) - LEASE_MARGIN_MS;',
     replace: 'return sentBootMs + ttlMs;',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'grantor-ends-early',
@@ -54,7 +54,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     file: 'control/core/lease-transition.ts',
     find: 'return grantorEndMs(0, terms.ttlMs, terms.drift);',
     replace: 'return grantorEndMs(0, terms.ttlMs, -10 * terms.drift);',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'take-a-held-lease',
@@ -63,7 +63,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     file: 'control/core/lease-transition.ts',
     find: "if (record?.state === 'held' && !sameHolder(record.holder, asked.holder)) {",
     replace: "if (record?.state === 'released' && !sameHolder(record.holder, asked.holder)) {",
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'count-from-the-old-copy',

@@ -9,7 +9,7 @@ export const WORK_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/operation-record.ts',
     find: 'return now.bootMs >= deadlineBoot.bootMs;',
     replace: 'return now.bootMs < 0;',
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'unknown-settled-as-failed',
@@ -18,7 +18,7 @@ export const WORK_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/operation-endings.ts',
     find: "{ state: 'unknown', reason, outcome, effects: markUnknown(operation, now) },",
     replace: "{ state: 'failed', reason, outcome, effects: markUnknown(operation, now) },",
-    seedsMax: 10,
+    seedsMax: 4,
   },
   {
     name: 'run-a-recorded-success-again',
@@ -27,7 +27,7 @@ export const WORK_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/operation-steps.ts',
     find: "if (existing?.state === 'succeeded') return",
     replace: "if (existing?.state === 'succeeded' && !terms.idempotent) return",
-    seedsMax: 60,
+    seedsMax: 4,
   },
   {
     name: 'skip-an-attempt',
@@ -36,7 +36,7 @@ export const WORK_MUTANTS: readonly Mutant[] = [
     file: 'dataplane/core/operation-steps.ts',
     find: 'attempt: operation.attempt + 1,',
     replace: 'attempt: operation.attempt + 2,',
-    seedsMax: 5,
+    seedsMax: 4,
   },
   {
     name: 'expire-over-an-open-effect',

@@ -1,5 +1,6 @@
 /** What clients are told, beside what is on the disks: every lie that the checkers name is found. */
 import { expect, test } from 'vitest';
+import type { AdmitRequest } from '../../../shared/wire/operation.ts';
 import type { CallRequest } from '../../simulation/history.ts';
 import { i01Durable } from '../../simulation/checkers/i01-durable.ts';
 import { i03Authority } from '../../simulation/checkers/i03-authority.ts';
@@ -180,6 +181,39 @@ test.for<[string, (rule: { approval?: unknown }) => void, RegExp]>([
       if (kind === 'approved') Object.assign(body['approval'] as object, { decidedUnder: 2 });
   };
   expect(lied(i03Authority, later, story)).toMatch(expected);
+});
+
+function refusedAs(code: string, body: AdmitRequest, key = 'key-r'): SmallHistory {
+  const story = lawfulStory();
+  const said = { kind: 'refused', status: 403, detail: '', problem: {}, code } as const;
+  story.call('host-1', { kind: 'admit', key, body }, said);
+  return story;
+}
+
+test.for<[string, AdmitRequest, AdmitRequest]>([
+  ['denied', PLACE, { ...PLACE, attributes: { amount: 900 } }],
+  ['no_rule', PLACE, { ...PLACE, action: 'orders.unheard' }],
+  ['unknown_principal', PLACE, { ...PLACE, principal: 'agent:nobody' }],
+])('I3, B9: %s is said where a revision decides so, and nowhere else', ([code, good, bad]) => {
+  expect(lied(i03Authority, nothing, refusedAs(code, bad))).toBe('');
+  expect(lied(i03Authority, nothing, refusedAs(code, good))).toMatch(
+    new RegExp(`host-1 refused key key-r as ${code}, and no revision decides so`),
+  );
+});
+
+test('I3, B9: a quota that is said to be used, and was not', () => {
+  expect(lied(i03Authority, nothing, refusedAs('quota_exhausted', PLACE))).toMatch(
+    /refused key key-r as its quota was used, and 1 of 3 were within 60000 ms/,
+  );
+  const story = lawfulStory();
+  for (const key of ['key-5', 'key-6']) {
+    const { operationId } = story.admit('host-1', key, PLACE, AT);
+    story.apply('host-1', operationId, { kind: 'cancel', reason: 'not wanted' });
+  }
+  const said = { kind: 'refused', status: 429, detail: '', problem: {} } as const;
+  const more = { kind: 'admit', key: 'key-r', body: PLACE } as const;
+  story.call('host-1', more, { ...said, code: 'quota_exhausted' });
+  expect(lied(i03Authority, nothing, story)).toBe('');
 });
 
 test('I7, W6: a lease that is renewed after it was to stop', () => {
