@@ -41,7 +41,9 @@ export type EffectVerdict =
   /** Its epoch is below one that the target has seen for the resource. */
   | 'stale_epoch'
   /** The same idempotency key was taken before: nothing was done a second time. */
-  | 'taken_before';
+  | 'taken_before'
+  /** It was asked before, and said that nothing was done: so it stays. */
+  | 'closed';
 
 /** What a message between a sidecar and control carries. */
 export type MessagePurpose =
@@ -170,6 +172,15 @@ type Facts =
       readonly verdict: EffectVerdict;
       /** Of that resource, that this target had seen before. */
       readonly highestEpochBefore: number | null;
+    }
+  /** A sidecar asks what became of an operation; whether it hears the answer is another matter. */
+  | {
+      readonly kind: 'probe_answered';
+      readonly host: NodeName;
+      readonly operationId: string;
+      /** Which try it is, as the sidecar counts them. */
+      readonly number: number;
+      readonly outcome: 'succeeded' | 'failed' | 'unknown';
     }
   /** Between a sidecar and control; a duplicate has the number of its original. */
   | {

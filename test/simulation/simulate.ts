@@ -155,7 +155,7 @@ async function settleDown(world: World, { terms: { stretch } }: Plan): Promise<L
       looks += 1;
       // One that nobody hears is asked again.
       for (const host of hosts) if (looks % UNDRAIN_LOOKS === 1) await operators.drain(host, false);
-      for (const host of hosts) await operators.settleUnknown(host, looks);
+      for (const host of hosts) await operators.settleUnknown(host, looks, { waits: true });
       await operators.decideApprovals(looks);
       unsettled = await whatIsUnsettled(world);
       quiet = unsettled.length === 0 ? quiet + 1 : 0;

@@ -77,6 +77,8 @@ function textOf(event: HistoryEvent): string {
       return `control: ${event.resource} epoch ${event.epoch} of ${event.host} ${event.change}`;
     case 'effect_arrived':
       return effectText(event);
+    case 'probe_answered':
+      return `${event.host} asks what became of ${event.operationId}, try ${event.number}: ${event.outcome}`;
     case 'call_sent':
       return `${event.client} -> ${event.to} call ${event.callId}: ${requestText(event.request)}`;
     case 'call_ended':

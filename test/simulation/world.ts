@@ -19,7 +19,10 @@ import { Caller } from './workload/caller.ts';
 import { Drills } from './workload/drills.ts';
 import { Edges } from './workload/edges.ts';
 import { Operators } from './workload/operators.ts';
+import { PROBED_HOST, Probes } from './workload/probes.ts';
 import { Targets } from './workload/targets.ts';
+
+const PROBES_SEED = 0xa5ed;
 
 /** In memory where there is such a place: nothing here is to survive the run. */
 function makeRoot(): string {
@@ -67,6 +70,9 @@ export class World {
     const place = { machine: control.machine, life: () => control.life() };
     this.network = new Network({ agenda, log, random: random.fork(), control: place });
     const { network } = this;
+    const targets = new Targets(log);
+    // Drawn apart: it is asked only where something is unknown.
+    const probes = new Probes({ agenda, log, targets, random: new FakeRandom(seed + PROBES_SEED) });
     this.hosts = terms.hosts.map(
       (name) =>
         new SidecarNode({
@@ -79,6 +85,8 @@ export class World {
             controlLossAfter: seconds(terms.controlLossAfterMs),
             labels: [],
           },
+          probe: (machine, life) => probes.caller(machine, life),
+          probeTargets: [PROBED_HOST],
           joinToken: (host) => this.operators.joinToken(host),
         }),
     );
@@ -87,7 +95,6 @@ export class World {
     const nextFaultId = (): number => (this.#faultIds += 1);
     this.operators = new Operators({ caller, control, hosts: this.hosts, stretch });
     this.edges = new Edges({ agenda, caller, stretch });
-    const targets = new Targets(log);
     this.apps = new Apps({ agenda, log, caller, targets, nextFaultId, stretch });
     this.faults = new Faults({
       agenda,

@@ -8,6 +8,7 @@
  * E3  Done means known: nothing succeeds or fails on an attempt's word with an effect unreported.
  *     What a lost worker, a lost control or a deadline leaves open is `unknown`, with a reason.
  * E4  Nothing is ended before its time (`early-ends.ts`).
+ * E5  What a probe settled is what was said and what was done (`probed.ts`).
  */
 import { MINUTE_MS } from '../../../shared/core/time.ts';
 import type {
@@ -24,6 +25,7 @@ import { checkEarlyEnds } from './early-ends.ts';
 import { Findings } from './findings.ts';
 import type { JournalLife } from './journal-life.ts';
 import { isLawful, stateAfter } from './lifecycle.ts';
+import { checkProbed } from './probed.ts';
 import { worldOf, type World } from './world.ts';
 
 /** The custodian works off what is due at a rate, and clocks may have been set. */
@@ -44,6 +46,7 @@ export const i08EveryEnd: Checker = (history) => {
     for (const [operationId, entries] of life.entries)
       if (operationId !== '') checkLife(life, operationId, entries, findings);
     checkEarlyEnds(world, life, findings);
+    checkProbed(world, life, findings);
     if (!life.journal.isGivenUp) checkOverdue(world, life, findings);
   }
   return findings.verdict();

@@ -133,6 +133,7 @@ function pictureOf({ state, reason, attempt, effects, outcome, ...facts }: Shown
     effects: named,
     outcome: outcome?.outcome ?? null,
     of: [app, principal, action, policyRevision, rule, basis, leaseEpoch, deadlineAtMs],
+    provenance: outcome?.provenance ?? null,
   });
 }
 

@@ -9,6 +9,7 @@ import { runJournalTool } from '../../../dataplane/journal/journal-tool.ts';
 import { openJournal } from '../../../dataplane/journal/open-journal.ts';
 import { compileCel } from '../../../shared/platform/cel.ts';
 import { writeDurableFile } from '../../../shared/platform/durable-file.ts';
+import type { ProbeCaller } from '../../../shared/platform/http-probe.ts';
 import { createLogger } from '../../../shared/platform/logger.ts';
 import type { Journal } from '../../../dataplane/journal/journal.ts';
 import type { FakeRandom } from '../../fakes/fake-random.ts';
@@ -16,6 +17,7 @@ import { DaemonNode, type NodeParts, type StartOutcome } from './daemon-node.ts'
 import { damageJournal, type JournalDamage } from './journal-damage.ts';
 import { writerIn } from './journal-here.ts';
 import type { Life } from './life.ts';
+import type { MachineClock } from './machine-clock.ts';
 import type { Network } from './network.ts';
 
 const TOTAL_BYTES = 20 * 1024 ** 3;
@@ -39,6 +41,8 @@ export type SidecarTerms = Pick<
 type Parts = NodeParts & {
   readonly network: Network;
   readonly terms: SidecarTerms;
+  readonly probe: (machine: MachineClock, life: Life) => ProbeCaller;
+  readonly probeTargets: readonly string[];
   /** As a person gets it from control; `null` where control does not give one just now. */
   readonly joinToken: (host: string) => Promise<string | null>;
 };
@@ -83,10 +87,7 @@ export class SidecarNode extends DaemonNode {
         if (opened.quarantine === null) life.closeLater(() => opened.reader.close());
         return opened;
       },
-      probe: {
-        call: async () => ({ kind: 'no_answer', detail: 'nobody is asked here' }),
-        close: () => Promise.resolve(),
-      },
+      probe: this.#parts.probe(this.machine, life),
       openTransport: () => network.transport(this, life),
       openListeners: async ({ build }) => {
         const app = await build('tcp');
@@ -188,7 +189,7 @@ export class SidecarNode extends DaemonNode {
       maxJournalSize: 'off',
       registersMax: 100,
       resumeRate: 40,
-      probeTargets: [],
+      probeTargets: [...this.#parts.probeTargets],
       logLevel: 'silent',
     };
   }

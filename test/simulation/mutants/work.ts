@@ -3,6 +3,24 @@ import type { Mutant } from './mutant.ts';
 
 export const WORK_MUTANTS: readonly Mutant[] = [
   {
+    name: 'decide-by-timeout',
+    about: 'whoever is asked and does not answer in time is taken to have said that it failed',
+    promise: 'I8',
+    file: 'dataplane/core/probe.ts',
+    find: "return { verdict: 'unknown', detail, result: null, evidence: null };",
+    replace: "return { verdict: 'failed', detail, result: null, evidence: null };",
+    seedsMax: 20,
+  },
+  {
+    name: 'believe-a-broken-probe',
+    about: 'what is asked is believed whatever the status of its answer is',
+    promise: 'I8',
+    file: 'dataplane/core/probe.ts',
+    find: 'if (status !== 200) return',
+    replace: 'if (status === 404) return',
+    seedsMax: 40,
+  },
+  {
     name: 'no-deadline',
     about: 'a deadline never passes',
     promise: 'I8',

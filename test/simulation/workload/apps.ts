@@ -198,7 +198,8 @@ export class Apps {
     });
     await this.#parts.agenda.sleep(1 + random.below(200));
     if (this.#dies(host, random)) return 'stop';
-    const outcome = verdict === 'stale_epoch' ? 'failed' : 'succeeded';
+    const isRefused = verdict === 'stale_epoch' || verdict === 'closed';
+    const outcome = isRefused ? 'failed' : 'succeeded';
     const result = { verdict };
     const settled = await this.#persist(
       host,

@@ -133,15 +133,23 @@ export class Operators {
     return read.kind === 'ok' ? (read.body as { items: readonly Host[] }).items : [];
   }
 
-  /** A person looks at what is unknown on a host, and says what came of it. */
-  async settleUnknown(host: SidecarNode, seed: number): Promise<void> {
+  /**
+   * A person looks at what is unknown on a host, and says what came of it. Who `waits` leaves alone what
+   * the host still asks about by itself.
+   */
+  async settleUnknown(
+    host: SidecarNode,
+    seed: number,
+    { waits = false }: { readonly waits?: boolean } = {},
+  ): Promise<void> {
     const random = new FakeRandom(seed);
     const { caller } = this.#parts;
     const as = { client: 'ops', token: OPERATOR_TOKEN };
     const listed = await caller.call(host, { kind: 'unknown_operations' }, as);
     if (listed.kind !== 'ok') return;
     const { items } = listed.body as { items: readonly StoredOperation[] };
-    for (const { operationId } of items) {
+    for (const { operationId, reconciliation } of items) {
+      if (waits && (reconciliation?.nextTryAtMs ?? null) !== null) continue;
       const outcome = random.unit() < 0.5 ? 'succeeded' : 'failed';
       await caller.call(
         host,

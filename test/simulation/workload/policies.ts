@@ -45,6 +45,14 @@ export const EFFECTS: Readonly<Record<WorkKind, readonly string[]>> = {
 const pick = <T>(random: FakeRandom, of: readonly [T, ...T[]]): T =>
   of[random.below(of.length)] as T;
 
+/** Soon and often: what was said not to have been done is not done any more. */
+const ASKED = {
+  strategy: 'probe',
+  interval: '10s',
+  attempts: 3,
+  probe: { url: 'http://apps.test/outcome', timeout: '3s' },
+} as const;
+
 const DRILLED_STALENESS = `${DRILLED_STALENESS_MS}ms`;
 /** The same in every revision, so that a drill knows what is to come of each of its calls. */
 const DRILL_RULES: PolicyDocument['rules'] = [
@@ -110,6 +118,7 @@ export function policyOf(random: FakeRandom, stretch = 1): PolicyDocument {
         onControlLoss: 'finish',
         onWorkerLoss: 'unknown',
         heartbeatTimeout: last(20),
+        onUnknown: ASKED,
         effects: {
           charge: { idempotent: false, fencing: 'enforced' },
           receipt: { idempotent: true, fencing: 'enforced' },
@@ -193,6 +202,7 @@ function unownedRules(
       onControlLoss,
       onWorkerLoss: 'unknown',
       heartbeatTimeout: last(20),
+      onUnknown: ASKED,
       effects: { erase: {} },
     },
     {

@@ -1,7 +1,8 @@
 /**
  * The outside world that effects are done to. A target keeps the highest epoch that it has seen of
  * each resource, takes nothing below it where it is one that compares tokens, and does nothing twice
- * under one idempotency key where the effect says that it can be asked twice.
+ * under one idempotency key where the effect says that it can be asked twice. Of an operation of which
+ * it was said that nothing was done, nothing is done later either.
  */
 import type { EffectVerdict, EventDraft } from '../history.ts';
 import type { HistoryLog } from '../engine/history-log.ts';
@@ -15,9 +16,20 @@ export class Targets {
   readonly #log: HistoryLog;
   readonly #highest = new Map<string, number>();
   readonly #taken = new Set<string>();
+  readonly #done = new Set<string>();
+  readonly #closed = new Set<string>();
 
   constructor(log: HistoryLog) {
     this.#log = log;
+  }
+
+  /** By any attempt. */
+  hasTaken(operationId: string, effect: string): boolean {
+    return this.#done.has(`${operationId} ${effect}`);
+  }
+
+  close(operationId: string): void {
+    this.#closed.add(operationId);
   }
 
   take(target: string, effect: ArrivingEffect): EffectVerdict {
@@ -25,13 +37,16 @@ export class Targets {
     const place = `${target} ${resource ?? ''}`;
     const before = this.#highest.get(place) ?? null;
     const verdict = ((): EffectVerdict => {
+      if (this.#closed.has(effect.operationId)) return 'closed';
       if (fencing === 'enforced' && epoch !== null && before !== null && epoch < before)
         return 'stale_epoch';
       return isIdempotent && this.#taken.has(`${target} ${idempotencyKey}`)
         ? 'taken_before'
         : 'taken';
     })();
-    if (verdict !== 'stale_epoch' && epoch !== null && resource !== null)
+    const isTaken = verdict === 'taken' || verdict === 'taken_before';
+    if (isTaken) this.#done.add(`${effect.operationId} ${effect.effect}`);
+    if (isTaken && epoch !== null && resource !== null)
       this.#highest.set(place, Math.max(before ?? 0, epoch));
     if (verdict === 'taken') this.#taken.add(`${target} ${idempotencyKey}`);
     this.#log.add({

@@ -117,6 +117,44 @@ test('I8, E1: an operation that outlives its deadline', () => {
   );
 });
 
+/** The worker of `key-2` was lost; its app is asked, and says that nothing was done. */
+function probed(): ReturnType<typeof lawfulStory> {
+  const story = lawfulStory();
+  const [, operationId = ''] = story.operationIds('host-1');
+  const asking = { strategy: 'probe', by: null, unitRandom: 0 } as const;
+  story.apply('host-1', operationId, { kind: 'begin_try', ...asking });
+  const outcome = 'failed' as const;
+  story.say({ kind: 'probe_answered', host: 'host-1', operationId, number: 1, outcome });
+  const said = { verdict: outcome, detail: 'it answered failed', result: null, evidence: null };
+  story.apply('host-1', operationId, { kind: 'end_try', number: 1, ...said, isFinal: false });
+  return story;
+}
+
+test('I8, E5: what a probe settled was said, and is what was done', () => {
+  expect(lied(i08EveryEnd, () => undefined, probed())).toBe('');
+  const unsaid: Liar = (history) => void (eventAt(history, 'probe_answered').outcome = 'unknown');
+  expect(lied(i08EveryEnd, unsaid, probed())).toMatch(
+    /op-\d+ failed as verified, and whoever was asked said unknown/,
+  );
+  const silent: Liar = (history) => {
+    history.events = history.events.filter(({ kind }) => kind !== 'probe_answered');
+  };
+  expect(lied(i08EveryEnd, silent, probed())).toMatch(/whoever was asked said nothing/);
+  const done: Liar = (history) => {
+    const { operationId } = eventAt(history, 'probe_answered');
+    const arrived = eventAt(history, 'effect_arrived');
+    Object.assign(arrived, { operationId, effect: 'purge', verdict: 'taken' });
+  };
+  expect(lied(i08EveryEnd, done, probed())).toMatch(/failed as verified, and \w+ has done purge/);
+});
+
+test('I8, E5: a try that nobody recorded before it was made', () => {
+  const unrecorded: Liar = (history) => void (eventAt(history, 'probe_answered').number = 2);
+  expect(lied(i08EveryEnd, unrecorded, probed())).toMatch(
+    /host-1 asked about op-\d+ in try 2, which it has not recorded/,
+  );
+});
+
 test.for<[string, Liar, RegExp]>([
   [
     'R1: an attempt out of number',

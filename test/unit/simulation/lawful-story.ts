@@ -28,6 +28,7 @@ export const POLICY: PolicyDocument = {
       permit: [{ expression: '"operator" in principal.roles' }],
       freshness: 'fresh',
       recheck: 'commit',
+      onUnknown: { strategy: 'probe', attempts: 2, probe: { url: 'http://apps.test/' } },
       effects: { purge: { idempotent: true, fencing: 'none' } },
     },
     {
