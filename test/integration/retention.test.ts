@@ -8,6 +8,8 @@ import { BatchMaker } from '../../dataplane/upstream/batch-maker.ts';
 import { AgedJournal, KEPT_A_WEEK, expectSound } from '../fakes/aged-journal.ts';
 import { FakeClock } from '../fakes/fake-clock.ts';
 
+const AT_ONCE = 300;
+
 let directory: string;
 let clock: FakeClock;
 let aged: AgedJournal;
@@ -22,6 +24,19 @@ afterEach(async () => {
   await aged.journal.close();
   rmSync(directory, { recursive: true });
 });
+
+/** In this order, and many in one commit: what is looked at is what they leave, not how they came. */
+async function together(times: number, one: (count: number) => Promise<void>): Promise<void> {
+  for (let from = 0; from < times; from += AT_ONCE) {
+    const these = Array.from({ length: Math.min(AT_ONCE, times - from) }, (_, at) => from + at);
+    await Promise.all(these.map(one));
+  }
+}
+
+/** Its three entries behind each other, also where others are done in the same commit. */
+async function doneAtOnce(key: string, deadlineMs?: number): Promise<void> {
+  await Promise.all([aged.admit(key, deadlineMs), aged.start(key), aged.end(key)]);
+}
 
 /** Something newer, so that what is looked at is not the newest of all, and all of it reported. */
 async function goOn(): Promise<void> {
@@ -211,7 +226,7 @@ describe('over its size', () => {
 
   test('the oldest that may go are removed before their age, never before their deadline', async () => {
     await aged.done('meant', HOUR_MS);
-    for (let count = 0; count < 300; count += 1) await aged.done(`k${count}`, MINUTE_MS);
+    await together(300, (count) => doneAtOnce(`k${count}`, MINUTE_MS));
     await goOn();
     clock.jump(2 * MINUTE_MS);
     const { usedBytes, isStuckOverSize, steps } = await aged.prune(small);
@@ -225,7 +240,7 @@ describe('over its size', () => {
   });
 
   test('what may not go stays, and is said', async () => {
-    for (let count = 0; count < 300; count += 1) await aged.admit(`k${count}`, DAY_MS);
+    await together(300, (count) => aged.admit(`k${count}`, DAY_MS));
     await goOn();
     const limits = { ...small, sizeBytesMax: 100_000 };
     expect(await aged.prune(limits)).toMatchObject({ isStuckOverSize: true, operationIds: [] });
@@ -236,7 +251,7 @@ describe('over its size', () => {
 
 describe('bounded steps', () => {
   test('two hundred operations at a time, and admissions between', async () => {
-    for (let count = 0; count < 1_200; count += 1) await aged.done(`k${count}`);
+    await together(1_200, (count) => doneAtOnce(`k${count}`));
     await goOn();
     clock.jump(8 * DAY_MS);
     const first = await aged.journal.prune(KEPT_A_WEEK);
@@ -253,8 +268,7 @@ describe('bounded steps', () => {
     await aged.admit('long');
     await aged.start('long');
     const save = { kind: 'save_checkpoint', attempt: 1 } as const;
-    for (let count = 0; count < 9_000; count += 1)
-      await aged.apply('long', { ...save, checkpoint: { count } });
+    await together(9_000, (count) => aged.apply('long', { ...save, checkpoint: { count } }));
     await aged.end('long');
     await goOn();
     clock.jump(8 * DAY_MS);
