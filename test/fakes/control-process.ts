@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { bareEnvironment } from './bare-environment.ts';
 
 const STOP_WITH_PARENT = new URL('../../control/cli/dev/stop-with-parent.ts', import.meta.url).href;
 const MAIN = join(import.meta.dirname, '../../control/main.ts');
@@ -21,9 +22,9 @@ export class ControlProcess {
   readonly listening: Promise<string>;
 
   constructor(args: readonly string[], env: Record<string, string> = {}) {
-    const { PATH = '', HOME = '' } = process.env;
+    const { HOME = '' } = process.env;
     this.#child = spawn(process.execPath, ['--import', STOP_WITH_PARENT, MAIN, ...args], {
-      env: { PATH, HOME, ...env },
+      env: { ...bareEnvironment(), HOME, ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     let stderr = '';

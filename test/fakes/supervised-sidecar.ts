@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { bareEnvironment } from './bare-environment.ts';
 import { openSidecar, type ControlClient, type SidecarClient } from '../../shared/client/index.ts';
 
 const SIDECAR = join(import.meta.dirname, '../../dataplane/main.ts');
@@ -95,7 +96,7 @@ export class SupervisedSidecar {
     const preload = failpoints === undefined ? [] : ['--import', FAILPOINTS];
     const child = spawn(process.execPath, [...preload, SIDECAR], {
       env: {
-        PATH: process.env['PATH'] ?? '',
+        ...bareEnvironment(),
         HOLDFAST_DATA_DIR: this.#file('data'),
         HOLDFAST_LISTEN: 'off',
         HOLDFAST_SOCKET_PATH: this.#file('sock'),

@@ -12,6 +12,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openControl } from '../../shared/client/index.ts';
 import type { ControlLease } from '../../shared/wire/control-api.ts';
 import type { PlacementEntry } from '../../shared/wire/placement-api.ts';
+import { bareEnvironment } from '../fakes/bare-environment.ts';
 import { adminTokenIn, startControl, type ControlProcess } from '../fakes/control-process.ts';
 
 const SIDECAR = join(import.meta.dirname, '../../dataplane/main.ts');
@@ -51,7 +52,7 @@ class Sidecar {
         '--ballast',
         '0B',
       ],
-      { env: { PATH: process.env['PATH'] ?? '' }, stdio: ['ignore', 'pipe', 'pipe'] },
+      { env: bareEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] },
     );
     let said = '';
     this.#child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));

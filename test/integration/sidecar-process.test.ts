@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SystemClock } from '../../shared/platform/clock.ts';
 import { openJournal } from '../../dataplane/journal/open-journal.ts';
 import { lockDirectory } from '../../shared/platform/directory-lock.ts';
+import { bareEnvironment } from '../fakes/bare-environment.ts';
 
 const MAIN = fileURLToPath(new URL('../../dataplane/main.ts', import.meta.url));
 const TOKEN = 'a-token-of-at-least-16';
@@ -33,7 +34,7 @@ type Ended = { readonly code: number | null; readonly stderr: string; readonly s
 /** Runs until it ends by itself: each of these cases must. */
 async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
   const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { ...bareEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };

@@ -15,6 +15,7 @@ import { AgedJournal } from '../../fakes/aged-journal.ts';
 import { FakeClock } from '../../fakes/fake-clock.ts';
 import { copyJournal } from '../../fakes/journal-image.ts';
 import { JOURNAL_PRUNE } from '../../fakes/journal-prune.ts';
+import { bareEnvironment } from '../../fakes/bare-environment.ts';
 import { killNow, type Undo } from '../undo.ts';
 import { armedEnvironment, readFailpointReport, verifyCode } from './failpoints-cases.ts';
 import type { CaseResult } from './failpoints-cases.ts';
@@ -91,7 +92,7 @@ function prune(
 ): Promise<{ signal: string | null; said: string }> {
   const [program, ...args] = [...under, process.execPath, JOURNAL_PRUNE, directory];
   const child = spawn(program, args, {
-    env: { PATH: process.env['PATH'] ?? '' },
+    env: bareEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const gone = undo.add(`prune ${child.pid}`, () => killNow(child));

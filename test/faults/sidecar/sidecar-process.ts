@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { UnreachableError } from '../../../shared/client/index.ts';
 import { UndiciTransport } from '../../../shared/client/transport.ts';
+import { bareEnvironment } from '../../fakes/bare-environment.ts';
 import { pause } from '../pause.ts';
 import type { Ended, Started, Subject } from '../subject.ts';
 import { killNow, type Undo } from '../undo.ts';
@@ -55,7 +56,7 @@ export class SidecarProcess implements Subject {
     const [program = process.execPath, ...args] = [...(options.under ?? []), ...command];
     this.#child = spawn(program, args, {
       env: {
-        PATH: process.env['PATH'] ?? '',
+        ...bareEnvironment(),
         HOLDFAST_DATA_DIR: options.dataDir,
         HOLDFAST_LISTEN: `127.0.0.1:${site.port}`,
         HOLDFAST_CONTROL_URL: NOBODY,
