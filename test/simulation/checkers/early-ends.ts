@@ -28,11 +28,14 @@ export function checkEarlyEnds(world: World, life: JournalLife, findings: Findin
     const operation = life.operations.get(operationId);
     if (operation === undefined) continue;
     let attempt = 0;
+    let wasLost = false;
     for (const entry of entries) {
       if (entry.kind === 'attempt_started') attempt = Number(entry.body['attempt']);
       checkEnd(life, operation, entry, findings);
-      if (!isStalled && isLoss(entry))
-        checkLoss(world, life, { operation, entry, attempt }, findings);
+      // What is asked about it later has the same reason.
+      const isNew = isLoss(entry) && !wasLost;
+      wasLost = isLoss(entry);
+      if (!isStalled && isNew) checkLoss(world, life, { operation, entry, attempt }, findings);
     }
   }
 }
