@@ -49,14 +49,13 @@ function checkHeld(world: World, life: JournalLife, findings: Findings): void {
   const { journal, host } = life;
   const { final } = world.history;
   if (mayHaveForgotten(world, life)) return;
-  // Of a host that was renewed and has written nothing since, control has what was before.
-  if (journal.head.seq === 0 && life.fromMs > 0) return;
-  const newestEpoch = Math.max(
-    0,
-    ...(final.control.events[journal.hostId] ?? []).map(({ hostEpoch }) => hostEpoch),
-  );
+  const told = final.control.events[journal.hostId] ?? [];
+  const newest = Math.max(0, ...told.map(({ hostEpoch }) => hostEpoch));
+  const known = final.control.hosts.find(({ hostId }) => hostId === journal.hostId);
+  // One that was just enrolled anew may have nothing to report yet.
+  const newestEpoch = known?.hostEpoch ?? newest;
   const held = new Map<number, string>();
-  for (const { seq, hash, hostEpoch } of final.control.events[journal.hostId] ?? []) {
+  for (const { seq, hash, hostEpoch } of told) {
     if (hostEpoch !== newestEpoch) continue;
     findings.expect(
       !held.has(seq),
