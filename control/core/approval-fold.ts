@@ -17,17 +17,20 @@ export type Source = {
   readonly receivedAtMs: number;
 };
 
-/** The request that an admission is; `known`: of the same operation, if there is one. */
+/**
+ * The requests that change by an admission, the one that it is last; `known`: the one that its
+ * operation has now, if there is one.
+ */
 export function foldAdmission(
   known: ApprovalRequest | undefined,
   operation: Operation,
   source: Source,
-): ApprovalRequest | null {
+): readonly ApprovalRequest[] {
   const { approval } = operation;
-  if (approval === undefined) return null;
+  if (approval === undefined) return [];
   // An entry of a journal that goes on under a new epoch: what was promised to the old one is void.
-  if (known !== undefined && known.hostEpoch >= source.hostEpoch) return null;
-  return {
+  if (known !== undefined && known.hostEpoch >= source.hostEpoch) return [];
+  const request: ApprovalRequest = {
     ...askedBy(approval, source),
     operationId: operation.operationId,
     app: operation.app,
@@ -38,6 +41,9 @@ export function foldAdmission(
     payloadDigest: operation.fingerprint,
     replaces: null,
   };
+  const isAnother = known !== undefined && known.requestId !== request.requestId;
+  // It had been asked anew since, and the entry that says so comes again as well.
+  return isAnother ? [{ ...known, state: 'superseded' }, request] : [request];
 }
 
 export type Change = {

@@ -20,7 +20,11 @@ export async function projectApprovals(
   const ids = new Set(events.flatMap((event) => operationOf(event) ?? []));
   const held = await store.ofOperations([...ids]);
   const versions = new Map(held.map(({ request, version }) => [request.requestId, version]));
-  const current = new Map(held.map(({ request }) => [request.operationId, request]));
+  const current = new Map(
+    held.flatMap(({ request }) =>
+      request.state === 'superseded' ? [] : [[request.operationId, request]],
+    ),
+  );
   const changed = new Map<string, ApprovalRequest>();
   for (const event of events) {
     for (const request of fold(current, event, source)) {
@@ -44,8 +48,7 @@ function fold(
   if (known !== undefined && known.hostId !== source.hostId) return [];
   if (event.type === 'admitted') {
     if (event.operation.hostId !== source.hostId) return [];
-    const request = foldAdmission(known, event.operation, source);
-    return request === null ? [] : [request];
+    return foldAdmission(known, event.operation, source);
   }
   if (event.type !== 'changed' || event.change.approval === undefined || known === undefined)
     return [];

@@ -23,7 +23,7 @@ export type ApprovalFilter = {
 
 export interface ApprovalStore {
   fetch(requestId: string): Promise<ApprovalRecord | null>;
-  /** The request that each of these operations has now. */
+  /** All requests of these operations, also those that were superseded. */
   ofOperations(operationIds: readonly string[]): Promise<readonly ApprovalRecord[]>;
   /** Newest first. */
   list(filter: ApprovalFilter, page: PageRequest): Promise<Page<ApprovalRequest>>;

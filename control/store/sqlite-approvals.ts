@@ -21,11 +21,9 @@ export function sqliteApprovalStore(connection: SqliteConnection): ApprovalStore
     ofOperations: (operationIds) =>
       connection.read(() =>
         connection
-          .all(
-            `SELECT * FROM approvals WHERE state <> 'superseded'
-               AND operation_id IN (SELECT value FROM json_each(?))`,
-            [JSON.stringify(operationIds)],
-          )
+          .all('SELECT * FROM approvals WHERE operation_id IN (SELECT value FROM json_each(?))', [
+            JSON.stringify(operationIds),
+          ])
           .map(recordOf),
       ),
     list: (filter, page) => connection.read(() => listApprovals(connection, filter, page)),

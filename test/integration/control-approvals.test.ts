@@ -238,3 +238,35 @@ test('a copy of the store that had not heard of the approval ends where the host
   expect(await show(id)).toMatchObject({ state: 'approved', delivery: 'confirmed' });
   expect(await told()).toEqual([]);
 });
+
+test('I12: a journal that goes on under a new enrolment tells again of what was asked anew', async () => {
+  const id = await waiting();
+  const operationId = `op_${operations}`;
+  const anew = `${id}anew`;
+  const approval = {
+    ...asked(anew),
+    state: 'pending',
+    policyRevision: 1,
+    rule: 'capture-payment',
+    requestedAtMs: 2,
+    sequence: 0,
+    decidedUnder: null,
+    decidedAtMs: null,
+    reason: null,
+    votes: [],
+    replaces: id,
+  };
+  const body = { state: 'awaiting_approval', reason: null, attempt: 0, approval };
+  host.record('approval_asked', body, operationId);
+  await report();
+  expect(await show(id)).toMatchObject({ state: 'superseded' });
+  await host.enrol(await world.joinToken(host.name));
+  // In two parts: between them control knows only of the first request.
+  const entries = host.journal();
+  await host.reported(entries.slice(0, -1));
+  expect(await show(id)).toMatchObject({ state: 'pending', hostEpoch: 2 });
+  expect(await show(anew)).toMatchObject({ state: 'superseded' });
+  await host.reported(entries.slice(-1));
+  expect(await show(id)).toMatchObject({ state: 'superseded', hostEpoch: 2 });
+  expect(await show(anew)).toMatchObject({ state: 'pending', hostEpoch: 2, replaces: id });
+});

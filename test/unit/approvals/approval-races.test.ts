@@ -196,8 +196,7 @@ class World {
   ): readonly ApprovalRequest[] {
     const source = { ...SOURCE, receivedAtMs: this.now.wallMs };
     const known = [...requests.values()].findLast(({ state }) => state !== 'superseded');
-    if (entry === null)
-      return [foldAdmission(known, this.admitted, source)].filter((x) => x !== null);
+    if (entry === null) return foldAdmission(known, this.admitted, source);
     const approval = entry.body['approval'] as OperationApproval | undefined;
     if (known === undefined || approval === undefined) return [];
     return foldChange(known, { kind: entry.kind, approval }, source);
