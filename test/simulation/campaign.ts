@@ -43,6 +43,7 @@ export type CampaignReport = {
 
 const HOUR_MS = 3_600_000;
 const YOUNG_MB = 64;
+const SEEDS_PER_WORKER = 200;
 
 export async function runCampaign(options: CampaignOptions): Promise<CampaignReport> {
   const { seeds, workers, minutes, pace, onProgress, kept, stop } = options;
@@ -58,10 +59,12 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   await Promise.all(
     Array.from({ length: Math.min(workers, waiting.length) }, async () => {
       let child = startWorker();
+      let ran = 0;
       for (let seed = next(); seed !== undefined; seed = next()) {
         const answer = await ask(child, { seed, minutes, pace });
-        if (answer.kind === 'broken') {
-          // What it left behind must not be seen by the next.
+        ran += 1;
+        if (answer.kind === 'broken' || ran % SEEDS_PER_WORKER === 0) {
+          // What a broken run left behind must not be seen by the next; and what many leave adds up.
           child.kill();
           child = startWorker();
         }

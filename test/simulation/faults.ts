@@ -2,6 +2,7 @@
 import { FAILPOINTS, type FailpointName } from '../../shared/platform/failpoints.ts';
 import { FakeRandom } from '../fakes/fake-random.ts';
 import type { Agenda } from './engine/agenda.ts';
+import { EPOCH_WALL_MS } from './engine/determinism.ts';
 import { SEED_BYTES, isStoreFile, type ControlNode } from './engine/control-node.ts';
 import type { DaemonNode } from './engine/daemon-node.ts';
 import type { HistoryLog } from './engine/history-log.ts';
@@ -38,6 +39,8 @@ const POINTS = (Object.keys(FAILPOINTS) as FailpointName[]).filter(
 const DRIFT_WITHIN = 0.0045;
 const DRIFT_BEYOND = 0.05;
 const AIM_WAITS_MS = 90_000;
+/** As it becomes over hours, at the slow pace. */
+const FAR_OFF_MS = 60_000;
 
 export class Faults {
   readonly #parts: Parts;
@@ -70,12 +73,28 @@ export class Faults {
   heal(): void {
     this.#isOver = true;
     for (const faultId of this.#ends.keys()) this.#end(faultId);
-    const { network, control, hosts } = this.#parts;
+    const { network, control, hosts, stretch } = this.#parts;
     network.heal();
+    if (stretch > 1) for (const node of [control, ...hosts]) this.#setClock(node);
     for (const node of [control, ...hosts]) {
       node.isHeldDown = false;
       if (!node.hasLife) node.restartSoon(1_000);
     }
+  }
+
+  /** Somebody sets a clock that is far off: control hears nobody whose time is another. */
+  #setClock({ machine, name }: Pick<DaemonNode, 'machine' | 'name'>): void {
+    const { agenda, log, nextFaultId } = this.#parts;
+    const { suspendedUntilMs } = machine;
+    if (suspendedUntilMs > agenda.nowMs)
+      return void agenda.at(suspendedUntilMs, () => this.#setClock({ machine, name }));
+    const before = machine.now();
+    const byMs = EPOCH_WALL_MS + agenda.nowMs - before.wallMs;
+    if (Math.abs(byMs) < FAR_OFF_MS) return;
+    machine.stepWall(byMs);
+    const { rate } = machine;
+    log.add({ kind: 'clock_changed', node: name, before, after: machine.now(), rate });
+    this.#say('wall_step', 'once', nextFaultId(), [name], { byMs, setRight: true });
   }
 
   #end(faultId: number): void {

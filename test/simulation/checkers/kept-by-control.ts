@@ -2,6 +2,7 @@
  * What control answered is in its store at the end (I1, D5), unless an older copy was put back since:
  * what was published, and what approvers said.
  */
+import type { ApprovalRequest } from '../../../shared/wire/approval.ts';
 import type { CallBodies } from '../history.ts';
 import { mayHaveHappened } from '../history-view.ts';
 import type { Findings } from './findings.ts';
@@ -43,6 +44,9 @@ export function checkControl({ history, calls, faults }: World, findings: Findin
     if (request.kind !== 'approve' || request.verb === 'withdraw') continue;
     const { verb, requestId } = request;
     const found = asked.get(requestId);
+    // What was voted on under an enrolment is void under the next: its host asks again.
+    const { hostEpoch } = ended.end.body as ApprovalRequest;
+    if (found !== undefined && found.hostEpoch > hostEpoch) continue;
     const isVoted = found?.votes.some(({ verdict }) => verdict === verb) ?? false;
     findings.expect(
       isVoted || found?.state === VERDICT_STATES[verb] || takenBack.has(requestId),
