@@ -105,11 +105,16 @@ export class ControlNode extends DaemonNode {
     return true;
   }
 
-  /** The key signs, where a revision was published since it is there. */
+  /**
+   * The key signs, where a revision that was published since it is there has been rolled out: until then
+   * hosts that are held back cannot get it.
+   */
   async endRotation(): Promise<void> {
     const added = await this.#added;
     const newest = (await this.store?.policy.currentNumber()) ?? 0;
-    if (added !== null && newest > added.revision)
+    const rollout = (await this.store?.rollouts.newest()) ?? null;
+    const isRolledOut = rollout === null || rollout.state === 'completed';
+    if (added !== null && newest > added.revision && isRolledOut)
       await this.#changeKeys((keys) => [
         ...keys.filter(({ kid }) => kid === added.kid),
         ...keys.filter(({ kid }) => kid !== added.kid),
