@@ -8,4 +8,6 @@ export type Regression = { readonly seed: number; readonly minutes: number };
 export const REGRESSIONS: readonly Regression[] = [
   { seed: 7, minutes: 20 },
   { seed: 88, minutes: 2 },
+  { seed: 179, minutes: 4 },
+  { seed: 508, minutes: 4 },
 ];
