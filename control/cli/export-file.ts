@@ -3,7 +3,8 @@
  * whole, and none that is there is written over.
  */
 import { once, type EventEmitter } from 'node:events';
-import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CommandError } from './failures.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -26,14 +27,7 @@ export async function exportTo(
     throw new CommandError('file_exists', `${file} is there already: remove it, or name another`);
   const partial = `${path}.partial`;
   try {
-    const out = createWriteStream(partial);
-    const failed = once(out, 'error').then(([error]) => Promise.reject(error as Error));
-    // Whoever waits for what comes first gets it; nobody else is to be troubled by it.
-    failed.catch(() => undefined);
-    for await (const chunk of chunks)
-      if (!out.write(chunk)) await Promise.race([once(out, 'drain'), failed]);
-    out.end();
-    await Promise.race([once(out, 'close'), failed]);
+    await writeWhole(partial, chunks);
     renameSync(partial, path);
   } catch (error) {
     rmSync(partial, { force: true });
@@ -41,4 +35,11 @@ export async function exportTo(
     if (syscall === undefined) throw error;
     throw new CommandError('file_unwritable', `cannot write ${file}: ${code}`, { cause: error });
   }
+}
+
+/** Open before the first chunk is asked for, closed before this ends: no late `open` makes the file anew. */
+async function writeWhole(path: string, chunks: AsyncIterable<string>): Promise<void> {
+  await using file = await open(path, 'w');
+  await file.writeFile(chunks);
+  await file.sync();
 }
