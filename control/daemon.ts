@@ -17,7 +17,7 @@ import { createLogger, type Logger } from '../shared/platform/logger.ts';
 import { createMetrics, type Metrics } from '../shared/platform/metrics.ts';
 import { SystemRandom, type Random } from '../shared/platform/random.ts';
 import { StartError, type RunningDaemon } from '../shared/platform/shutdown.ts';
-import { openSigner, publicPart, type Signer } from '../shared/platform/signatures.ts';
+import { publicPart } from '../shared/platform/signatures.ts';
 import type { PublicKey } from '../shared/wire/statements.ts';
 import { checkAuditChain } from './audit-check.ts';
 import type { ControlConfig } from './config.ts';
@@ -62,6 +62,7 @@ import { DivergenceFinder } from './reports/divergence-finder.ts';
 import { ReportIntake } from './reports/report-intake.ts';
 import { StopOrders } from './reports/stop-orders.ts';
 import { openSigningKeys, type SigningKeys } from './signing-keys.ts';
+import { SigningRing } from './signing-ring.ts';
 import type { ControlStore } from './store/control-store.ts';
 import { openFloorFile, type FloorStore } from './store/floor-file.ts';
 import { openSqliteControlStore } from './store/sqlite-control-store.ts';
@@ -96,7 +97,7 @@ export type Control = {
 
 type Base = Pick<ControlPorts, 'config' | 'clock' | 'random' | 'logger'> & {
   readonly metrics: Metrics<ControlMetrics>;
-  readonly signer: Signer;
+  readonly signer: SigningRing;
   readonly controlId: string;
   readonly trustKeys: readonly PublicKey[];
   readonly floors: FloorKeeper;
@@ -130,7 +131,7 @@ export async function buildControl(ports: ControlPorts): Promise<Control> {
     ended.reject(error);
   });
 
-  const signer = await openSigner(keys[0]);
+  const signer = await SigningRing.open({ keys, store, logger });
   const trustKeys = keys.map(publicPart);
   const base: Base = {
     config,

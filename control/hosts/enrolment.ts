@@ -22,13 +22,14 @@ import { HoldfastError, type ErrorCode } from '../../shared/wire/problem.ts';
 import { STATEMENT_TYPES, type Enrolment, type PublicKey } from '../../shared/wire/statements.ts';
 import { JOIN_TOKEN_TTL_MS_MAX, type ControlConfig } from '../config.ts';
 import type { ControlMetrics } from '../metrics.ts';
+import type { SigningRing } from '../signing-ring.ts';
 import type { HostStore, JoinTokenRecord } from '../store/control-store.ts';
 
 type Ports = {
   readonly store: HostStore;
   readonly clock: Clock;
   readonly random: Random;
-  readonly signer: Signer;
+  readonly signer: SigningRing;
   readonly trustKeys: readonly PublicKey[];
   readonly controlId: string;
   readonly config: ControlConfig;
@@ -99,10 +100,10 @@ export class EnrolmentDesk {
   }
 
   async #enrol(request: EnrolRequest): Promise<string> {
-    const { store, signer, controlId, trustKeys } = this.#ports;
+    const { store, controlId, trustKeys } = this.#ports;
     const kid = await thumbprint(request.publicKey);
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
-      const token = await this.#checkToken(request);
+      const { token, pinned } = await this.#checkToken(request);
       const enrolled = await this.#useToken(token, request, kid);
       if (enrolled === null) continue;
       const statement: Enrolment = {
@@ -112,7 +113,7 @@ export class EnrolmentDesk {
         ...enrolled,
         trust: { keys: [...trustKeys] },
       };
-      return signer.sign(STATEMENT_TYPES.enrolment, statement);
+      return pinned.sign(STATEMENT_TYPES.enrolment, statement);
     }
     const other = await store.byKey(kid);
     throw refused(
@@ -123,7 +124,8 @@ export class EnrolmentDesk {
     );
   }
 
-  async #checkToken(request: EnrolRequest): Promise<JoinTokenRecord> {
+  /** With the key that the token names: the machine believes no other. */
+  async #checkToken(request: EnrolRequest): Promise<{ token: JoinTokenRecord; pinned: Signer }> {
     const [version, tokenId = '', secret = '', pin, ...rest] = request.joinToken.split('.');
     const { store, signer } = this.#ports;
     if (version !== 'hfj1' || pin === undefined || rest.length > 0) {
@@ -136,10 +138,11 @@ export class EnrolmentDesk {
         'the join token is not known here: make one with this control',
       );
     }
-    if (pin !== signer.kid) {
+    const pinned = signer.holding(pin);
+    if (pinned === null) {
       throw refused(
         'join_token_invalid',
-        'the join token names another key of control: make a new one',
+        'the join token names a key that control has no more: make a new one',
       );
     }
     if (token.hostName !== request.hostName) {
@@ -148,7 +151,7 @@ export class EnrolmentDesk {
         `the join token is for host ${token.hostName}, not for ${request.hostName}`,
       );
     }
-    return token;
+    return { token, pinned };
   }
 
   /** `null` where something changed in between: look again. */

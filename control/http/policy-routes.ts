@@ -21,6 +21,7 @@ import type { PolicyPublisher, SignedRevision } from '../policy/policy-publisher
 import type { PublicationDesk } from '../policy/publication-desk.ts';
 import { IMPACT_DECISIONS_MAX } from '../policy/publication-reporter.ts';
 import type { RolloutDriver } from '../policy/rollout-driver.ts';
+import type { SigningRing } from '../signing-ring.ts';
 import type { PolicyStore } from '../store/control-store.ts';
 import { actorOf, type Caller } from './access.ts';
 import {
@@ -256,9 +257,10 @@ export function installBundleRoutes(
     feed: BundleFeed;
     noticeDesk: Pick<NoticeDesk, 'isBehind' | 'pushFor' | 'sequence'>;
     config: ControlConfig;
+    signer: Pick<SigningRing, 'under'>;
   },
 ): void {
-  const { publisher, driver, store, feed, config, noticeDesk } = ports;
+  const { publisher, driver, store, feed, config, noticeDesk, signer } = ports;
   const bundleFor = async (caller: Caller | null): Promise<SignedRevision | null> =>
     publisher.bundle(
       caller?.kind === 'host'
@@ -274,6 +276,7 @@ export function installBundleRoutes(
         querystring: Type.Object(
           {
             wait: Type.Optional(Type.String({ maxLength: 20, description: 'a duration, as 30s' })),
+            trusted: Type.Optional(TrustedSchema),
           },
           { additionalProperties: false },
         ),
@@ -327,13 +330,23 @@ export function installBundleRoutes(
         const caching = driver.underWay === null ? 'no-cache' : 'private, no-cache';
         void reply.header('etag', bundleTag(bundle)).header('cache-control', caching);
         if (bundleTag(bundle) === held) return await reply.code(304).send();
-        return await reply.type(STATEMENT_CONTENT_TYPE).send(bundle.bytes);
+        const kids = request.query.trusted?.split(',');
+        const statement =
+          kids === undefined ? bundle.bytes : await signer.under(kids, bundle.bytes);
+        return await reply.type(STATEMENT_CONTENT_TYPE).send(statement);
       } finally {
         waiting?.cancel();
       }
     },
   );
 }
+
+const TrustedSchema = Type.String({
+  pattern: '^[A-Za-z0-9_-]{43}(,[A-Za-z0-9_-]{43}){0,7}$',
+  description:
+    'thumbprints of the keys by which the host knows control, where it is answered under another one: ' +
+    'the bundle is then signed by one of them',
+});
 
 /** After a restored snapshot a number may have come to mean two documents; a tag does not. */
 function bundleTag({ policyRevision, policyDigest }: SignedRevision): string {

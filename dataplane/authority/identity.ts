@@ -63,6 +63,7 @@ type Keys = {
   readonly signer: Signer;
   readonly verifier: Verifier;
   readonly diskVerifier: Verifier;
+  readonly controlKids: readonly string[];
 };
 
 export type HostIdentityOptions = {
@@ -121,6 +122,11 @@ export class HostIdentity {
     return publicPart(this.#state.stored.key);
   }
 
+  /** Thumbprints of the keys by which control is known. */
+  get controlKids(): readonly string[] {
+    return this.#state.controlKids;
+  }
+
   /** For what comes over the network. */
   get verifier(): Verifier {
     return this.#state.verifier;
@@ -177,5 +183,6 @@ async function openKeys(stored: Stored): Promise<Keys> {
     signer: await openSigner(stored.key),
     verifier: await openVerifier(keys),
     diskVerifier: await openVerifier([...former, ...keys]),
+    controlKids: await Promise.all(keys.map(thumbprint)),
   };
 }

@@ -4,8 +4,8 @@
  *
  * It opens no outage (only the sync does), polls only while control is in reach, and does not ask
  * again for what was refused here until control has something newer. Where syncs are answered under a
- * key that is not known here it asks once for each of them, without waiting there: a host that was away
- * while control changed keys learns the new one from a bundle that the old one signed.
+ * key that is not known here it asks once for each of them, without waiting there and under a key that is
+ * known: a host that was away while control changed keys learns the new one from such a bundle.
  */
 import type { Clock } from '../../shared/platform/clock.ts';
 import type { Random } from '../../shared/platform/random.ts';
@@ -56,7 +56,7 @@ export class BundlePoller {
       while (!signal.aborted) {
         await reach.whenOpenOrForeign(signal);
         if (signal.aborted) return;
-        if (!policy.wantsBundle()) {
+        if (reach.isOpen && !policy.wantsBundle()) {
           await this.#answered.wait(clock, waitMs, signal);
           continue;
         }
@@ -72,9 +72,10 @@ export class BundlePoller {
 
   async #poll(signal: AbortSignal): Promise<Poll> {
     const { clock, link, policy, notices, reach } = this.#options;
-    const waitMs = reach.isOpen ? this.#options.waitMs : 0;
+    const underKnownKey = !reach.isOpen;
+    const waitMs = underKnownKey ? 0 : this.#options.waitMs;
     const startedMs = clock.now().bootMs;
-    const result = await link.bundle({ waitMs, etag: policy.etag() }, signal);
+    const result = await link.bundle({ waitMs, etag: policy.etag(), underKnownKey }, signal);
     if (result.kind !== 'answer') {
       return {
         kind: 'again_later',

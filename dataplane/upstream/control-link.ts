@@ -188,17 +188,22 @@ export class ControlLink {
     );
   }
 
-  /** Nothing but the bytes: whether they are to be believed is for the policy keeper to say. */
+  /**
+   * Nothing but the bytes: whether they are to be believed is for the policy keeper to say.
+   * `underKnownKey`: control is asked to sign them by a key that this host knows.
+   */
   async bundle(
-    poll: { waitMs: number; etag: string | null },
+    poll: { waitMs: number; etag: string | null; underKnownKey: boolean },
     signal: AbortSignal,
   ): Promise<LinkResult<BundleAnswer>> {
     const timeoutMs = poll.waitMs + this.#options.requestTimeoutMs;
     const headers = poll.etag === null ? {} : { 'if-none-match': poll.etag };
+    const kids = this.#options.identity.controlKids;
+    const trusted = poll.underKnownKey ? `&trusted=${kids.join(',')}` : '';
     const call: Call = {
       method: 'GET',
       path: HOST_PATHS.bundle,
-      query: `wait=${poll.waitMs}ms`,
+      query: `wait=${poll.waitMs}ms${trusted}`,
       headers,
       timeoutMs,
       signal,

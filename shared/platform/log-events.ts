@@ -112,6 +112,10 @@ export const LOG_EVENTS = {
   rollout_step_failed: 'a step of the roll-out failed; it is tried again',
   rollout_trouble: 'roll-out in trouble',
   shard_moved: 'a shard is moved',
+  signing_key_signs: 'the first signing key signs: all hosts are to know it',
+  signing_key_waits: 'the first signing key waits for a revision that brings it to all hosts',
+  signing_keys_unknown:
+    'none of the signing keys is known to the hosts: put the one of before behind them',
   stopped: 'stopped',
   stopping: 'stopping',
   store_rolled_back:

@@ -77,6 +77,15 @@ export async function openSigner(key: SigningKey): Promise<Signer> {
   };
 }
 
+/** Of a statement that this daemon signed itself and has kept: it is not verified. */
+export function readOwnStatement(statement: string): {
+  readonly kid: string;
+  readonly payload: unknown;
+} {
+  const payload = Buffer.from(statement.split('.', 2)[1] ?? '', 'base64url').toString();
+  return { kid: decodeProtectedHeader(statement).kid ?? '', payload: JSON.parse(payload) };
+}
+
 export const VERIFY_REASONS = [
   'malformed',
   'algorithm_not_allowed',

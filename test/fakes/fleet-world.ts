@@ -29,24 +29,35 @@ export class FleetHost {
 
   /** A sync, then what follows from it, then the sync that says so. */
   async sync(over: Partial<SyncRequest> = {}): Promise<void> {
-    const target = await this.#exchange(over);
+    const target = await this.#exchange(over).catch((error: Error) => this.#learnKeys(error));
     if (target === null || target === this.policyRevision) return;
     if (this.rejected?.policyRevision === target) return;
     const reason = this.refuses(target);
     if (reason === null) {
-      const bundle = await this.host.open(
-        await this.host.request('GET', '/v1/bundle'),
-        STATEMENT_TYPES.bundle,
-        BundleSchema,
-      );
-      if (bundle.policyRevision < (this.policyRevision ?? 0)) throw new Error('sent back');
-      this.policyRevision = bundle.policyRevision;
-      this.document = bundle.policy.description;
-      this.rejected = null;
+      await this.#take('/v1/bundle');
     } else {
       this.rejected = { policyRevision: target, reason };
     }
     await this.#exchange(over);
+  }
+
+  /** Answered under a key that it does not know, it asks for the bundle under one that it does. */
+  async #learnKeys(error: Error): Promise<number | null> {
+    if (!error.message.startsWith('key_unknown')) throw error;
+    const kids = this.host.enrolment?.trust.keys.map(({ kid }) => kid) ?? [];
+    await this.#take(`/v1/bundle?trusted=${kids.join(',')}`);
+    return this.policyRevision;
+  }
+
+  async #take(path: string): Promise<void> {
+    const { host } = this;
+    const answer = await host.request('GET', path);
+    const bundle = await host.open(answer, STATEMENT_TYPES.bundle, BundleSchema);
+    if (bundle.policyRevision < (this.policyRevision ?? 0)) throw new Error('sent back');
+    this.policyRevision = bundle.policyRevision;
+    this.document = bundle.policy.description;
+    this.rejected = null;
+    if (host.enrolment !== null) host.enrolment = { ...host.enrolment, trust: bundle.trust };
   }
 
   async #exchange(over: Partial<SyncRequest>): Promise<number | null> {

@@ -209,7 +209,7 @@ describe('I10: the sidecar and the refusals of control', () => {
   });
 
   test('no policy yet is an answer, though no statement comes with it', async () => {
-    const poll = { waitMs: 0, etag: null };
+    const poll = { waitMs: 0, etag: null, underKnownKey: false };
     expect(await link.bundle(poll, new AbortController().signal)).toMatchObject({
       kind: 'answer',
       payload: { kind: 'none' },

@@ -267,8 +267,8 @@ export class Faults {
 
   #rotateKeys(random: FakeRandom): Begun | null {
     const { control } = this.#parts;
-    if (!control.beginRotation(random.bytes(SEED_BYTES))) return null;
-    return { detail: {}, end: () => void control.endRotation() };
+    if (!control.changeKeys(random.bytes(SEED_BYTES))) return null;
+    return { detail: {}, end: () => {} };
   }
 
   #clock(kind: FaultKind, node: DaemonNode, random: FakeRandom): Begun {

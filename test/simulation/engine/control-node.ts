@@ -16,7 +16,7 @@ import type { Life } from './life.ts';
 import { StoreWatch } from './observed-store.ts';
 
 export const SEED_BYTES = 32;
-const KEYS_BESIDES_MAX = 1;
+const KEYS_MAX = 4;
 const RETRY_MS = 5_000;
 
 /**
@@ -31,9 +31,7 @@ export class ControlNode extends DaemonNode {
   readonly #configuration: ControlConfiguration;
   #stop: (() => Promise<void>) | null = null;
   #store: ControlStore | null = null;
-  #isRotating = false;
-  #added: Promise<{ readonly kid: string; readonly revision: number } | null> =
-    Promise.resolve(null);
+  #isChangingKeys = false;
   /** Of the operator `admin`, since the first start. */
   adminToken = '';
 
@@ -86,54 +84,29 @@ export class ControlNode extends DaemonNode {
   }
 
   /**
-   * A key more, which is trusted from the next revision on; later, once a revision has brought it to
-   * the hosts, it signs. Each is a restart, as the manual has it. False: one is under way already.
+   * A key more, in front: control lets it sign once a revision has brought it to all hosts. The oldest
+   * are taken out. False: control is down, or a change is under way already.
    */
-  beginRotation(seed: Uint8Array): boolean {
-    if (this.#isRotating || !this.isUp || this.isHeldDown) return false;
-    this.#isRotating = true;
-    this.#added = (async () => {
-      const added = await generateSigningKey(seed);
-      const revision = (await this.store?.policy.currentNumber()) ?? 0;
-      const isDone = await this.#changeKeys(([first, ...others]) => [
-        ...(first === undefined ? [] : [first]),
-        ...others.slice(0, KEYS_BESIDES_MAX),
-        added,
-      ]);
-      return isDone ? { kid: added.kid, revision } : null;
-    })();
+  changeKeys(seed: Uint8Array): boolean {
+    if (this.#isChangingKeys || !this.isUp || this.isHeldDown) return false;
+    this.#isChangingKeys = true;
+    void this.#addKey(seed).finally(() => {
+      this.#isChangingKeys = false;
+    });
     return true;
   }
 
-  /**
-   * The key signs, where a revision that was published since it is there has been rolled out: until then
-   * hosts that are held back cannot get it.
-   */
-  async endRotation(): Promise<void> {
-    const added = await this.#added;
-    const newest = (await this.store?.policy.currentNumber()) ?? 0;
-    const rollout = (await this.store?.rollouts.newest()) ?? null;
-    const isRolledOut = rollout === null || rollout.state === 'completed';
-    if (added !== null && newest > added.revision && isRolledOut)
-      await this.#changeKeys((keys) => [
-        ...keys.filter(({ kid }) => kid === added.kid),
-        ...keys.filter(({ kid }) => kid !== added.kid),
-      ]);
-    this.#isRotating = false;
-  }
-
-  async #changeKeys(
-    change: (keys: readonly SigningKey[]) => readonly SigningKey[],
-  ): Promise<boolean> {
-    if (!this.isUp || this.isHeldDown) return false;
+  async #addKey(seed: Uint8Array): Promise<void> {
+    const added = await generateSigningKey(seed);
+    if (!this.isUp || this.isHeldDown) return;
     this.isHeldDown = true;
     await this.stop();
     const path = join(this.disk.directory, 'signing-keys.json');
     const { keys } = JSON.parse(readFileSync(path, 'utf8')) as { keys: SigningKey[] };
-    writeDurableFile(path, JSON.stringify({ keys: change(keys) }));
+    const kept = [added, ...keys].slice(0, KEYS_MAX);
+    writeDurableFile(path, JSON.stringify({ keys: kept }));
     this.isHeldDown = false;
     await this.start();
-    return true;
   }
 
   protected async stopping(): Promise<void> {
