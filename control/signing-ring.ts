@@ -38,7 +38,8 @@ export class SigningRing implements Signer {
   static async open(ports: Ports): Promise<SigningRing> {
     const [first, ...others] = ports.keys;
     const behind = await Promise.all(others.map(openSigner));
-    const ring = new SigningRing(ports, [await openSigner(first), ...behind]);
+    const signers: readonly [Signer, ...Signer[]] = [await openSigner(first), ...behind];
+    const ring = new SigningRing(ports, signers);
     await ring.#choose();
     return ring;
   }

@@ -297,4 +297,14 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     replace: 'window.used >= quota.count - 1',
     seedsMax: 4,
   },
+  {
+    name: 'sign-with-an-unknown-key',
+    about:
+      'a new key signs before a revision has brought it to the hosts, and what they ask under the old one is not heard',
+    promise: 'I8',
+    file: 'control/signing-ring.ts',
+    find: 'const signers: readonly [Signer, ...Signer[]] = [await openSigner(first), ...behind];',
+    replace: 'const signers: readonly [Signer, ...Signer[]] = [await openSigner(first)];',
+    seedsMax: 4,
+  },
 ];
