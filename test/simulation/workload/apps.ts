@@ -178,24 +178,16 @@ export class Apps {
     { effect, attempt, as }: { effect: string; attempt: Attempt; as: Client },
     random: FakeRandom,
   ): Promise<'on' | 'stop'> {
-    const { operationId, attempt: number, leaseResource } = attempt;
+    const { operationId, attempt: number } = attempt;
     const one = { operationId, attempt: number, effect };
     const key = `${operationId}-${number}-${effect}`;
     const begun = await this.#persist(host, { kind: 'begin_effect', ...one, key }, as, random);
     if (begun.kind !== 'ok') return 'stop';
-    const { effect: recorded, leaseEpoch, idempotencyKey } = begun.body;
+    const { effect: recorded } = begun.body;
     if (recorded.state !== 'begun') return recorded.state === 'succeeded' ? 'on' : 'stop';
     if (!(await this.#takeTime(host, one, as, random))) return 'stop';
     if (this.#dies(host, random)) return 'stop';
-    const verdict = this.#parts.targets.take(effect, {
-      host: host.name,
-      ...one,
-      idempotencyKey,
-      resource: leaseResource,
-      epoch: leaseEpoch,
-      isIdempotent: recorded.idempotent,
-      fencing: recorded.fencing,
-    });
+    const verdict = this.#parts.targets.take(host.name, attempt, begun.body);
     await this.#parts.agenda.sleep(1 + random.below(200));
     if (this.#dies(host, random)) return 'stop';
     const isRefused = verdict === 'stale_epoch' || verdict === 'closed';

@@ -286,21 +286,12 @@ export class Drills {
 
   /** Begun, and if it may be, done. */
   async #begun(host: SidecarNode, attempt: Attempt, effect: string): Promise<void> {
-    const { operationId, attempt: number, leaseResource } = attempt;
+    const { operationId, attempt: number } = attempt;
     const one = { operationId, attempt: number, effect };
     const key = `${operationId}-${number}-${effect}`;
     const begun = await this.#call(host, { kind: 'begin_effect', ...one, key });
     if (begun.kind !== 'ok' || begun.body.effect.state !== 'begun') return;
-    const { effect: recorded, leaseEpoch, idempotencyKey } = begun.body;
-    this.#parts.targets.take(effect, {
-      host: host.name,
-      ...one,
-      idempotencyKey,
-      resource: leaseResource,
-      epoch: leaseEpoch,
-      isIdempotent: recorded.idempotent,
-      fencing: recorded.fencing,
-    });
+    this.#parts.targets.take(host.name, attempt, begun.body);
   }
 
   /** An operation of the drill and its first attempt; `null` where it did not come to that. */

@@ -4,10 +4,11 @@
  * under one idempotency key where the effect says that it can be asked twice. Of an operation of which
  * it was said that nothing was done, nothing is done later either.
  */
+import type { Attempt, EffectAnswer } from '../../../shared/wire/sidecar-api.ts';
 import type { EffectVerdict, EventDraft } from '../history.ts';
 import type { HistoryLog } from '../engine/history-log.ts';
 
-export type ArrivingEffect = Omit<
+type ArrivingEffect = Omit<
   Extract<EventDraft, { kind: 'effect_arrived' }>,
   'kind' | 'target' | 'verdict' | 'highestEpochBefore'
 >;
@@ -32,7 +33,23 @@ export class Targets {
     this.#closed.add(operationId);
   }
 
-  take(target: string, effect: ArrivingEffect): EffectVerdict {
+  /** What a worker of that host sends, once it was told that the effect has begun. */
+  take(host: string, { leaseResource }: Attempt, begun: EffectAnswer): EffectVerdict {
+    const { operationId, attempt, effect, leaseEpoch, idempotencyKey } = begun;
+    return this.#take(effect.name, {
+      host,
+      operationId,
+      attempt,
+      effect: effect.name,
+      idempotencyKey,
+      resource: leaseResource,
+      epoch: leaseEpoch,
+      isIdempotent: effect.idempotent,
+      fencing: effect.fencing,
+    });
+  }
+
+  #take(target: string, effect: ArrivingEffect): EffectVerdict {
     const { resource, epoch, fencing, isIdempotent, idempotencyKey } = effect;
     const place = `${target} ${resource ?? ''}`;
     const before = this.#highest.get(place) ?? null;
