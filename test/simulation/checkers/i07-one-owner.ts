@@ -47,10 +47,11 @@ function boundKeptUntil({ history }: World): number {
   for (const { node, before, after, rate, seq } of eventsOf(history, 'clock_changed')) {
     if (Math.abs(rate - 1) > drift) return seq;
     if (before.bootId === after.bootId && after.bootMs !== before.bootMs) {
-      const suspended = eventsOf(history, 'fault').some(
-        ({ fault, nodes }) => fault === 'suspend' && nodes.includes(node),
+      // What moved it is told right after it.
+      const moved = eventsOf(history, 'fault').find(
+        (fault) => fault.seq > seq && fault.nodes.includes(node),
       );
-      if (!suspended) return seq;
+      if (moved?.fault !== 'suspend') return seq;
     }
   }
   return Number.POSITIVE_INFINITY;

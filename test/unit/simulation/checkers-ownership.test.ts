@@ -246,6 +246,26 @@ test('I7, W1: two owners before any clock was set are found all the same', () =>
   expect(lied(i07OneOwner, set, story)).toMatch(/both hold orders\/7 at/);
 });
 
+test('I7, W1: a suspend moves no clock of before it, and a jump is none for a suspend after it', () => {
+  const story = lawfulStory();
+  story.believes('host-2', RESOURCE, 6, 1_000);
+  story.believes('host-1', RESOURCE, 5, 1_000);
+  const moved =
+    (...kinds: ('clock_jump' | 'suspend')[]): Liar =>
+    (history) => {
+      const faults = kinds.map((fault, index) => {
+        const at = { seq: 0.6 + index / 10, atMs: 0, faultId: index, detail: {} };
+        return { kind: 'fault', stage: 'once', fault, nodes: ['host-1'], ...at } as const;
+      });
+      history.events.unshift(...faults);
+      setClock(history, 'host-1', 0.5);
+    };
+  expect(lied(i07OneOwner, moved('suspend', 'clock_jump'), story)).toMatch(
+    /both hold orders\/7 at/,
+  );
+  expect(lied(i07OneOwner, moved('clock_jump', 'suspend'), story)).not.toMatch(/both hold orders/);
+});
+
 test('I6, T1: what a start finds in an old copy of the store is not given then', () => {
   const story = lawfulStory();
   const end = { start: 1, clock: story.now(), how: 'crashed', point: null, detail: null } as const;
