@@ -1,24 +1,21 @@
 /** Control's store, with what it commits about leases and revisions written down. */
 import type { LeaseRecord } from '../../../control/core/lease-transition.ts';
-import type {
-  ControlStore,
-  LeaseWrite,
-  StoredRevision,
-} from '../../../control/store/control-store.ts';
+import type { ControlStore, StoredRevision } from '../../../control/store/control-store.ts';
 import type { LeaseChange } from '../history.ts';
 import type { HistoryLog } from './history-log.ts';
 import type { Life } from './life.ts';
 import type { MachineClock } from './machine-clock.ts';
+import { WritesInOrder } from './writes-in-order.ts';
 
 /** What is known to have been committed, over all lives of control. */
 export class StoreWatch {
-  readonly #log: HistoryLog;
-  readonly #machine: MachineClock;
+  readonly #log: Pick<HistoryLog, 'add'>;
+  readonly #machine: Pick<MachineClock, 'now'>;
   readonly #leases = new Map<string, LeaseRecord>();
   readonly #digests = new Map<number, string>();
   readonly #hostNames = new Map<string, string>();
 
-  constructor(log: HistoryLog, machine: MachineClock) {
+  constructor(log: Pick<HistoryLog, 'add'>, machine: Pick<MachineClock, 'now'>) {
     this.#log = log;
     this.#machine = machine;
   }
@@ -51,6 +48,9 @@ export class StoreWatch {
   /** What a life that is over commits all the same is found by the next start. */
   observe(store: ControlStore, life: Pick<Life, 'isAlive'>): ControlStore {
     const { leases, policy, hosts } = store;
+    const writes = new WritesInOrder(({ record }) => {
+      if (life.isAlive) this.#note(record);
+    });
     return {
       ...store,
       hosts: {
@@ -63,17 +63,8 @@ export class StoreWatch {
       },
       leases: {
         ...leases,
-        applySync: async (write) => {
-          const outcome = await leases.applySync(write);
-          if (outcome === 'ok' && life.isAlive)
-            for (const lease of write.leases) this.#noteWrite(lease);
-          return outcome;
-        },
-        change: async (write) => {
-          const outcome = await leases.change(write);
-          if (outcome === 'ok' && life.isAlive) this.#noteWrite(write.lease);
-          return outcome;
-        },
+        applySync: (write) => writes.watch(write.leases, leases.applySync(write)),
+        change: (write) => writes.watch([write.lease], leases.change(write)),
       },
       policy: {
         ...policy,
@@ -84,10 +75,6 @@ export class StoreWatch {
         },
       },
     };
-  }
-
-  #noteWrite({ record }: LeaseWrite): void {
-    this.#note(record);
   }
 
   #note(after: LeaseRecord): void {
