@@ -137,7 +137,7 @@ export async function startSidecar(ports: SidecarPorts): Promise<Sidecar> {
   try {
     if (journal.quarantine === null) await upstream.open();
     else logger.error({ evidence: journal.quarantine }, 'the journal takes nothing');
-    journal.useOutages(() => upstream.outages.current()?.outageId ?? null);
+    journal.useOutages(() => upstream.outages.outageId());
     webhooks = openWebhooks(ports, { metrics, journal, targets });
     parts = { ...buildParts(ports, { settings, metrics, journal, upstream, view }), webhooks };
     const { custodian } = parts;

@@ -88,6 +88,8 @@ export type FreshAuthority = { decide(input: DecisionInput): Promise<FreshAnswer
 export type OutageAuthority = {
   /** The open outage, if one is. */
   current(): Outage | null;
+  /** What a record that is made now names: also one that the journal is only just taking. */
+  outageId(): string | null;
   /** How long control has been out of reach, on the boot clock; `null` while it is not. */
   outOfReachMs(now: Instant): number | null;
 };

@@ -291,7 +291,7 @@ export class Admissions {
   #approvalBarrier({ decision, terms }: Plan & { kind: 'decided' }) {
     const { outages, approvalsServed } = this.#parts;
     if (terms.approval === null) return null;
-    const outage = outages.current()?.outageId ?? null;
+    const outage = outages.outageId();
     return approvalBarrier(decision, terms.approval, { isServed: approvalsServed(), outage });
   }
 
@@ -315,7 +315,7 @@ export class Admissions {
       basis: refused.basis,
       stalenessMs: refused.stalenessMs,
       leaseEpoch: null,
-      outageId: outages.current()?.outageId ?? null,
+      outageId: outages.outageId(),
       atMs: now.wallMs,
       atBoot: { bootId: now.bootId, bootMs: now.bootMs },
       ...(refused.limit === undefined ? {} : { limit: refused.limit.state }),

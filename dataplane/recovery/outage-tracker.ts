@@ -7,7 +7,10 @@
  * O2  It is journaled before anybody here sees it, so that no record names an outage that the
  *     journal does not have. When the journal cannot take it (its disk is full), the outage is in
  *     force all the same and is journaled as soon as that works: that control is away must be known
- *     all the same.
+ *     all the same. What is journaled takes its turn: while an entry that opens or closes an outage is
+ *     on its way to a slow disk, what is asked of the journal after it stands behind it, and names the
+ *     outage or none accordingly (`outageId`). Who is refused by a limit, and answered before the
+ *     record, can hear an id that way before the journal has it.
  * O3  One that was open when the sidecar ended is resumed under its id, and stays open until a sync
  *     succeeds. How long control has been out of reach is then counted anew from the start: the
  *     boot clock of the time between is not known to have been without contact.
@@ -61,7 +64,10 @@ export class OutageTracker implements OutageAuthority {
   readonly #options: OutageTrackerOptions;
   readonly #listeners = new Set<(change: OutageChange) => void>();
   #open: Open | null = null;
+  /** O2: as the journal has it once all that it was asked for is written. */
+  #outageId: string | null = null;
   #opening: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
   #writing: Promise<void> | null = null;
 
   constructor(options: OutageTrackerOptions) {
@@ -76,6 +82,7 @@ export class OutageTracker implements OutageAuthority {
     if (outage === null) return;
     const now = clock.now();
     this.#open = { outage, since: now, unwritten: null };
+    this.#outageId = outage.outageId;
     logger.warn(
       { outageId: outage.outageId, fromMs: outage.fromMs },
       'resuming the outage that was open when the sidecar ended',
@@ -85,6 +92,10 @@ export class OutageTracker implements OutageAuthority {
 
   current(): Outage | null {
     return this.#open?.outage ?? null;
+  }
+
+  outageId(): string | null {
+    return this.#outageId;
   }
 
   outOfReachMs(now: Instant): number | null {
@@ -122,6 +133,8 @@ export class OutageTracker implements OutageAuthority {
   }
 
   async #makeSureOfOne(failure: Failure): Promise<void> {
+    // Control was reached after that one was opened: what fails now is in another.
+    if (this.#closing !== null) await this.#closing;
     if (this.#open !== null) return this.#write();
     const { clock, random, logger, metrics } = this.#options;
     const since = clock.now();
@@ -131,6 +144,7 @@ export class OutageTracker implements OutageAuthority {
       ...failure,
       ...this.#options.authority(since),
     });
+    this.#outageId = outage.outageId;
     const recorded = await this.#record('outage_opened', outage);
     const unwritten = recorded === null ? 'outage_opened' : null;
     this.#open = { outage: recorded ?? outage, since, unwritten };
@@ -146,12 +160,21 @@ export class OutageTracker implements OutageAuthority {
 
   async syncSucceeded(): Promise<void> {
     if (this.#open === null) return;
+    this.#closing = this.#close().finally(() => {
+      this.#closing = null;
+    });
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#open === null) return;
     const { clock, logger, metrics } = this.#options;
     const now = clock.now();
     const outOfReachMs = this.outOfReachMs(now);
     if (this.#open.unwritten === 'outage_opened') await this.#write();
     const { outage: opened, unwritten } = this.#open;
     const closed = closeOutage(opened, now.wallMs);
+    this.#outageId = null;
     const recorded =
       unwritten === 'outage_opened' ? null : await this.#record('outage_closed', closed);
     const outage = recorded ?? closed;

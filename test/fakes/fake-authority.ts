@@ -164,6 +164,7 @@ export class FakeAuthority implements PolicyAuthority, RevisionArchive, FreshAut
 
   readonly outages: OutageAuthority = {
     current: () => this.outage,
+    outageId: () => this.outage?.outageId ?? null,
     outOfReachMs: () => this.outOfReach,
   };
 }

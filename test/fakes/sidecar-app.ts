@@ -91,7 +91,7 @@ export async function openTestSidecar(
   const authority = new FakeAuthority();
   const { policy, revisions, leases, fresh, outages } = options.upstream ?? grantedBy(authority);
   const journal = await openJournal(directory, clock);
-  journal.useOutages(() => outages.current()?.outageId ?? null);
+  journal.useOutages(() => outages.outageId());
   const heartbeats = new Heartbeats();
   const { notices } = authority;
   const granted = { policy, notices, leases, fresh, outages };

@@ -61,6 +61,7 @@ function granted(): Granted {
     fresh: { decide: (input) => now().fresh.decide(input) },
     outages: {
       current: () => now().outages.current(),
+      outageId: () => now().outages.outageId(),
       outOfReachMs: (at) => now().outages.outOfReachMs(at),
     },
   };

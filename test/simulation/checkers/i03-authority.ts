@@ -14,10 +14,9 @@
  */
 import { canonicalJson } from '../../../shared/core/canonical-json.ts';
 import type { Decision } from '../../../shared/core/policy.ts';
-import { SECOND_MS } from '../../../shared/core/time.ts';
 import { decisionInputOf } from '../../../dataplane/core/decision-input.ts';
 import type { StoredOperation } from '../../../dataplane/core/operation-record.ts';
-import type { JournalEvent, Outage } from '../../../shared/wire/operation.ts';
+import type { JournalEvent, Outage, Refusal } from '../../../shared/wire/operation.ts';
 import type { Checker } from '../history.ts';
 import { checkAmounts } from './admitted-amounts.ts';
 import { checkAttribution } from './attribution.ts';
@@ -106,10 +105,7 @@ function checkFreshBasis(world: World, decided: Decided, findings: Findings): vo
   );
 }
 
-/** What is said as one batch may be decided a moment before what opens the outage. */
-const OUTAGE_SETTLES_MS = 5 * SECOND_MS;
-
-/** B4. */
+/** B4: by the order of the entries, whatever time the disk took for them. */
 function checkOutages({ journal, host }: JournalLife, findings: Findings): void {
   let open: { readonly outageId: string; readonly opened: JournalEvent } | null = null;
   for (const event of journal.events) {
@@ -118,12 +114,24 @@ function checkOutages({ journal, host }: JournalLife, findings: Findings): void 
       open = { outageId: outage.outageId, opened: event };
     if (event.kind === 'outage_closed') open = null;
     if (event.kind !== 'admitted' && event.kind !== 'refused') continue;
-    const sinceMs = open === null ? null : event.atMs - open.opened.atMs;
-    const isDue = sinceMs !== null && sinceMs > OUTAGE_SETTLES_MS;
+    const { seq, kind, atMs } = event;
+    const named = event.outageId ?? 'no outage';
+    const was =
+      open === null
+        ? 'none was open'
+        : `${open.outageId} had been open for ${atMs - open.opened.atMs} ms`;
     findings.expect(
-      !isDue || event.outageId === open?.outageId,
+      event.outageId === (open?.outageId ?? null),
+      () => `entry ${seq} of ${host} (${kind}) names ${named} while ${was}`,
+      () => [],
+    );
+    const refusal = event.body['refusal'] as Refusal | undefined;
+    // One record stands for those of a second; it has the last of them, and may come after it.
+    if (refusal === undefined || refusal.count !== undefined) continue;
+    findings.expect(
+      refusal.outageId === event.outageId,
       () =>
-        `entry ${event.seq} of ${host} (${event.kind}) names ${event.outageId ?? 'no outage'} while ${open?.outageId} had been open for ${sinceMs} ms`,
+        `entry ${seq} of ${host} names ${named}, and the refusal in it ${refusal.outageId ?? 'none'}`,
       () => [],
     );
   }

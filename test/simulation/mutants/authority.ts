@@ -25,7 +25,7 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     about: 'no entry names the outage in which it was made',
     promise: 'I3',
     file: 'dataplane/daemon.ts',
-    find: 'journal.useOutages(() => upstream.outages.current()?.outageId ?? null);',
+    find: 'journal.useOutages(() => upstream.outages.outageId());',
     replace: 'journal.useOutages(() => null);',
     seedsMax: 4,
   },

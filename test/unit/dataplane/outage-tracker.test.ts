@@ -74,6 +74,53 @@ describe('the first call without an answer opens an outage', () => {
   });
 });
 
+describe('I3: what is journaled behind an entry that a slow disk has not taken yet', () => {
+  test('names the outage that this entry opens, though nobody sees it open', async () => {
+    expect(tracker.outageId()).toBeNull();
+    const opened = tracker.callFailed(SILENCE);
+    expect(recorded.map(([kind]) => kind)).toEqual(['outage_opened']);
+    expect(tracker.current()).toBeNull();
+    expect(tracker.outageId()).toBe(recorded[0]?.[1].outageId);
+    release[0]?.();
+    await opened;
+    expect(tracker.outageId()).toBe(tracker.current()?.outageId);
+  });
+
+  test('does not name the outage that it closes; what fails then opens another', async () => {
+    const opened = tracker.callFailed(SILENCE);
+    release[0]?.();
+    await opened;
+    const closed = tracker.syncSucceeded();
+    expect(tracker.current()).not.toBeNull();
+    expect(tracker.outageId()).toBeNull();
+    const again = tracker.callFailed(SILENCE);
+    release[1]?.();
+    await closed;
+    for (let turns = 0; turns < 20 && recorded.length < 3; turns += 1) await Promise.resolve();
+    expect(recorded.map(([kind]) => kind)).toEqual([
+      'outage_opened',
+      'outage_closed',
+      'outage_opened',
+    ]);
+    expect(tracker.outageId()).toBe(recorded[2]?.[1].outageId);
+    expect(tracker.outageId()).not.toBe(recorded[0]?.[1].outageId);
+    release[2]?.();
+    await again;
+  });
+
+  test('names the one that is resumed after a restart', async () => {
+    const opened = tracker.callFailed(SILENCE);
+    release[0]?.();
+    await opened;
+    stored = tracker.current();
+    tracker = open();
+    const resumed = tracker.open();
+    expect(tracker.outageId()).toBe(stored?.outageId);
+    release[1]?.();
+    await resumed;
+  });
+});
+
 describe('what changes while it lasts is a moment of it', () => {
   /** Whatever is to be journaled is, at once. */
   async function journaled(work: Promise<void>): Promise<void> {

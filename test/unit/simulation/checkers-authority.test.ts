@@ -80,6 +80,22 @@ test.for<[string, Liar, RegExp]>([
     /\(refused\) names no outage while out-1 had been open/,
   ],
   [
+    'B4: an outage is named that is not open',
+    ({ final }) => {
+      for (const event of final.journals[0]?.events ?? [])
+        if (event.kind === 'admitted') event.outageId = 'out-1';
+    },
+    /\(admitted\) names out-1 while none was open/,
+  ],
+  [
+    'B4: a refusal that says another outage than its entry',
+    ({ final }) => {
+      for (const { kind, body } of final.journals[0]?.events ?? [])
+        if (kind === 'refused') (body['refusal'] as { outageId: unknown }).outageId = null;
+    },
+    /names out-1, and the refusal in it none/,
+  ],
+  [
     'B6: begun before it was approved',
     ({ final }) => {
       const journal = final.journals[0];
