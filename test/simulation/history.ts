@@ -180,6 +180,8 @@ type Facts =
       readonly operationId: string;
       /** Which try it is, as the sidecar counts them. */
       readonly number: number;
+      /** When the sidecar asked: whoever has ended since asked all the same. */
+      readonly askedMs: number;
       readonly outcome: 'succeeded' | 'failed' | 'unknown';
     }
   /** Between a sidecar and control; a duplicate has the number of its original. */

@@ -50,15 +50,15 @@ function isSettledByProbe({ kind, body }: JournalEvent): boolean {
   return outcome?.provenance === 'verified' && body['reason'] === `probe_${kind}`;
 }
 
-/** A try is on disk before it is made. */
+/** A try is on disk before it is made: in the journal of that moment, whenever the question arrives. */
 function checkRecorded(
   life: JournalLife,
   probes: readonly EventOf<'probe_answered'>[],
   entries: readonly JournalEvent[],
   findings: Findings,
 ): void {
-  for (const { operationId, number, atMs, seq } of probes) {
-    if (!isHeldIn(life, atMs) || life.journal.prunedSeq > 0) continue;
+  for (const { operationId, number, askedMs, seq } of probes) {
+    if (!isHeldIn(life, askedMs) || life.journal.prunedSeq > 0) continue;
     const isThere = entries.some(
       ({ kind, body }) =>
         kind === 'reconciliation_try_begun' &&

@@ -67,7 +67,8 @@ export class Probes {
           this.#deliver(machine, agenda.nowMs + this.#wayMs(), () => resolve(reply));
       };
       if (this.#isLost()) return;
-      agenda.after(this.#wayMs(), () => back(this.#answer(machine.name, call)));
+      const askedMs = agenda.nowMs;
+      agenda.after(this.#wayMs(), () => back(this.#answer(machine.name, call, askedMs)));
     });
   }
 
@@ -90,12 +91,12 @@ export class Probes {
     });
   }
 
-  #answer(host: string, { body }: ProbeCall): ProbeReply {
+  #answer(host: string, { body }: ProbeCall, askedMs: number): ProbeReply {
     if (this.#random.unit() < BROKEN_SHARE)
       return { kind: 'answered', status: 500, body: '{"outcome":"failed"}' };
     const { operationId, action, try: number } = JSON.parse(body ?? '{}') as Question;
     const outcome = this.#outcome(operationId, action);
-    this.#log.add({ kind: 'probe_answered', host, operationId, number, outcome });
+    this.#log.add({ kind: 'probe_answered', host, operationId, number, askedMs, outcome });
     const evidence = { ledger: outcome };
     return { kind: 'answered', status: 200, body: JSON.stringify({ outcome, evidence }) };
   }

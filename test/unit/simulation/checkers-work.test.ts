@@ -124,7 +124,8 @@ function probed(): ReturnType<typeof lawfulStory> {
   const asking = { strategy: 'probe', by: null, unitRandom: 0 } as const;
   story.apply('host-1', operationId, { kind: 'begin_try', ...asking });
   const outcome = 'failed' as const;
-  story.say({ kind: 'probe_answered', host: 'host-1', operationId, number: 1, outcome });
+  const { atMs: askedMs } = story;
+  story.say({ kind: 'probe_answered', host: 'host-1', operationId, number: 1, askedMs, outcome });
   const said = { verdict: outcome, detail: 'it answered failed', result: null, evidence: null };
   story.apply('host-1', operationId, { kind: 'end_try', number: 1, ...said, isFinal: false });
   return story;
@@ -153,6 +154,23 @@ test('I8, E5: a try that nobody recorded before it was made', () => {
   expect(lied(i08EveryEnd, unrecorded, probed())).toMatch(
     /host-1 asked about op-\d+ in try 2, which it has not recorded/,
   );
+});
+
+test('I8, E5: a question that was under way while its host was put back to a copy from before it', () => {
+  const restored =
+    (askedMs: (restoredMs: number) => number): Liar =>
+    (history) => {
+      const answered = eventAt(history, 'probe_answered');
+      const { atMs } = answered;
+      const fault = { fault: 'host_backup_restored', stage: 'once', faultId: 1 } as const;
+      const of = { nodes: ['host-1'], detail: {}, seq: answered.seq, atMs };
+      history.events.splice(answered.seq, 0, { kind: 'fault', ...fault, ...of });
+      Object.assign(answered, { number: 2, atMs: atMs + 400, askedMs: askedMs(atMs) });
+    };
+  const before = restored((restoredMs) => restoredMs - 100);
+  expect(lied(i08EveryEnd, before, probed())).not.toMatch(/which it has not recorded/);
+  const after = restored((restoredMs) => restoredMs + 100);
+  expect(lied(i08EveryEnd, after, probed())).toMatch(/in try 2, which it has not recorded/);
 });
 
 test.for<[string, Liar, RegExp]>([

@@ -79,6 +79,11 @@ export class SmallHistory {
       });
   }
 
+  /** True time. */
+  get atMs(): number {
+    return this.#atMs;
+  }
+
   pass(ms: number): void {
     this.#atMs += ms;
   }
