@@ -119,11 +119,11 @@ export class Lessor {
   }
 
   /**
-   * How long no revision may be published (I11): after a rollback that took the floors along only
-   * hosts know which numbers have been given. 0: not at all.
+   * How long no revision may be published (I11): a copy of the whole directory shows nothing of it, so
+   * after every start only hosts know which numbers have been given. 0: not at all.
    */
   publicationWaitMs(): number {
-    if (this.#ports.floors.recovering !== 'everything' || this.#unheard.size === 0) return 0;
+    if (this.#unheard.size === 0) return 0;
     const { now, longestTermMs } = this.terms();
     return Math.max(0, this.#rollbackSinceMs + longestTermMs - now.bootMs);
   }

@@ -97,13 +97,9 @@ export class PolicyPublisher {
 
   /** `revision_conflict` where it is not what is in force that the writer replaces. */
   async prepare(checked: Checked, precondition: Precondition): Promise<Prepared> {
-    const { store, floors } = this.#ports;
     const policyDigest = digestOf(checked.document);
-    const current = await store.policy.current();
-    const highestSeen = Math.max(
-      floors.policyRevision,
-      await store.hosts.highestReportedRevision(),
-    );
+    const current = await this.#ports.store.policy.current();
+    const highestSeen = await this.#highestSeen();
     const decision = decidePublication(current, { policyDigest, precondition }, highestSeen);
     if (decision.outcome === 'conflict') throw conflict(precondition, decision.current);
     const { policyRevision } = decision;
@@ -122,11 +118,12 @@ export class PolicyPublisher {
     if (waitMs > 0) {
       throw new HoldfastError(
         'recovering',
-        'the store is an older copy, and hosts may hold revisions it does not know: publish again ' +
-          'when all of them have been heard, or after the wait',
+        'the store may be an older copy, and hosts may hold revisions it does not know: publish again ' +
+          'when all of them have been heard since control started, or after the wait',
         { retry_after_ms: waitMs },
       );
     }
+    await this.#refuseKnown(prepared);
     const { actor, comment } = signed;
     const revision = {
       policyRevision,
@@ -166,6 +163,26 @@ export class PolicyPublisher {
     keep(this.#bundles, policyRevision, { policyRevision, policyDigest, bytes: bundle });
     this.#ports.logger.info(revision, 'policy published');
     return revision;
+  }
+
+  /** Of what this store, its floors and the hosts that were heard know. */
+  async #highestSeen(): Promise<number> {
+    const { store, floors } = this.#ports;
+    return Math.max(floors.policyRevision, await store.hosts.highestReportedRevision());
+  }
+
+  /** The number was found before the last host was heard, and that one has had it. */
+  async #refuseKnown({ policyRevision, current }: Prepared): Promise<void> {
+    const highest = await this.#highestSeen();
+    if (policyRevision > highest) return;
+    // Published by somebody who was faster: what is written next finds that, and says so.
+    const newest = await this.#ports.store.policy.currentNumber();
+    if (newest !== (current?.policyRevision ?? null)) return;
+    throw new HoldfastError(
+      'recovering',
+      `revision ${highest} has been given, and the store does not know it: publish again`,
+      { retry_after_ms: 0 },
+    );
   }
 
   #sign(

@@ -134,12 +134,51 @@ describe('the whole directory put back', () => {
     );
   });
 
-  test('I11: a number that means two documents has two tags', async () => {
+  test('I11: no revision until every host has said what it has seen', async () => {
+    await world.publish(named('one'));
+    const restore = await backUpAll();
+    await world.publish(named('two-A'));
+    await hearBoth();
+    await restore();
+    const refused = await world.publish(named('two-B'));
+    expect([refused.status, refused.json]).toMatchObject([
+      503,
+      { code: 'recovering', retryable: true, retry_after_ms: TERM_MS },
+    ]);
+    await one.sync({ highWater: { policyRevision: 1 } });
+    expect((await world.publish(named('two-B'))).json['code']).toBe('recovering');
+    await two.sync({ highWater: { policyRevision: 2 } });
+    expect((await world.publish(named('two-B'))).json).toMatchObject({ policyRevision: 3 });
+  });
+
+  test('I11: nor under a number that was found before the last host was heard', async () => {
+    await world.publish(named('one'));
+    const restore = await backUpAll();
+    await world.publish(named('two-A'));
+    await restore();
+    await one.sync({ highWater: { policyRevision: 1 } });
+    const { hosts } = world.store;
+    const highest = hosts.highestReportedRevision.bind(hosts);
+    hosts.highestReportedRevision = async () => {
+      hosts.highestReportedRevision = highest;
+      const found = await highest();
+      await two.sync({ highWater: { policyRevision: 2 } });
+      return found;
+    };
+    expect((await world.publish(named('two-B'))).json).toMatchObject({
+      code: 'recovering',
+      retry_after_ms: 0,
+    });
+    expect((await world.publish(named('two-B'))).json).toMatchObject({ policyRevision: 3 });
+  });
+
+  test('I11: a number that means two documents, as a host was silent for a term, has two tags', async () => {
     await world.publish(named('one'));
     const restore = await backUpAll();
     await world.publish(named('two-A'));
     const held = (await world.get('/v1/bundle')).headers.get('etag') ?? '';
     await restore();
+    await world.clock.advance(TERM_MS);
     const again = await world.publish(named('two-B'));
     expect(again.json).toMatchObject({ policyRevision: 2 });
     const bundle = await world.get('/v1/bundle', { 'if-none-match': held });
@@ -207,9 +246,10 @@ describe('a restart that is none', () => {
     expect((await two.sync({ acquire: ['orders/8'] })).pending).toMatchObject([
       { reason: 'recovering' },
     ]);
-    expect((await world.publish()).status).toBe(201);
+    expect((await world.publish()).json['code']).toBe('recovering');
     const renew = [{ resource: RESOURCE, epoch }];
     expect((await one.sync({ renew })).leases).toMatchObject([{ epoch }]);
+    expect((await world.publish()).status).toBe(201);
     expect(await two.acquire('orders/8')).toBeGreaterThan(epoch);
 
     await world.restart();

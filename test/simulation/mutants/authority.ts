@@ -250,11 +250,9 @@ export const AUTHORITY_MUTANTS: readonly Mutant[] = [
     about: 'a control that goes on from an old copy numbers revisions on from there',
     promise: 'I11',
     file: 'control/policy/policy-publisher.ts',
-    find: `const highestSeen = Math.max(
-      floors.policyRevision,
-      await store.hosts.highestReportedRevision(),
-    );`,
-    replace: 'const highestSeen = Math.min(0, floors.policyRevision);',
+    find: 'return Math.max(floors.policyRevision, await store.hosts.highestReportedRevision());',
+    replace:
+      'return Math.min(0, floors.policyRevision, await store.hosts.highestReportedRevision());',
     seedsMax: 4,
   },
   {
