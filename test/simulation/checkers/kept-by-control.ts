@@ -3,22 +3,16 @@
  * what was published, and what approvers said.
  */
 import type { ApprovalRequest } from '../../../shared/wire/approval.ts';
-import type { CallBodies } from '../history.ts';
+import { CONTROL, type CallBodies, type History } from '../history.ts';
 import { mayHaveHappened } from '../history-view.ts';
 import type { Findings } from './findings.ts';
 import type { World } from './world.ts';
 
 const VERDICT_STATES = { approve: 'approved', deny: 'denied' } as const;
 
-export function checkControl({ history, calls, faults }: World, findings: Findings): void {
+export function checkControl({ history, calls }: World, findings: Findings): void {
   const { control } = history.final;
-  // It is a copy of a time before that.
-  const restoredAtMs = Math.max(
-    -1,
-    ...faults
-      .filter(({ fault }) => fault === 'control_backup_restored')
-      .map(({ fromMs }) => fromMs),
-  );
+  const ownFrom = servedAgainSeq(history);
   const kept = new Map(control.revisions.map((one) => [one.policyRevision, one.policyDigest]));
   const asked = new Map(control.approvals.map((one) => [one.requestId, one]));
   // A vote that was taken back is none any more.
@@ -30,7 +24,7 @@ export function checkControl({ history, calls, faults }: World, findings: Findin
     ),
   );
   for (const { request, sent, ended } of calls) {
-    if (ended?.end.kind !== 'ok' || ended.atMs <= restoredAtMs) continue;
+    if (ended?.end.kind !== 'ok' || ended.seq < ownFrom) continue;
     const seqs = () => [sent.seq, ended.seq];
     if (request.kind === 'publish_policy') {
       const { policyRevision, policyDigest } = ended.end.body as CallBodies['publish_policy'];
@@ -55,4 +49,18 @@ export function checkControl({ history, calls, faults }: World, findings: Findin
       seqs,
     );
   }
+}
+
+/**
+ * From there on answers are of the store that is there at the end. What was on its way to a client when
+ * a copy was put back is of the store before, and no control answers before it has started on the copy.
+ */
+function servedAgainSeq({ events }: History): number {
+  let seq = 0;
+  for (const event of events) {
+    if (event.kind === 'fault' && event.fault === 'control_backup_restored')
+      seq = Number.POSITIVE_INFINITY;
+    if (event.kind === 'daemon_started' && event.node === CONTROL) seq = Math.min(seq, event.seq);
+  }
+  return seq;
 }

@@ -122,6 +122,29 @@ test('I1, D5: a publication that control answered and does not have', () => {
   expect(lied(i01Durable, kept, story)).toBe('');
 });
 
+test('I1, D5: what was on its way when a copy was put back is of before; what the copy answers is not', () => {
+  const putBack = lawfulStory();
+  putBack.say({
+    kind: 'fault',
+    fault: 'control_backup_restored',
+    stage: 'once',
+    faultId: 1,
+    nodes: ['control'],
+    detail: {},
+  });
+  putBack.pass(6);
+  const request = { kind: 'publish_policy', replaces: 1, document: {} } as never;
+  const published = ok({ policyRevision: 2, policyDigest: 'sha256:2' });
+  putBack.call('control', request, published, { client: 'admin' });
+  expectLawful(i01Durable, putBack);
+  putBack.pass(10_000);
+  putBack.started('control', 2, 2);
+  putBack.call('control', request, published, { client: 'admin' });
+  expect(lied(i01Durable, nothing, putBack)).toMatch(
+    /control answered that revision 2 is published, and its store has none of that number/,
+  );
+});
+
 test('I1, D5: a vote that control answered and does not have', () => {
   const requestId = 'apr_key4';
   const request = { kind: 'approve', requestId, verb: 'approve', digest: 'd' } as const;
