@@ -1,11 +1,9 @@
 /** A sidecar of the simulation: the real one, on a simulated machine. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { startSidecar, type Sidecar } from '../../../dataplane/daemon.ts';
 import type { SidecarConfig } from '../../../dataplane/config.ts';
 import { journalFiles } from '../../../dataplane/journal/journal-files.ts';
-import { runJournalTool } from '../../../dataplane/journal/journal-tool.ts';
 import { openJournal } from '../../../dataplane/journal/open-journal.ts';
 import { compileCel } from '../../../shared/platform/cel.ts';
 import { writeDurableFile } from '../../../shared/platform/durable-file.ts';
@@ -13,6 +11,7 @@ import type { ProbeCaller } from '../../../shared/platform/http-probe.ts';
 import { createLogger } from '../../../shared/platform/logger.ts';
 import type { Journal } from '../../../dataplane/journal/journal.ts';
 import type { FakeRandom } from '../../fakes/fake-random.ts';
+import { acceptLoss } from './accept-loss.ts';
 import { DaemonNode, type NodeParts, type StartOutcome } from './daemon-node.ts';
 import { damageJournal, type JournalDamage } from './journal-damage.ts';
 import { writerIn } from './journal-here.ts';
@@ -152,20 +151,14 @@ export class SidecarNode extends DaemonNode {
         run: null,
         journalSeq: null,
       });
-    const isKept = this.#keepsRest && (await this.#acceptLoss('--keep')) === 0;
-    const done = isKept ? 'accept-loss --keep: 0' : `accept-loss: ${await this.#acceptLoss()}`;
+    const clock = this.machine.process();
+    const done = await acceptLoss(this.disk.directory, clock, this.#keepsRest);
+    this.machine.forget(clock);
     this.#keepsRest = false;
     this.#joinToken = joinToken;
-    this.log.add({ kind: 'host_renewed', node: this.name, detail: `${done}; ${detail}` });
+    if (done !== null)
+      this.log.add({ kind: 'host_renewed', node: this.name, detail: `${done}; ${detail}` });
     await this.start();
-  }
-
-  async #acceptLoss(...flags: readonly string[]): Promise<number> {
-    const argv = ['accept-loss', '--data-dir', this.disk.directory, '--yes', ...flags];
-    const clock = this.machine.process();
-    const exitCode = await runJournalTool(argv, { clock, out: nowhere(), err: nowhere() });
-    this.machine.forget(clock);
-    return exitCode;
   }
 
   /** For the first start, and for one that control did not let in. */
@@ -204,8 +197,4 @@ function outcomeOf(journal: Journal | null): StartOutcome {
     run: null,
     journalSeq: journal?.head().seq ?? null,
   };
-}
-
-function nowhere(): Writable {
-  return new Writable({ write: (_chunk, _encoding, done) => done() });
 }
