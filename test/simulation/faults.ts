@@ -1,4 +1,5 @@
 /** Does to the simulated machines what a plan says, and takes it back. */
+import { CLOCK_SKEW_SECONDS } from '../../control/core/host-request.ts';
 import { FAILPOINTS, type FailpointName } from '../../shared/platform/failpoints.ts';
 import { FakeRandom } from '../fakes/fake-random.ts';
 import type { Agenda } from './engine/agenda.ts';
@@ -39,8 +40,8 @@ const POINTS = (Object.keys(FAILPOINTS) as FailpointName[]).filter(
 const DRIFT_WITHIN = 0.0045;
 const DRIFT_BEYOND = 0.05;
 const AIM_WAITS_MS = 90_000;
-/** As it becomes over hours, at the slow pace. */
-const FAR_OFF_MS = 60_000;
+/** Two clocks that are not so far off are within what control takes of each other. */
+const FAR_OFF_MS = (CLOCK_SKEW_SECONDS * 1_000) / 2;
 
 export class Faults {
   readonly #parts: Parts;
@@ -73,9 +74,9 @@ export class Faults {
   heal(): void {
     this.#isOver = true;
     for (const faultId of this.#ends.keys()) this.#end(faultId);
-    const { network, control, hosts, stretch } = this.#parts;
+    const { network, control, hosts } = this.#parts;
     network.heal();
-    if (stretch > 1) for (const node of [control, ...hosts]) this.#setClock(node);
+    for (const node of [control, ...hosts]) this.#setClock(node);
     for (const node of [control, ...hosts]) {
       node.isHeldDown = false;
       if (!node.hasLife) node.restartSoon(1_000);
@@ -295,7 +296,7 @@ export class Faults {
         return { detail: { rate, isBeyond }, end: () => changed(() => machine.setRate(1)) };
       }
       case 'clock_jump': {
-        // A host whose clock is further off is refused until somebody sets it: not what is looked for here.
+        // A host whose clock is further off is refused until somebody sets it: two of these may do that.
         const byMs = 1_000 + random.below(180_000);
         changed(() => machine.jump(byMs));
         return { detail: { byMs }, end: null };
