@@ -255,7 +255,8 @@ test('I7, W1: a suspend moves no clock of before it, and a jump is none for a su
     (history) => {
       const faults = kinds.map((fault, index) => {
         const at = { seq: 0.6 + index / 10, atMs: 0, faultId: index, detail: {} };
-        return { kind: 'fault', stage: 'once', fault, nodes: ['host-1'], ...at } as const;
+        const told = { kind: 'fault', stage: 'once', fault } as const;
+        return { ...told, nodes: ['host-1'], ...at };
       });
       history.events.unshift(...faults);
       setClock(history, 'host-1', 0.5);
