@@ -35,6 +35,7 @@ function keysOnDisk(): [SigningKey] {
   return (JSON.parse(readFileSync(keysPath(), 'utf8')) as { keys: [SigningKey] }).keys;
 }
 
+/** It publishes nothing until it has heard both hosts. */
 async function restartWith(...keys: SigningKey[]): Promise<void> {
   await control.stop();
   writeFileSync(keysPath(), JSON.stringify({ keys }));
@@ -69,6 +70,7 @@ test('I8: a new key signs once a revision brings it to the hosts, without anothe
   await restartWith(added, old);
   expect(await signs()).toBe(old.kid);
   expect(logged('waits for a revision')).toBe(true);
+  await fleet.round();
   await publish('second');
   await fleet.pass(90_000);
   expect(await signs()).toBe(added.kid);
@@ -81,6 +83,7 @@ test('I8, I11: it does not sign while a roll-out holds that revision back from a
   await publish('first');
   await fleet.round();
   await restartWith(added, old);
+  await fleet.round();
   await publish('second');
   await fleet.round();
   expect(fleet.running()).toEqual([2, 1]);
@@ -96,6 +99,7 @@ test('I8: a roll-out that is halted brings the key with the revision that goes b
   await publish('first');
   await fleet.round();
   await restartWith(added, old);
+  await fleet.round();
   await publish('second');
   await fleet.round();
   expect((await fleet.order('halt', { reason: 'wrong' })).status).toBe(200);
@@ -107,6 +111,7 @@ test('I8: a roll-out that is halted brings the key with the revision that goes b
 test('I8: a host that was away over several changes gets the bundle under a key that it knows', async () => {
   await publish('first');
   await restartWith(added, old);
+  await fleet.round();
   await control.call('PUT', '/v1/policy?rollout=all', {
     body: policyDocument({ description: 'second' }),
     headers: { 'if-match': '"1"' },
@@ -132,6 +137,7 @@ test('a join token that names the key of before enrols as long as that one is in
   await publish('first');
   const [token, late] = [await control.joinToken('host-8'), await control.joinToken('host-9')];
   await restartWith(added, old);
+  await fleet.round();
   await control.call('PUT', '/v1/policy?rollout=all', {
     body: policyDocument({ description: 'second' }),
     headers: { 'if-match': '"1"' },
@@ -154,6 +160,7 @@ test('a join token that names the key of before enrols as long as that one is in
 test('before anything was published the oldest key signs: all enrolments have brought it', async () => {
   await restartWith(added, old);
   expect(await signs()).toBe(old.kid);
+  await fleet.round();
   await publish('first');
   expect(await signs()).toBe(added.kid);
 });

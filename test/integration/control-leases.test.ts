@@ -276,12 +276,14 @@ describe('after an older copy of the database was put back', () => {
   test('I11: no revision number is given again', async () => {
     await world.publish();
     const restore = await world.backUp();
+    for (const host of [one, two]) await host.sync();
     await world.publish({
       ...((await world.get('/v1/policy')).json['policy'] as object),
       description: 'lost',
     });
     await restore();
     expect((await world.get('/v1/policy')).json).toMatchObject({ policyRevision: 1 });
+    for (const host of [one, two]) await host.sync();
     const next = await world.publish({
       ...((await world.get('/v1/policy')).json['policy'] as object),
       description: 'other',
