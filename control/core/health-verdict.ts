@@ -25,13 +25,22 @@ export function judgeHosts({ states, lastSyncAtMs }: FleetView): HealthPart {
   return part(states.late + states.lost > 0 ? 'degraded' : 'ok', detail, known);
 }
 
-export function judgePublication(newest: number | null, fleet: FleetView): HealthPart {
+/** `waitMs`: how long nothing is published yet, as hosts have not been heard since the start. */
+export function judgePublication(
+  newest: number | null,
+  fleet: FleetView,
+  waitMs: number,
+): HealthPart {
   if (newest === null) return part('degraded', 'no policy was ever published');
   if (fleet.rejecting > 0) {
     return part('degraded', `${fleet.rejecting} hosts could not apply revision ${newest}`);
   }
   const behind = fleet.behind > 0 ? `, ${fleet.behind} hosts are on another` : '';
-  return part('ok', `revision ${newest} is in force${behind}`);
+  const waits =
+    waitMs > 0
+      ? `; the next one waits until all hosts have been heard since the start, at most ${waitMs} ms`
+      : '';
+  return part('ok', `revision ${newest} is in force${behind}${waits}`);
 }
 
 /** A halt needs eyes until something is published after it, though all serve again before. */

@@ -110,7 +110,7 @@ async function lookAtHealth(ports: HealthPorts): Promise<Health> {
     controlPlane: judgePlane(
       {
         store: part('ok', 'commits', { lastSuccessMs: atMs }),
-        publication: judgePublication(newest, fleet),
+        publication: judgePublication(newest, fleet, lessor.publicationWaitMs()),
         rollout: judgeRollout(ports.driver.status(), newest),
         hosts: judgeHosts(fleet),
         leases: judgeLeases(await countLeases(store, lessor), lessor.recovery),

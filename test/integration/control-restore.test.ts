@@ -147,7 +147,11 @@ describe('the whole directory put back', () => {
     ]);
     await one.sync({ highWater: { policyRevision: 1 } });
     expect((await world.publish(named('two-B'))).json['code']).toBe('recovering');
+    const waits = async () =>
+      JSON.stringify((await world.get('/v1/health')).json).includes('next one waits');
+    expect(await waits()).toBe(true);
     await two.sync({ highWater: { policyRevision: 2 } });
+    expect(await waits()).toBe(false);
     expect((await world.publish(named('two-B'))).json).toMatchObject({ policyRevision: 3 });
   });
 

@@ -307,11 +307,12 @@ describe('health', () => {
 
   test('work that nobody knows the end of needs somebody', () => {
     expect(judgeWork({ ...fleet, operations: { unknown: 1 } })['unknown']?.state).toBe('degraded');
-    expect(judgePublication(null, fleet).state).toBe('degraded');
-    expect(judgePublication(3, { ...fleet, rejecting: 1 }).state).toBe('degraded');
-    expect(judgePublication(3, { ...fleet, behind: 1 })).toMatchObject({
+    expect(judgePublication(null, fleet, 0).state).toBe('degraded');
+    expect(judgePublication(3, { ...fleet, rejecting: 1 }, 0).state).toBe('degraded');
+    expect(judgePublication(3, { ...fleet, behind: 1 }, 0)).toMatchObject({
       state: 'ok',
-      detail: expect.stringMatching(/1 hosts are on another/),
+      detail: expect.stringMatching(/1 hosts are on another$/),
     });
+    expect(judgePublication(3, fleet, 900).detail).toMatch(/waits until all hosts .* 900 ms$/);
   });
 });
