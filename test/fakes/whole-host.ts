@@ -71,6 +71,9 @@ async function openHere(directory: string, clock: Clock): Promise<Journal> {
   });
 }
 
+const cutOff = (cause: OutageCause): Error =>
+  new UnreachableError(cause, `the network is cut: ${cause}`);
+
 export class WholeHost {
   #cut: OutageCause | null = null;
   #whole = new AbortController();
@@ -183,12 +186,13 @@ export class WholeHost {
   #transport(): Transport {
     return {
       send: async (request) => {
-        if (this.cut !== null)
-          throw new UnreachableError(this.cut, `the network is cut: ${this.cut}`);
+        if (this.cut !== null) throw cutOff(this.cut);
         const network = await this.#networkTo();
         const whole = this.#whole.signal;
         const signal = request.signal ? AbortSignal.any([request.signal, whole]) : whole;
-        return network.send({ ...request, signal });
+        return network.send({ ...request, signal }).catch((error: unknown) => {
+          throw whole.aborted && this.cut !== null ? cutOff(this.cut) : error;
+        });
       },
       close: () => Promise.resolve(),
     };

@@ -18,7 +18,12 @@ import { readAll } from './recovery-reading.ts';
 export type Settled = { readonly line: OrderLine; readonly disposition: Disposition | null };
 
 /** Wall time between which control was certainly away: from its death to its new start. */
-export type Away = { readonly fromMs: number; readonly toMs: number };
+export type Away = {
+  /** When it was told to die: it was certainly alive before. */
+  readonly aliveUntilMs: number;
+  readonly fromMs: number;
+  readonly toMs: number;
+};
 
 export type Account = {
   readonly lost: readonly string[];
@@ -148,7 +153,7 @@ function ledgerProblems(operation: Operation, ledger: Ledger): string[] {
  */
 function outageProblems(
   { operationId, admittedAtMs, outageId, basis }: Operation,
-  { fromMs, toMs }: Away,
+  { aliveUntilMs, fromMs, toMs }: Away,
   outages: readonly Outage[],
 ): string[] {
   const during = admittedAtMs > fromMs && admittedAtMs < toMs;
@@ -156,7 +161,7 @@ function outageProblems(
     return [`${operationId} claims a fresh decision and control was away`];
   if (
     outageId !== null &&
-    admittedAtMs < fromMs &&
+    admittedAtMs < aliveUntilMs &&
     !isHonestSilence(outageId, admittedAtMs, outages)
   )
     return [`${operationId} names an outage and control was still alive`];

@@ -6,7 +6,7 @@ type Scene = { readonly atLine: number; readonly play: () => Promise<void> };
 
 export class OutageScript {
   /** Wall time of control's death, and of its being ready again; 0 before. */
-  readonly away = { fromMs: 0, toMs: 0 };
+  readonly away = { aliveUntilMs: 0, fromMs: 0, toMs: 0 };
   /** From then on it may answer, before it is known to be ready. */
   startedAtMs = 0;
   readonly #supervisor: Supervisor;
@@ -48,6 +48,7 @@ export class OutageScript {
   }
 
   async #killControl(): Promise<void> {
+    this.away.aliveUntilMs = Date.now();
     await this.#supervisor.kill('control');
     this.away.fromMs = Date.now();
     this.#progress.say(
