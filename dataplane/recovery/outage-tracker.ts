@@ -7,10 +7,11 @@
  * O2  It is journaled before anybody here sees it, so that no record names an outage that the
  *     journal does not have. When the journal cannot take it (its disk is full), the outage is in
  *     force all the same and is journaled as soon as that works: that control is away must be known
- *     all the same. What is journaled takes its turn: while an entry that opens or closes an outage is
- *     on its way to a slow disk, what is asked of the journal after it stands behind it, and names the
- *     outage or none accordingly (`outageId`). Who is refused by a limit, and answered before the
- *     record, can hear an id that way before the journal has it.
+ *     all the same. So is the end of one; until then what is journaled names it still. What is
+ *     journaled takes its turn: while an entry that opens or closes an outage is on its way to a slow
+ *     disk, what is asked of the journal after it stands behind it, and names the outage or none
+ *     accordingly (`outageId`). Who is refused by a limit, and answered before the record, can hear an
+ *     id that way before the journal has it.
  * O3  One that was open when the sidecar ended is resumed under its id, and stays open until a sync
  *     succeeds. How long control has been out of reach is then counted anew from the start: the
  *     boot clock of the time between is not known to have been without contact.
@@ -66,6 +67,8 @@ export class OutageTracker implements OutageAuthority {
   #open: Open | null = null;
   /** O2: as the journal has it once all that it was asked for is written. */
   #outageId: string | null = null;
+  /** O2: it is over, and the journal has it open. */
+  #unclosed: Outage | null = null;
   #opening: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
   #writing: Promise<void> | null = null;
@@ -136,6 +139,7 @@ export class OutageTracker implements OutageAuthority {
     // Control was reached after that one was opened: what fails now is in another.
     if (this.#closing !== null) await this.#closing;
     if (this.#open !== null) return this.#write();
+    if (this.#unclosed !== null) await this.#closeLate();
     const { clock, random, logger, metrics } = this.#options;
     const since = clock.now();
     const outage = openOutage({
@@ -144,8 +148,7 @@ export class OutageTracker implements OutageAuthority {
       ...failure,
       ...this.#options.authority(since),
     });
-    this.#outageId = outage.outageId;
-    const recorded = await this.#record('outage_opened', outage);
+    const recorded = await this.#recordOpening(outage);
     const unwritten = recorded === null ? 'outage_opened' : null;
     this.#open = { outage: recorded ?? outage, since, unwritten };
     metrics.add('holdfast_outages_total', { cause: failure.cause });
@@ -159,7 +162,7 @@ export class OutageTracker implements OutageAuthority {
   }
 
   async syncSucceeded(): Promise<void> {
-    if (this.#open === null) return;
+    if (this.#open === null && this.#unclosed === null) return;
     this.#closing = this.#close().finally(() => {
       this.#closing = null;
     });
@@ -167,7 +170,7 @@ export class OutageTracker implements OutageAuthority {
   }
 
   async #close(): Promise<void> {
-    if (this.#open === null) return;
+    if (this.#open === null) return this.#closeLate();
     const { clock, logger, metrics } = this.#options;
     const now = clock.now();
     const outOfReachMs = this.outOfReachMs(now);
@@ -179,10 +182,33 @@ export class OutageTracker implements OutageAuthority {
       unwritten === 'outage_opened' ? null : await this.#record('outage_closed', closed);
     const outage = recorded ?? closed;
     this.#open = null;
+    if (recorded === null && unwritten !== 'outage_opened') this.#isUnclosed(closed);
     metrics.set('holdfast_outage_open', 0);
     const { outageId, tally } = outage;
     logger.info({ outageId, outOfReachMs, tally }, 'control is back: outage closed');
     this.#tell({ kind: 'closed', outage });
+    return undefined;
+  }
+
+  /** O2: behind the end of the one before it. */
+  async #recordOpening(outage: Outage): Promise<Outage | null> {
+    if (this.#unclosed !== null) return null;
+    this.#outageId = outage.outageId;
+    return this.#record('outage_opened', outage);
+  }
+
+  #isUnclosed(outage: Outage): void {
+    this.#unclosed = outage;
+    this.#outageId = outage.outageId;
+  }
+
+  /** O2: with the next sync, and before another is opened. */
+  async #closeLate(): Promise<void> {
+    const outage = this.#unclosed;
+    if (outage === null) return;
+    this.#unclosed = null;
+    this.#outageId = null;
+    if ((await this.#record('outage_closed', outage)) === null) this.#isUnclosed(outage);
   }
 
   #authorityAt(now: Instant): AuthorityAt & { atMs: number } {
@@ -206,9 +232,13 @@ export class OutageTracker implements OutageAuthority {
   }
 
   async #writeOnce(): Promise<void> {
+    if (this.#unclosed !== null) await this.#closeLate();
     const written = this.#open;
     if (written === null || written.unwritten === null) return;
-    const recorded = await this.#record(written.unwritten, written.outage);
+    const { unwritten, outage } = written;
+    const recorded = await (unwritten === 'outage_opened'
+      ? this.#recordOpening(outage)
+      : this.#record(unwritten, outage));
     if (recorded === null || this.#open === null) return;
     const isAll = this.#open.outage === written.outage;
     this.#open = {

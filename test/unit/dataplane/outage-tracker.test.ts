@@ -15,6 +15,8 @@ let stored: Outage | null;
 
 let recorded: [string, Outage][];
 let release: (() => void)[];
+/** Kinds of entries that the journal cannot take. */
+let full: Set<string>;
 let tracker: OutageTracker;
 
 const open = (): OutageTracker =>
@@ -26,6 +28,7 @@ const open = (): OutageTracker =>
     feed: {
       openOutage: () => stored,
       recordOutage: (kind, outage) => {
+        if (full.has(kind)) return Promise.reject(new Error('the queue is full'));
         recorded.push([kind, outage]);
         return new Promise((resolve) => release.push(() => resolve(outage)));
       },
@@ -36,6 +39,7 @@ const open = (): OutageTracker =>
 beforeEach(() => {
   recorded = [];
   release = [];
+  full = new Set();
   stored = null;
   revision = 3;
   tracker = open();
@@ -71,6 +75,50 @@ describe('the first call without an answer opens an outage', () => {
     expect(recorded.map(([kind]) => kind)).toEqual(['outage_opened', 'outage_closed']);
     expect(recorded[1]?.[1].outageId).toBe(recorded[0]?.[1].outageId);
     expect(tracker.current()).toBeNull();
+  });
+});
+
+describe('I12: an end that the journal could not take', () => {
+  const journaled = (): string[] => recorded.map(([kind]) => kind);
+  const settle = async (call: Promise<void>): Promise<void> => {
+    for (let turn = 0; turn < 20; turn += 1) {
+      for (const taken of release.splice(0)) taken();
+      await Promise.resolve();
+    }
+    await call;
+  };
+
+  beforeEach(async () => {
+    await settle(tracker.callFailed(SILENCE));
+    full.add('outage_closed');
+    await settle(tracker.syncSucceeded());
+    expect(tracker.current()).toBeNull();
+    expect(tracker.outageId()).toBe(recorded[0]?.[1].outageId);
+  });
+
+  test('is written with the next sync, once', async () => {
+    full.clear();
+    await settle(tracker.syncSucceeded());
+    await settle(tracker.syncSucceeded());
+    expect(journaled()).toEqual(['outage_opened', 'outage_closed']);
+    expect(recorded[1]?.[1]).toMatchObject({ outageId: recorded[0]?.[1].outageId });
+    expect(recorded[1]?.[1].toMs).not.toBeNull();
+    expect(tracker.outageId()).toBeNull();
+  });
+
+  test('is written before another outage, which waits for it', async () => {
+    await settle(tracker.callFailed(SILENCE));
+    const { outageId } = tracker.current() as Outage;
+    expect(tracker.outageId()).not.toBe(outageId);
+    expect(journaled()).toEqual(['outage_opened']);
+    full.clear();
+    await settle(tracker.callFailed(SILENCE));
+    expect(journaled()).toEqual(['outage_opened', 'outage_closed', 'outage_opened']);
+    expect(tracker.outageId()).toBe(outageId);
+    await settle(tracker.syncSucceeded());
+    expect(journaled().slice(3)).toEqual(['outage_closed']);
+    expect(recorded[3]?.[1].outageId).toBe(outageId);
+    expect(tracker.outageId()).toBeNull();
   });
 });
 
