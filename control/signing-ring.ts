@@ -7,9 +7,10 @@
  * G2  Once the first key signs, it does so to the end of this run.
  * G3  A host that was away while keys changed gets the bundle under a key that it knows, as long as
  *     that one is in the file. It brings the others.
+ * G4  A bundle is served under a key of the file: hosts that are enrolled later know no other.
  */
 import type { Logger } from '../shared/platform/logger.ts';
-import { openSigner, readOwnStatement, type Signer } from '../shared/platform/signatures.ts';
+import { openSigner, ownKid, ownPayload, type Signer } from '../shared/platform/signatures.ts';
 import { STATEMENT_TYPES, type Bundle, type StatementType } from '../shared/wire/statements.ts';
 import { isUnderWay } from './core/rollout.ts';
 import { chooseSigningKey } from './core/signing-key-choice.ts';
@@ -54,6 +55,12 @@ export class SigningRing implements Signer {
     return this.#chosen.sign(type, payload);
   }
 
+  /** Whether it brings the keys of the file, and no others. */
+  areNamedIn(bundle: string): boolean {
+    const named = kidsNamedIn(bundle);
+    return named.size === this.#signers.length && this.#signers.every(({ kid }) => named.has(kid));
+  }
+
   /** `null` where that key is not in the file. */
   holding(kid: string): Signer | null {
     return this.#signers.find((signer) => signer.kid === kid) ?? null;
@@ -61,10 +68,15 @@ export class SigningRing implements Signer {
 
   /** G3: the same bundle for whoever trusts `kids` alone; as it is where none of them is here. */
   async under(kids: readonly string[], bundle: string): Promise<string> {
-    const { kid, payload } = readOwnStatement(bundle);
-    if (kids.includes(kid)) return bundle;
+    if (kids.includes(ownKid(bundle))) return bundle;
     const known = this.#signers.find((signer) => kids.includes(signer.kid));
-    return known === undefined ? bundle : known.sign(STATEMENT_TYPES.bundle, payload);
+    return known === undefined ? bundle : known.sign(STATEMENT_TYPES.bundle, ownPayload(bundle));
+  }
+
+  /** G4: as it is; by the key that signs now, where the one that signed it is not in the file any more. */
+  async served(bundle: string): Promise<string> {
+    if (this.holding(ownKid(bundle)) !== null) return bundle;
+    return this.sign(STATEMENT_TYPES.bundle, ownPayload(bundle));
   }
 
   /** G2. */
@@ -109,6 +121,6 @@ export class SigningRing implements Signer {
 }
 
 function kidsNamedIn(bundle: string): ReadonlySet<string> {
-  const { trust } = readOwnStatement(bundle).payload as Bundle;
+  const { trust } = ownPayload(bundle) as Bundle;
   return new Set(trust.keys.flatMap(({ kid }) => kid ?? []));
 }

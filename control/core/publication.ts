@@ -5,7 +5,8 @@
  *     file and any host have ever seen, so that a restored old database does not publish a number
  *     that hosts know already.
  * P2  The writer says what it replaces. Nobody overwrites a revision that they have not read.
- * P3  The same document again is no new revision: its answer is the one in force.
+ * P3  The same document again is no new revision: its answer is the one in force. Unless it brings
+ *     other keys of control than that one.
  */
 
 export type Precondition =
@@ -23,7 +24,11 @@ export type Publication =
 
 export function decidePublication(
   current: { readonly policyRevision: number; readonly policyDigest: string } | null,
-  candidate: { readonly policyDigest: string; readonly precondition: Precondition },
+  candidate: {
+    readonly policyDigest: string;
+    readonly precondition: Precondition;
+    readonly bringsKeys?: boolean;
+  },
   highestRevisionSeen: number,
 ): Publication {
   const { precondition } = candidate;
@@ -31,7 +36,8 @@ export function decidePublication(
   const isMet =
     precondition.kind === 'first' ? follows === null : precondition.policyRevision === follows;
   if (!isMet) return { outcome: 'conflict', current: follows };
-  if (current !== null && current.policyDigest === candidate.policyDigest) {
+  const isSame = current?.policyDigest === candidate.policyDigest;
+  if (current !== null && isSame && candidate.bringsKeys !== true) {
     return { outcome: 'unchanged', policyRevision: current.policyRevision };
   }
   return {

@@ -282,7 +282,7 @@ export function installBundleRoutes(
         ),
         headers: Type.Object({ 'if-none-match': Type.Optional(Type.String({ maxLength: 100 })) }),
         response: {
-          200: STATEMENT('a Bundle, signed; the same bytes for everyone'),
+          200: STATEMENT('a Bundle, signed; the same payload for everyone'),
           304: noBody('nothing newer than the ETag that was sent'),
           ...PROBLEMS,
         },

@@ -17,7 +17,6 @@ import {
   type PolicyCheck,
   type PolicyFormat,
 } from '../../shared/platform/policy-gate.ts';
-import type { Signer } from '../../shared/platform/signatures.ts';
 import type { PolicyRevision } from '../../shared/wire/control-api.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
@@ -27,6 +26,7 @@ import type { FloorKeeper } from '../leases/floor-keeper.ts';
 import type { Lessor } from '../leases/lessor.ts';
 import type { InForceCause } from '../core/authority-timeline.ts';
 import type { ControlTime } from '../reports/control-time.ts';
+import type { SigningRing } from '../signing-ring.ts';
 import type { ControlStore, PublicationWrites, StoredRevision } from '../store/control-store.ts';
 
 /** A document that has passed every gate, and what publishing it would do now. */
@@ -67,7 +67,7 @@ export type CurrentPolicy = { readonly policyRevision: number; readonly compiled
 type Ports = {
   readonly store: ControlStore;
   readonly clock: Clock;
-  readonly signer: Signer;
+  readonly signer: SigningRing;
   readonly trustKeys: readonly PublicKey[];
   readonly controlId: string;
   readonly floors: FloorKeeper;
@@ -100,7 +100,9 @@ export class PolicyPublisher {
     const policyDigest = digestOf(checked.document);
     const current = await this.#ports.store.policy.current();
     const highestSeen = await this.#highestSeen();
-    const decision = decidePublication(current, { policyDigest, precondition }, highestSeen);
+    const bringsKeys = current !== null && !this.#ports.signer.areNamedIn(current.bundle);
+    const candidate = { policyDigest, precondition, bringsKeys };
+    const decision = decidePublication(current, candidate, highestSeen);
     if (decision.outcome === 'conflict') throw conflict(precondition, decision.current);
     const { policyRevision } = decision;
     const isUnchanged = decision.outcome === 'unchanged';
@@ -215,7 +217,8 @@ export class PolicyPublisher {
     if (known !== undefined) return known;
     const stored = await this.#ports.store.policy.fetch(policyRevision);
     if (stored === null) return null;
-    const { policyDigest, bundle: bytes } = stored;
+    const { policyDigest } = stored;
+    const bytes = await this.#ports.signer.served(stored.bundle);
     return keep(this.#bundles, policyRevision, { policyRevision, policyDigest, bytes });
   }
 

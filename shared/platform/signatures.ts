@@ -78,12 +78,13 @@ export async function openSigner(key: SigningKey): Promise<Signer> {
 }
 
 /** Of a statement that this daemon signed itself and has kept: it is not verified. */
-export function readOwnStatement(statement: string): {
-  readonly kid: string;
-  readonly payload: unknown;
-} {
-  const payload = Buffer.from(statement.split('.', 2)[1] ?? '', 'base64url').toString();
-  return { kid: decodeProtectedHeader(statement).kid ?? '', payload: JSON.parse(payload) };
+export function ownPayload(statement: string): unknown {
+  return JSON.parse(Buffer.from(statement.split('.', 2)[1] ?? '', 'base64url').toString());
+}
+
+/** Of such a statement; costs nothing beside its payload. */
+export function ownKid(statement: string): string {
+  return decodeProtectedHeader(statement).kid ?? '';
 }
 
 export const VERIFY_REASONS = [

@@ -173,3 +173,42 @@ test('where no host knows any of the keys, that is said with the way out', async
   await restartWith(added, old);
   expect(await signs()).toBe(old.kid);
 });
+
+test('I8: a host that is enrolled after the old key was taken out can read the bundle in force', async () => {
+  await publish('first');
+  await restartWith(added, old);
+  await fleet.round();
+  await control.call('PUT', '/v1/policy?rollout=all', {
+    body: policyDocument({ description: 'second' }),
+    headers: { 'if-match': '"1"' },
+  });
+  await fleet.round();
+  expect(await signs()).toBe(added.kid);
+  await restartWith(added);
+  const late = await control.enrolHost('host-9');
+  expect(late.enrolment?.trust.keys.map(({ kid }) => kid)).toEqual([added.kid]);
+  expect((await late.sync()).policyRevision).toBe(2);
+  const answer = await late.request('GET', '/v1/bundle');
+  const bundle = await late.open(answer, STATEMENT_TYPES.bundle, BundleSchema);
+  expect(bundle.policyRevision).toBe(2);
+});
+
+test('I8: the same document is published again where it brings another key', async () => {
+  await publish('first');
+  await fleet.round();
+  await restartWith(added, old);
+  await fleet.round();
+  const again = () =>
+    control.call('PUT', '/v1/policy?rollout=all', {
+      body: policyDocument({ description: 'first' }),
+      headers: { 'if-match': '"1"' },
+    });
+  expect((await again()).json).toMatchObject({ outcome: 'published', policyRevision: 2 });
+  await fleet.round();
+  expect(await signs()).toBe(added.kid);
+  const same = await control.call('PUT', '/v1/policy?rollout=all', {
+    body: policyDocument({ description: 'first' }),
+    headers: { 'if-match': '"2"' },
+  });
+  expect(same.json).toMatchObject({ outcome: 'unchanged', policyRevision: 2 });
+});
