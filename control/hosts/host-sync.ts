@@ -158,11 +158,17 @@ export class HostSync {
   async #stateOf({ host }: HostCaller, request: SyncRequest): Promise<SyncedHost> {
     const { clock, store, floors, metrics, logger } = this.#ports;
     const newest = (await store.policy.currentNumber()) ?? 0;
-    const reported = request.highWater.policyRevision;
-    const seen = plausibleRevision(reported, Math.max(newest, floors.policyRevision));
-    if (seen === null) {
-      metrics.add('holdfast_control_implausible_reports_total', { kind: 'policy_revision' });
-      logger.warn({ hostId: host.hostId, reported, newest }, 'revision of a host is implausible');
+    // One that it could not put in force was given to it as well.
+    const { highWater, policyRejected, activationDeaths } = request;
+    let seen = 0;
+    for (const told of [highWater, policyRejected, activationDeaths]) {
+      const reported = told?.policyRevision ?? 0;
+      const plausible = plausibleRevision(reported, Math.max(newest, floors.policyRevision));
+      if (plausible === null) {
+        metrics.add('holdfast_control_implausible_reports_total', { kind: 'policy_revision' });
+        logger.warn({ hostId: host.hostId, reported, newest }, 'revision of a host is implausible');
+      }
+      seen = Math.max(seen, plausible ?? 0);
     }
     return {
       hostId: host.hostId,
@@ -171,7 +177,7 @@ export class HostSync {
       sidecarVersion: request.sidecarVersion,
       policyRevision: request.policyRevision,
       policyRejected: request.policyRejected,
-      highWater: { policyRevision: seen ?? 0, epoch: request.highWater.epoch },
+      highWater: { policyRevision: seen, epoch: request.highWater.epoch },
       journalSeq: request.journal.seq,
       operations: request.journal.operations,
     };

@@ -59,6 +59,7 @@ type Start = {
  * One conflict means that another sync was faster; so many in a row mean that something is wrong.
  */
 const TRIES_MAX = 8;
+const PUBLICATION_WAIT_MAX_MS = 60_000;
 
 export class Lessor {
   readonly #ports: Ports;
@@ -120,12 +121,14 @@ export class Lessor {
 
   /**
    * How long no revision may be published (I11): a copy of the whole directory shows nothing of it, so
-   * after every start only hosts know which numbers have been given. 0: not at all.
+   * after every start only hosts know which numbers have been given. 0: not at all. A long term of
+   * leases makes it no longer: within this a host that is there has been heard.
    */
   publicationWaitMs(): number {
     if (this.#unheard.size === 0) return 0;
     const { now, longestTermMs } = this.terms();
-    return Math.max(0, this.#rollbackSinceMs + longestTermMs - now.bootMs);
+    const longestMs = Math.min(longestTermMs, PUBLICATION_WAIT_MAX_MS);
+    return Math.max(0, this.#rollbackSinceMs + longestMs - now.bootMs);
   }
 
   view(record: LeaseRecord): LeaseView & { readonly unfinished: number | null } {

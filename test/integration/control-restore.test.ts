@@ -155,6 +155,17 @@ describe('the whole directory put back', () => {
     expect((await world.publish(named('two-B'))).json).toMatchObject({ policyRevision: 3 });
   });
 
+  test('I11: nor under a number that a host was given and refused', async () => {
+    await world.publish(named('one'));
+    const restore = await backUpAll();
+    await world.publish(named('two-A'));
+    await restore();
+    await one.sync({ highWater: { policyRevision: 1 } });
+    const policyRejected = { policyRevision: 2, reason: 'policy_invalid: it is two-A' };
+    await two.sync({ highWater: { policyRevision: 1 }, over: { policyRejected } });
+    expect((await world.publish(named('two-B'))).json).toMatchObject({ policyRevision: 3 });
+  });
+
   test('I11: nor under a number that was found before the last host was heard', async () => {
     await world.publish(named('one'));
     const restore = await backUpAll();
