@@ -19,6 +19,7 @@ import {
 } from '../../shared/platform/policy-gate.ts';
 import type { PolicyRevision } from '../../shared/wire/control-api.ts';
 import type { PolicyDocument } from '../../shared/wire/policy-document.ts';
+import { formatDurationMs, SECOND_MS } from '../../shared/core/time.ts';
 import { HoldfastError } from '../../shared/wire/problem.ts';
 import { STATEMENT_TYPES, type Bundle, type PublicKey } from '../../shared/wire/statements.ts';
 import { decidePublication, type Precondition } from '../core/publication.ts';
@@ -118,10 +119,11 @@ export class PolicyPublisher {
     const { document, policyDigest, current, policyRevision } = prepared;
     const waitMs = lessor.publicationWaitMs();
     if (waitMs > 0) {
+      const latest = formatDurationMs(Math.ceil(waitMs / SECOND_MS) * SECOND_MS);
       throw new HoldfastError(
         'recovering',
         'the store may be an older copy, and hosts may hold revisions it does not know: publish again ' +
-          'when all of them have been heard since control started, or after the wait',
+          `when all of them have been heard since control started, at the latest in ${latest}`,
         { retry_after_ms: waitMs },
       );
     }

@@ -145,6 +145,7 @@ describe('the whole directory put back', () => {
       503,
       { code: 'recovering', retryable: true, retry_after_ms: TERM_MS },
     ]);
+    expect(refused.json['detail']).toMatch(/at the latest in 31s$/);
     await one.sync({ highWater: { policyRevision: 1 } });
     expect((await world.publish(named('two-B'))).json['code']).toBe('recovering');
     const waits = async () =>
