@@ -39,7 +39,7 @@ function readInService(files: JournalFiles, of: Of): FinalJournal | null {
 /** What only has lost its end is whole as far as it goes; of anything else nothing is believed. */
 function readGivenUp(files: JournalFiles, of: Of): FinalJournal {
   const verdict = verifyJournal(files, { entriesMax: Number.MAX_SAFE_INTEGER });
-  if (verdict.kind !== 'unreadable' && verdict.kind !== 'broken_chain' && hasEntries(files))
+  if (verdict.kind !== 'unreadable' && verdict.kind !== 'broken_chain' && hasTables(files))
     return readJournal(files, { ...of, isGivenUp: true, damage: null });
   return {
     ...of,
@@ -58,10 +58,11 @@ function readGivenUp(files: JournalFiles, of: Of): FinalJournal {
 }
 
 /** Not even its tables are left where its log was cut off early. */
-function hasEntries(files: JournalFiles): boolean {
+function hasTables(files: JournalFiles): boolean {
   const database = openDatabase(files.database, { readOnly: true });
   try {
-    return database.prepare('SELECT max(seq) AS seq FROM events').get()?.['seq'] !== null;
+    database.prepare('SELECT max(seq) FROM events').get();
+    return true;
   } catch {
     return false;
   } finally {
