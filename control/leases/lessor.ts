@@ -59,7 +59,6 @@ type Start = {
  * One conflict means that another sync was faster; so many in a row mean that something is wrong.
  */
 const TRIES_MAX = 8;
-const PUBLICATION_WAIT_MAX_MS = 60_000;
 
 export class Lessor {
   readonly #ports: Ports;
@@ -121,14 +120,13 @@ export class Lessor {
 
   /**
    * How long no revision may be published (I11): a copy of the whole directory shows nothing of it, so
-   * after every start only hosts know which numbers have been given. 0: not at all. A long term of
-   * leases makes it no longer: within this a host that is there has been heard.
+   * after every start only hosts know which numbers have been given. 0: not at all. That leases of
+   * before had a longer term makes it no longer.
    */
   publicationWaitMs(): number {
     if (this.#unheard.size === 0) return 0;
-    const { now, longestTermMs } = this.terms();
-    const longestMs = Math.min(longestTermMs, PUBLICATION_WAIT_MAX_MS);
-    return Math.max(0, this.#rollbackSinceMs + longestMs - now.bootMs);
+    const { now, ttlMs, drift } = this.terms();
+    return Math.max(0, this.#rollbackSinceMs + grantorTermMs({ ttlMs, drift }) - now.bootMs);
   }
 
   view(record: LeaseRecord): LeaseView & { readonly unfinished: number | null } {
