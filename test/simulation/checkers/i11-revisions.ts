@@ -2,6 +2,8 @@
  * I11: no bad revision takes the fleet.
  *
  * N1  A number names one document for ever: it is not given again once a host has had it in force.
+ *     Only where control's whole directory was put back, and hosts had a term to say what they have,
+ *     it may be: whoever had it was silent (`control/DESIGN.md`).
  * N2  A host only has in force what was published, and never an older revision than it had: over
  *     restarts, over an old copy of control's store, over bundles that come late.
  * N3  What it refused is not put in force afterwards, and its journal names what it put in force.
@@ -37,14 +39,23 @@ export const i11Revisions: Checker = (history) => {
 function checkNumbers({ history }: World, findings: Findings): void {
   const first = new Map<number, EventOf<'revision_published'>>();
   const used = new Map<number, number>();
+  let isWholeCopy = false;
+  let startedAtMs = 0;
   for (const event of history.events) {
+    if (event.kind === 'fault' && event.fault === 'control_backup_restored')
+      isWholeCopy ||= event.detail['isWhole'] === true;
+    if (event.kind === 'daemon_started' && event.node === CONTROL) startedAtMs = event.atMs;
     if (event.kind === 'host_state' && event.activeRevision !== null)
       used.set(event.activeRevision, event.seq);
     if (event.kind !== 'revision_published') continue;
     const { policyRevision, policyDigest, seq } = event;
     const before = first.get(policyRevision);
+    const hadTime = event.atMs - startedAtMs >= history.terms.leaseTtlMs;
     findings.expect(
-      before === undefined || before.policyDigest === policyDigest || !used.has(policyRevision),
+      before === undefined ||
+        before.policyDigest === policyDigest ||
+        !used.has(policyRevision) ||
+        (isWholeCopy && hadTime),
       () =>
         `revision ${policyRevision} was published again with another document, and hosts had it`,
       () => [before?.seq ?? null, used.get(policyRevision) ?? null, seq],

@@ -6,7 +6,7 @@ import { i11Revisions } from '../../simulation/checkers/i11-revisions.ts';
 import { i12Reports } from '../../simulation/checkers/i12-reports.ts';
 import type { Refusal } from '../../../shared/wire/operation.ts';
 import { POLICY, eventAt, lawfulStory, lied, operationOf, type Liar } from './lawful-story.ts';
-import type { SmallHistory } from './small-history.ts';
+import { TERMS, type SmallHistory } from './small-history.ts';
 
 const nothing: Liar = () => undefined;
 
@@ -131,6 +131,22 @@ test('I11, N1: a number that names two documents', () => {
   const story = lawfulStory();
   story.publish(1, { ...POLICY, description: 'another' });
   expect(lied(i11Revisions, nothing, story)).toMatch(/revision 1 was published again/);
+});
+
+test('I11, N1: unless all of control was put back, and hosts were silent for a term', () => {
+  const again = (isWhole: boolean, afterMs: number) => {
+    const story = lawfulStory();
+    const of = { faultId: 1, nodes: ['control'], detail: { copiedAtMs: 0, isWhole } };
+    story.say({ kind: 'fault', fault: 'control_backup_restored', stage: 'once', ...of });
+    story.started('control', 2);
+    story.pass(afterMs);
+    story.publish(1, { ...POLICY, description: 'another' });
+    return lied(i11Revisions, nothing, story);
+  };
+  const { leaseTtlMs } = TERMS;
+  expect(again(true, leaseTtlMs)).toBe('');
+  expect(again(true, leaseTtlMs - 1)).toMatch(/revision 1 was published again/);
+  expect(again(false, leaseTtlMs)).toMatch(/revision 1 was published again/);
 });
 
 test('I11, N2: a revision that goes back, or that nobody published', () => {
