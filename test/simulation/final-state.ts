@@ -39,12 +39,14 @@ function readInService(files: JournalFiles, of: Of): FinalJournal | null {
 /** What only has lost its end is whole as far as it goes; of anything else nothing is believed. */
 function readGivenUp(files: JournalFiles, of: Of): FinalJournal {
   const verdict = verifyJournal(files, { entriesMax: Number.MAX_SAFE_INTEGER });
-  if (verdict.kind !== 'unreadable' && verdict.kind !== 'broken_chain' && hasTables(files))
+  const entries = isBelieved(verdict.kind) ? entriesIn(files) : null;
+  if (entries !== null && entries > 0)
     return readJournal(files, { ...of, isGivenUp: true, damage: null });
+  const evidence = 'evidence' in verdict ? verdict.evidence.join('; ') : 'no entries';
   return {
     ...of,
     isGivenUp: true,
-    damage: `${verdict.kind}: ${'evidence' in verdict ? verdict.evidence.join('; ') : 'no entries'}`,
+    damage: entries === 0 ? null : `${verdict.kind}: ${evidence}`,
     head: { seq: 0, hash: '' },
     ackedSeq: 0,
     prunedSeq: 0,
@@ -57,14 +59,17 @@ function readGivenUp(files: JournalFiles, of: Of): FinalJournal {
   };
 }
 
-/** Not even its tables are left where its log was cut off early. */
-function hasTables(files: JournalFiles): boolean {
+function isBelieved(kind: string): boolean {
+  return kind !== 'unreadable' && kind !== 'broken_chain';
+}
+
+/** `null`: not even their table is left, where its log was cut off early; others may be missing too. */
+function entriesIn(files: JournalFiles): number | null {
   const database = openDatabase(files.database, { readOnly: true });
   try {
-    database.prepare('SELECT max(seq) FROM events').get();
-    return true;
+    return Number(database.prepare('SELECT count(*) AS entries FROM events').get()?.['entries']);
   } catch {
-    return false;
+    return null;
   } finally {
     database.close();
   }

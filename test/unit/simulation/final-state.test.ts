@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { JournalEngine } from '../../../dataplane/journal/journal-engine.ts';
 import { journalFiles } from '../../../dataplane/journal/journal-files.ts';
+import { openDatabase } from '../../../shared/platform/sqlite.ts';
 import { FakeClock } from '../../fakes/fake-clock.ts';
 import { finalJournals } from '../../simulation/final-state.ts';
 
@@ -30,6 +31,13 @@ test('a journal that was given up before it had an entry is an empty one, and no
   expect(finalJournals(dataDir, OF)).toMatchObject([
     { isGivenUp: true, damage: null, events: [], operations: [] },
   ]);
+});
+
+test('so is one of which little more than the table of entries is left', () => {
+  const database = openDatabase(lostWithout('quarantine-1'), { readOnly: false });
+  database.exec('DROP TABLE registers');
+  database.close();
+  expect(finalJournals(dataDir, OF)).toMatchObject([{ damage: null, events: [] }]);
 });
 
 test('one in service is damaged; so is one without tables', () => {
