@@ -177,7 +177,7 @@ export class OutageTracker implements OutageAuthority {
     if (this.#open.unwritten === 'outage_opened') await this.#write();
     const { outage: opened, unwritten } = this.#open;
     const closed = closeOutage(opened, now.wallMs);
-    this.#outageId = null;
+    this.#outageId = this.#unclosed?.outageId ?? null;
     const recorded =
       unwritten === 'outage_opened' ? null : await this.#record('outage_closed', closed);
     const outage = recorded ?? closed;

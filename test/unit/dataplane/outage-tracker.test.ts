@@ -120,6 +120,17 @@ describe('I12: an end that the journal could not take', () => {
     expect(recorded[3]?.[1].outageId).toBe(outageId);
     expect(tracker.outageId()).toBeNull();
   });
+
+  test('is named again where the one after it was over before the journal could take either', async () => {
+    full.add('outage_opened');
+    await settle(tracker.callFailed(SILENCE));
+    await settle(tracker.syncSucceeded());
+    expect(tracker.outageId()).toBe(recorded[0]?.[1].outageId);
+    full.clear();
+    await settle(tracker.syncSucceeded());
+    expect(journaled()).toEqual(['outage_opened', 'outage_closed']);
+    expect(tracker.outageId()).toBeNull();
+  });
 });
 
 describe('I3: what is journaled behind an entry that a slow disk has not taken yet', () => {
