@@ -45,6 +45,13 @@ async function restartWith(...keys: SigningKey[]): Promise<void> {
 const publish = (description: string): Promise<Answer> =>
   control.publish(policyDocument({ description }));
 
+/** In force everywhere at once. */
+const publishToAll = (description: string, replaces: number): Promise<Answer> =>
+  control.call('PUT', '/v1/policy?rollout=all', {
+    body: policyDocument({ description }),
+    headers: { 'if-match': `"${replaces}"` },
+  });
+
 /** By the answer to a sync. */
 async function signs(): Promise<string | undefined> {
   const { host } = fleet.host(2);
@@ -112,14 +119,8 @@ test('I8: a host that was away over several changes gets the bundle under a key 
   await publish('first');
   await restartWith(added, old);
   await fleet.round();
-  await control.call('PUT', '/v1/policy?rollout=all', {
-    body: policyDocument({ description: 'second' }),
-    headers: { 'if-match': '"1"' },
-  });
-  await control.call('PUT', '/v1/policy?rollout=all', {
-    body: policyDocument({ description: 'third' }),
-    headers: { 'if-match': '"2"' },
-  });
+  await publishToAll('second', 1);
+  await publishToAll('third', 2);
   expect(await bundleBy('', old)).toBe(null);
   const plain = await bundleBy('', added);
   expect(plain).toMatchObject({ policyRevision: 3 });
@@ -138,10 +139,7 @@ test('a join token that names the key of before enrols as long as that one is in
   const [token, late] = [await control.joinToken('host-8'), await control.joinToken('host-9')];
   await restartWith(added, old);
   await fleet.round();
-  await control.call('PUT', '/v1/policy?rollout=all', {
-    body: policyDocument({ description: 'second' }),
-    headers: { 'if-match': '"1"' },
-  });
+  await publishToAll('second', 1);
   expect(await signs()).toBe(added.kid);
   const [first, second] = [fleet.host(1).host, fleet.host(2).host];
   first.key = await generateSigningKey();
@@ -178,10 +176,7 @@ test('I8: a host that is enrolled after the old key was taken out can read the b
   await publish('first');
   await restartWith(added, old);
   await fleet.round();
-  await control.call('PUT', '/v1/policy?rollout=all', {
-    body: policyDocument({ description: 'second' }),
-    headers: { 'if-match': '"1"' },
-  });
+  await publishToAll('second', 1);
   await fleet.round();
   expect(await signs()).toBe(added.kid);
   await restartWith(added);
@@ -198,17 +193,12 @@ test('I8: the same document is published again where it brings another key', asy
   await fleet.round();
   await restartWith(added, old);
   await fleet.round();
-  const again = () =>
-    control.call('PUT', '/v1/policy?rollout=all', {
-      body: policyDocument({ description: 'first' }),
-      headers: { 'if-match': '"1"' },
-    });
-  expect((await again()).json).toMatchObject({ outcome: 'published', policyRevision: 2 });
+  expect((await publishToAll('first', 1)).json).toMatchObject({
+    outcome: 'published',
+    policyRevision: 2,
+  });
   await fleet.round();
   expect(await signs()).toBe(added.kid);
-  const same = await control.call('PUT', '/v1/policy?rollout=all', {
-    body: policyDocument({ description: 'first' }),
-    headers: { 'if-match': '"2"' },
-  });
+  const same = await publishToAll('first', 2);
   expect(same.json).toMatchObject({ outcome: 'unchanged', policyRevision: 2 });
 });
